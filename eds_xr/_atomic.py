@@ -1,0 +1,171 @@
+"""Atoms under the beam: cross-sections, vacancies, and the lines they emit.
+
+The tables behind :mod:`eds_xr.xray_lines`, read once and kept.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+from typing import Any
+
+from eds_xr.schema import EdsError
+
+ELECTRON_REST_KEV = 510.999
+#: pi e^4 / (4 pi epsilon_0)^2 [m^2 keV^2]
+_BETHE_M2_KEV2 = 6.51e-24
+#: Electrons, b and c of each sub-shell, see :func:`ionisation_cross_section_m2`.
+_SUBSHELLS = {
+    "K": (2, 0.672, 1.200),
+    "L1": (2, 0.502, 1.575),
+    "L2": (2, 0.706, 1.250),
+    "L3": (4, 0.706, 1.250),
+    "M1": (2, 0.364, 3.302),
+    "M2": (2, 0.489, 2.455),
+    "M3": (4, 0.489, 2.455),
+    "M4": (4, 0.978, 0.777),
+    "M5": (6, 0.978, 0.777),
+}
+#: Kb to Ka of light elements, whose 3p shell fills up (Schreiber & Wims, X-Ray Spectrom. 11 (1982)
+#: 42). Elam's table extrapolates the ratio of heavier elements, some 0.12, down to sodium.
+_KB_TO_KA = {
+    "Na": 0.01, "Mg": 0.01, "Al": 0.0132, "Si": 0.0278, "P": 0.0498, "S": 0.0653, "Cl": 0.0838,
+    "Ar": 0.1017, "K": 0.1039, "Ca": 0.112,
+}  # fmt: skip
+_GROUPS = {"La1": "La", "La2": "La", "Lb2,15": "Lb2"}
+
+
+def check_element(element: str) -> None:
+    """Raise unless `element` is the symbol of a chemical element (H to Cf)."""
+    if element not in _symbols():
+        raise EdsError(f"no chemical element {element!r}; expected a symbol such as 'Fe'")
+
+
+def check_beam(beam_energy_kev: float) -> None:
+    """Raise unless the beam energy is a positive number."""
+    if not 0 < beam_energy_kev < math.inf:
+        raise EdsError(f"beam_energy_kev must be positive, found {beam_energy_kev!r}")
+
+
+def ionisation_cross_section_m2(element: str, edge: str, beam_energy_kev: float) -> float:
+    """Return the cross-section for ionising a sub-shell by a fast electron [m^2].
+
+    Relativistic Bethe formula (Williams & Carter, Transmission Electron Microscopy, 2nd ed.,
+    eq. 4.2) with ``T = m0 v^2 / 2``, the edge energy ``E`` and ``n`` electrons::
+
+        sigma = pi e^4 n b / (T E) * (ln(c T / E) - ln(1 - beta^2) - beta^2)
+
+    Its constants b and c come from a least-squares fit to the distorted-wave cross-sections of
+    Bote and Salvat (Phys. Rev. A 77 (2008) 042701), which it meets within 16 % (root mean
+    square 3 % for K and L, 5 % for M) for edges of 0.1 to 20 keV, beams of 60 to 300 keV and
+    overvoltages above 3. Powell's (Rev. Mod. Phys. 48 (1976) 33) are off by up to 30 %, for K
+    one way and for L the other. Zero below the threshold.
+
+    Parameters
+    ----------
+    element : str
+    edge : str
+        ``"K"``, ``"L1"`` to ``"L3"``, ``"M1"`` to ``"M5"``.
+    beam_energy_kev : float
+    """
+    check_element(element)
+    check_beam(beam_energy_kev)
+    edges = _edges(element)
+    if edge not in edges or edge not in _SUBSHELLS:
+        known = [e for e in edges if e in _SUBSHELLS]
+        raise EdsError(f"{element} has no edge {edge!r}; it has {', '.join(known)}")
+    threshold = edges[edge].energy / 1000
+    if beam_energy_kev <= threshold:
+        return 0.0
+    beta2 = 1 - (1 + beam_energy_kev / ELECTRON_REST_KEV) ** -2
+    kinetic = beta2 * ELECTRON_REST_KEV / 2
+    electrons, b, c = _SUBSHELLS[edge]
+    logarithm = math.log(c * kinetic / threshold) - math.log1p(-beta2) - beta2
+    strength = _BETHE_M2_KEV2 * electrons * b / (kinetic * threshold)
+    return max(0.0, strength * logarithm)
+
+
+def group_of(single: str) -> str:
+    """Return the name of the group of a line of Elam's table."""
+    return single[:2] if single[0] == "K" else _GROUPS.get(single, single)
+
+
+@lru_cache(maxsize=4096)
+def single_lines(
+    element: str, shell: str, beam_energy_kev: float
+) -> tuple[tuple[str, float, float], ...]:
+    """Return (name, energy [keV], photons per atom [m^2]) of the excited lines of a family."""
+    vacancies = _vacancies_m2(element, shell, beam_energy_kev)
+    edges = _edges(element)
+    found = []
+    for name, line in _xray_lines(element).items():
+        photons = sum(
+            vacancies.get(edge, 0.0) * edges[edge].fyield * line.intensity
+            for edge in _initial_levels(name, line.initial_level, element)
+        )
+        if name[0] == shell and photons > 0:
+            found.append((name, line.energy / 1000, photons))
+    return tuple(_with_measured_kb(found, element) if shell == "K" else found)
+
+
+def _with_measured_kb(
+    lines: list[tuple[str, float, float]], element: str
+) -> list[tuple[str, float, float]]:
+    """Return K lines with Kb / Ka as measured; the photons of the family stay as they are."""
+    alpha, beta = (sum(p for n, _, p in lines if n[:2] == g) for g in ("Ka", "Kb"))
+    if element not in _KB_TO_KA or not alpha or not beta:
+        return lines
+    share = _KB_TO_KA[element] / (1 + _KB_TO_KA[element])
+    factors = {"Ka": (1 - share) * (alpha + beta) / alpha, "Kb": share * (alpha + beta) / beta}
+    return [(n, e, p * factors[n[:2]]) for n, e, p in lines]
+
+
+def _initial_levels(name: str, level: str, element: str) -> tuple[str, ...]:
+    """Return the sub-shells that a line starts from.
+
+    Elam gives Mz for "M4,5". Where the element also has Mb, Mz and Mb add up to 1, so that
+    his Mz is a branch of M4; elsewhere it is all that M4 and M5 emit.
+    """
+    if level != "M4,5":
+        return (level,)
+    return ("M4",) if "Mb" in _xray_lines(element) else ("M4", "M5")
+
+
+def _vacancies_m2(element: str, shell: str, beam_energy_kev: float) -> dict[str, float]:
+    """Return the vacancies of each sub-shell [m^2]: ionisation, then Coster-Kronig transfers."""
+    import xraydb
+
+    names = [edge for edge in _SUBSHELLS if edge[0] == shell and edge in _edges(element)]
+    vacancies = {e: ionisation_cross_section_m2(element, e, beam_energy_kev) for e in names}
+    for i, inner in enumerate(names):
+        for outer in names[i + 1 :]:  # inner to outer, so a chain M1 -> M3 -> M5 is followed
+            share = xraydb.ck_probability(element, inner, outer, total=False)
+            vacancies[outer] += vacancies[inner] * share
+    return vacancies
+
+
+@lru_cache(maxsize=128)
+def line_names(element: str) -> tuple[str, ...]:
+    """Return the groups of an element, in the order K, L, M of the table."""
+    return tuple(dict.fromkeys(group_of(single) for single in _xray_lines(element)))
+
+
+@lru_cache(maxsize=128)
+def _xray_lines(element: str) -> dict[str, Any]:
+    import xraydb
+
+    return xraydb.xray_lines(element)
+
+
+@lru_cache(maxsize=128)
+def _edges(element: str) -> dict[str, Any]:
+    import xraydb
+
+    return xraydb.xray_edges(element)
+
+
+@lru_cache(maxsize=1)
+def _symbols() -> frozenset[str]:
+    import xraydb
+
+    return frozenset(xraydb.atomic_symbol(z) for z in range(1, 99))

@@ -1,0 +1,223 @@
+"""Masks: which pixels are meant. Boolean images; their algebra is xarray's ``&``, ``|`` and ``~``.
+
+Also :func:`confident_pixels`, which paints scribbles where the scores leave no doubt.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr._confident import confident_pixels
+from eds_xr._planes import map_planes, plane_dims
+from eds_xr.provenance import with_step
+from eds_xr.schema import (
+    PHASE,
+    EdsError,
+    check_one_of,
+    check_same_grid,
+    phase_names,
+    spatial_coords,
+    spatial_dims,
+)
+
+__all__ = [
+    "confident_pixels",
+    "describe",
+    "erode",
+    "exclude",
+    "from_labels",
+    "from_rectangle",
+    "overlap",
+    "remove_small",
+    "threshold",
+]
+
+HISTOGRAM_BINS = 512
+
+
+def from_labels(label: xr.DataArray) -> xr.DataArray:
+    """Return the mask of every phase of a label image.
+
+    Lazy: as lazy as `label`.
+
+    Parameters
+    ----------
+    label : DataArray [y, x; integer label]
+        0 is no phase; CF flags name the phases.
+
+    Returns
+    -------
+    DataArray [phase, y, x; bool]
+    """
+    if label.dtype.kind not in "iu":
+        raise EdsError(f"labels must be integers, found {label.dtype}")
+    names = phase_names(label)
+    values = xr.DataArray(
+        np.arange(1, len(names) + 1, dtype=label.dtype), dims=PHASE, coords={PHASE: names}
+    )
+    masks = (values == label).rename("mask")
+    return masks.assign_attrs(long_name="phase mask", history=label.attrs.get("history", []))
+
+
+def threshold(score: xr.DataArray, *, method: str = "otsu") -> xr.DataArray:
+    """Return where a score map is above a threshold that its histogram gives.
+
+    Computes: a histogram (of 512 bins) blockwise, twice through the data; the mask stays lazy.
+    Noisy counts have no gap in their histogram: smooth the map first.
+
+    Parameters
+    ----------
+    score : DataArray [y, x]
+    method : {"otsu", "isodata"}
+        As in :mod:`skimage.filters`. For a threshold of your own, write ``score > 30``.
+
+    Returns
+    -------
+    DataArray [y, x; bool]
+        Attribute ``threshold`` is the value used.
+    """
+    from skimage import filters
+
+    check_one_of(method, ("otsu", "isodata"), "method")
+    find: Callable[..., Any] = getattr(filters, f"threshold_{method}")
+    value = float(find(hist=_histogram(score)))
+    step = with_step(score.attrs, "threshold", method=method, value=value)
+    attrs = {"long_name": f"above {value:.4g}", "threshold": value, "history": step["history"]}
+    return (score > value).assign_attrs(attrs)
+
+
+def overlap(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
+    """Return the pixels of both masks: ``first & second``, refused when the grids differ.
+
+    Lazy. (xarray's own ``&`` crops silently to the coordinates that two images share.)
+    """
+    _check_pair(first, second)
+    return first & second
+
+
+def exclude(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
+    """Return the pixels of `first` that are not in `second`, refused when the grids differ.
+
+    Lazy.
+    """
+    _check_pair(first, second)
+    return first & ~second
+
+
+def remove_small(mask: xr.DataArray, *, min_pixels: int) -> xr.DataArray:
+    """Remove regions of fewer than `min_pixels` pixels, connected by edges or corners.
+
+    Lazy: image by image (phase by phase), as a region may reach anywhere. One image must fit in
+    memory.
+    """
+    dims = plane_dims(_checked_mask(mask))
+    whole = mask.chunk(dict.fromkeys(dims, -1)) if mask.chunks is not None else mask
+    return xr.apply_ufunc(
+        _remove_small_block,
+        whole,
+        kwargs={"min_pixels": min_pixels},
+        input_core_dims=[dims],
+        output_core_dims=[dims],
+        vectorize=True,
+        dask="parallelized",
+        output_dtypes=[bool],
+        keep_attrs=True,
+    ).transpose(*mask.dims)
+
+
+def erode(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
+    """Remove pixels that are within `pixels` of a pixel outside the mask.
+
+    Lazy: tile by tile, with margins. Beyond the border of the image the mask is taken to go on.
+    """
+    if pixels < 0:
+        raise EdsError(f"pixels must be 0 or more, found {pixels}")
+    return map_planes(_checked_mask(mask), _erode_block, pixels, pixels=pixels)
+
+
+def from_rectangle(
+    image: xr.DataArray, *, y_pixels: tuple[int, int], x_pixels: tuple[int, int]
+) -> xr.DataArray:
+    """Return the mask of a rectangle: first row or column, and the one after the last [pixels].
+
+    Computes: the mask, in memory.
+
+    Examples
+    --------
+    >>> image = xr.DataArray(np.zeros((4, 5)), dims=("y", "x"))
+    >>> int(from_rectangle(image, y_pixels=(1, 3), x_pixels=(0, 5)).sum())
+    10
+    """
+    ranges = {"y": y_pixels, "x": x_pixels}
+    inside = xr.DataArray(True)
+    for dim, (start, stop) in ranges.items():
+        size = image.sizes.get(dim, 0)
+        if not 0 <= start < stop <= size:
+            raise EdsError(f"{dim}_pixels must rise within 0 to {size}, found {(start, stop)}")
+        index = np.arange(size)
+        inside = inside & xr.DataArray((index >= start) & (index < stop), dims=dim)
+    coords = {d: c for d, c in spatial_coords(image).items() if d in ranges}
+    step = with_step({}, "from_rectangle", y_pixels=list(y_pixels), x_pixels=list(x_pixels))
+    return inside.assign_coords(coords).rename("mask").assign_attrs(step)
+
+
+def describe(masks: xr.DataArray) -> xr.Dataset:
+    """Return size and share of every mask.
+
+    Lazy: one pass.
+
+    Returns
+    -------
+    Dataset
+        ``n_pixels`` and ``fraction`` [1], over ``phase`` when the masks have it.
+    """
+    dims = spatial_dims(_checked_mask(masks))
+    n_pixels = masks.sum(dims, dtype=np.int64).assign_attrs(long_name="pixels in the mask")
+    fraction = (n_pixels / math.prod(masks.sizes[d] for d in dims)).assign_attrs(
+        long_name="share of the image", units="1"
+    )
+    return xr.Dataset({"n_pixels": n_pixels, "fraction": fraction})
+
+
+def _checked_mask(mask: xr.DataArray) -> xr.DataArray:
+    if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
+        found = getattr(mask, "dtype", type(mask).__name__)
+        raise EdsError(f"expected a boolean mask (DataArray), found {found}; compare first")
+    return mask
+
+
+def _check_pair(first: xr.DataArray, second: xr.DataArray) -> None:
+    check_same_grid(_checked_mask(first), _checked_mask(second), "the second mask")
+
+
+def _histogram(score: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return counts and centres of the bins."""
+    import dask.array as da
+
+    values = da.asarray(score.data)
+    low, high = (float(v) for v in da.compute(values.min(), values.max()))
+    if not (math.isfinite(low) and math.isfinite(high)) or low == high:
+        raise EdsError(f"a threshold needs finite, varying values, found {low:g} to {high:g}")
+    counts, edges = da.histogram(values, bins=HISTOGRAM_BINS, range=(low, high))
+    return counts.compute(), (edges[1:] + edges[:-1]) / 2
+
+
+def _erode_block(mask: np.ndarray, *, axes: int, pixels: int) -> np.ndarray:
+    from scipy.ndimage import binary_erosion
+
+    offsets = np.meshgrid(*[np.arange(-pixels, pixels + 1)] * axes, indexing="ij")
+    disk = np.sum(np.square(offsets), axis=0) <= pixels**2
+    disk = disk.reshape((1,) * (mask.ndim - axes) + disk.shape)
+    return binary_erosion(mask, structure=disk, border_value=1)
+
+
+def _remove_small_block(mask: np.ndarray, *, min_pixels: int) -> np.ndarray:
+    from scipy.ndimage import label
+
+    regions, _ = label(mask, structure=np.ones((3,) * mask.ndim))
+    return mask & (np.bincount(regions.ravel()) >= min_pixels)[regions]

@@ -1,0 +1,73 @@
+"""Progress on the terminal, for loops and for what Dask computes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+@contextmanager
+def progress(description: str, *, enabled: bool | None = None) -> Iterator[None]:
+    """Show how far Dask is with what is computed inside the ``with`` block.
+
+    A bar for Dask's local schedulers, the address of the dashboard for a cluster.
+
+    Parameters
+    ----------
+    description : str
+        What is computed.
+    enabled : bool, optional
+        None means: when standard error is a terminal.
+    """
+    if not _enabled(enabled):
+        yield
+        return
+    client = _cluster_client()
+    if client is not None:
+        say(f"{description}: follow it at {client.dashboard_link}")
+        yield
+        return
+    from dask.diagnostics.progress import ProgressBar
+
+    say(description)
+    with ProgressBar(out=sys.stderr):
+        yield
+
+
+def track(
+    steps: Iterable[T], description: str, *, total: int, enabled: bool | None = None
+) -> Iterator[T]:
+    """Yield `steps` one by one, showing how many of `total` are done."""
+    if not _enabled(enabled):
+        yield from steps
+        return
+    from rich.console import Console
+    from rich.progress import track as rich_track
+
+    console = Console(stderr=True)
+    yield from rich_track(steps, description, total=total, console=console)
+
+
+def say(message: str) -> None:
+    """Print one line on standard error, at once."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def _enabled(enabled: bool | None) -> bool:
+    return sys.stderr.isatty() if enabled is None else enabled
+
+
+def _cluster_client() -> Any:
+    """Return the distributed client that Dask would use, or None."""
+    if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None

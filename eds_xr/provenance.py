@@ -1,0 +1,43 @@
+"""The replayable history that results carry in their attributes.
+
+Each step is one line of JSON, so that it survives Zarr and netCDF and stays readable.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import xarray as xr
+
+
+def package_version() -> str:
+    """Return the installed version of eds_xr."""
+    try:
+        return version("eds-xr")
+    except PackageNotFoundError:  # a source tree on the path
+        return "unknown"
+
+
+def with_step(attrs: Mapping[str, Any], step: str, **parameters: Any) -> dict[str, Any]:
+    """Return attributes with one more step in their ``history``.
+
+    Examples
+    --------
+    >>> with_step({}, "rebin", y=2)["history"]
+    ['{"step": "rebin", "eds_xr": "...", "y": 2}']
+    """
+    line = json.dumps({"step": step, "eds_xr": package_version(), **parameters}, default=str)
+    return {**attrs, "history": [*_lines(attrs), line]}
+
+
+def history(data: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:
+    """Return the steps that made `data`, oldest first."""
+    return [json.loads(line) for line in _lines(data.attrs)]
+
+
+def _lines(attrs: Mapping[str, Any]) -> list[str]:
+    lines = attrs.get("history", [])
+    return [lines] if isinstance(lines, str) else list(lines)

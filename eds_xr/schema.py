@@ -1,0 +1,215 @@
+"""The data model: names of dimensions, units, and the checks at every stage's door.
+
+Parts of the package meet only in the xarray forms described here. Each ``check_*`` function
+returns nothing when its input is right and raises :class:`EdsError` otherwise, saying what was
+expected, what was found and the cure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+ENERGY = "energy"
+COMPONENT = "component"
+PHASE = "phase"
+LINE = "line"
+ELEMENT = "element"
+
+#: Categorical colours for phases that bring none (distinct also for colour-blind readers).
+COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+
+
+class EdsError(ValueError):
+    """Input that the package cannot work with; the message names the cure."""
+
+
+def spatial_dims(image: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
+    """Return the dimensions of an image, or spectrum image, that are positions on the sample."""
+    other = {ENERGY, COMPONENT, PHASE, LINE, ELEMENT, "feature", "channel"}
+    return tuple(str(d) for d in image.dims if d not in other)
+
+
+def energy_step(spectra: xr.DataArray | xr.Dataset) -> float:
+    """Return the width of a channel, in the units of the energy axis."""
+    energy = spectra[ENERGY].values
+    return float((energy[-1] - energy[0]) / (energy.size - 1)) if energy.size > 1 else 0.0
+
+
+def check_spectrum_image(image: xr.DataArray) -> None:
+    """Raise unless `image` is a spectrum image: ``(*spatial, energy)``, one chunk in energy.
+
+    Looks at dimensions, coordinates, dtype and chunks only; nothing is computed. Values
+    are checked where they are read, by :func:`check_counts_block`.
+    """
+    if not isinstance(image, xr.DataArray):
+        raise EdsError(
+            f"expected a spectrum image (xarray.DataArray), found {type(image).__name__}; "
+            "open a store with eds_xr.open, or take one variable out of the Dataset"
+        )
+    check_energy(image)
+    if image.dims[-1] != ENERGY:
+        raise EdsError(
+            f"energy must be the last dimension, found {image.dims}; use da.transpose(..., 'energy')"
+        )
+    if image.ndim < 2:
+        raise EdsError("expected a spectrum image with at least one spatial dimension, found none")
+    if image.dtype.kind not in "uif":
+        raise EdsError(f"expected counts (unsigned integers), found dtype {image.dtype}")
+    if image.size == 0:
+        raise EdsError(f"the spectrum image is empty: {dict(image.sizes)}")
+    chunks = image.chunksizes.get(ENERGY, ())
+    if len(chunks) > 1:
+        raise EdsError(f"energy has {len(chunks)} chunks, expected 1; use da.chunk(energy=-1)")
+
+
+def check_energy(spectra: xr.DataArray | xr.Dataset) -> None:
+    """Raise unless there is a linear, rising energy axis."""
+    if ENERGY not in spectra.dims:
+        raise EdsError(
+            f"no dimension 'energy', found {tuple(spectra.dims)}; rename the spectral dimension "
+            "with da.rename(...), or convert the vendor file with eds_xr.convert"
+        )
+    if ENERGY not in spectra.coords:
+        raise EdsError(
+            "dimension 'energy' has no coordinate; add the calibrated channel centres: "
+            "da.assign_coords(energy=offset + scale * np.arange(n))"
+        )
+    steps = np.diff(spectra[ENERGY].values.astype(float))
+    if not np.isfinite(steps).all() or (steps.size and steps.min() <= 0):
+        raise EdsError("the energy axis must rise and be finite; sort it with da.sortby('energy')")
+    if steps.size and np.ptp(steps) > 1e-3 * steps.mean():
+        raise EdsError(
+            f"the energy axis must be linear, found channel widths of {steps.min():.6g} to "
+            f"{steps.max():.6g}; interpolating counts is not exact, so recalibrate the axis"
+        )
+
+
+def check_energy_in_kev(spectra: xr.DataArray | xr.Dataset) -> None:
+    """Raise unless the energy axis is in keV (X-ray lines are)."""
+    units = spectra[ENERGY].attrs.get("units", "keV")
+    if units != "keV":
+        raise EdsError(f"X-ray lines need an energy axis in keV, found {units!r}")
+
+
+def check_counts_block(block: np.ndarray) -> None:
+    """Raise when a block of values cannot be counts: NaN, infinite or negative."""
+    if block.dtype.kind == "u" or block.size == 0:
+        return
+    lowest, highest = block.min(), block.max()  # one NaN makes both of them NaN
+    if not (np.isfinite(lowest) and np.isfinite(highest)):
+        raise EdsError("the counts hold NaN or infinite values; use da.fillna(0) where they mean 0")
+    if lowest < 0:
+        raise EdsError(
+            f"the counts hold negative values (down to {lowest:g}); counts are never negative: "
+            "undo a background subtraction, or clip deliberately with da.clip(min=0)"
+        )
+
+
+def check_same_grid(image: xr.DataArray, other: xr.DataArray, what: str = "the mask") -> None:
+    """Raise unless `other` lies on the spatial grid of `image` (sizes and coordinates)."""
+    for dim in spatial_dims(image):
+        if dim not in other.dims:
+            raise EdsError(f"{what} has no dimension {dim!r}, found {tuple(other.dims)}")
+        if image.sizes[dim] != other.sizes[dim]:
+            raise EdsError(
+                f"{what} has {other.sizes[dim]} pixels along {dim!r}, the spectrum image "
+                f"{image.sizes[dim]}: make both on the same grid (crop or rebin one of them)"
+            )
+        if dim in image.coords and dim in other.coords:
+            a, b = image[dim].values, other[dim].values
+            step = abs(a[1] - a[0]) if a.size > 1 else 1.0
+            if not np.allclose(a, b, rtol=0, atol=1e-3 * step):
+                raise EdsError(
+                    f"{what} lies elsewhere along {dim!r}: it starts at {b[0]:g} and ends at "
+                    f"{b[-1]:g}, the spectrum image at {a[0]:g} and {a[-1]:g}"
+                )
+
+
+def check_masks(image: xr.DataArray, masks: xr.DataArray) -> None:
+    """Raise unless `masks` are boolean, on the grid of `image`, with at most a phase dimension."""
+    if not isinstance(masks, xr.DataArray):
+        raise EdsError(f"expected masks as a DataArray, found {type(masks).__name__}")
+    if masks.dtype != bool:
+        raise EdsError(
+            f"masks must be boolean, found {masks.dtype}; compare first, e.g. labels == 1 "
+            "or eds_xr.masks.from_labels(labels)"
+        )
+    check_same_grid(image, masks)
+    extra = set(masks.dims) - set(spatial_dims(image)) - {PHASE}
+    if extra:
+        raise EdsError(f"masks may add only a dimension 'phase', found {sorted(map(str, extra))}")
+
+
+def check_spectra(spectra: xr.Dataset) -> None:
+    """Raise unless `spectra` is a Dataset with counts and variance over energy."""
+    if not isinstance(spectra, xr.Dataset):
+        raise EdsError(
+            f"expected spectra (a Dataset with counts and variance), found "
+            f"{type(spectra).__name__}; make them with da.eds.sum_spectra(masks)"
+        )
+    missing = {"counts", "variance"} - set(spectra.data_vars)
+    if missing:
+        raise EdsError(f"the spectra lack {sorted(missing)}; counts and variance travel together")
+    check_energy(spectra)
+
+
+def check_one_of(value: str, allowed: Iterable[str], what: str) -> None:
+    """Raise unless `value` is one of `allowed`."""
+    allowed = tuple(allowed)
+    if value not in allowed:
+        raise EdsError(f"{what} must be one of {', '.join(map(repr, allowed))}, found {value!r}")
+
+
+def label_array(
+    values: Any,
+    like: xr.DataArray,
+    phases: Sequence[str],
+    colors: Sequence[str] = COLORS,
+) -> xr.DataArray:
+    """Wrap an integer image as labels with CF flags.
+
+    Parameters
+    ----------
+    values : array_like of uint8, shape of the spatial dimensions of `like`
+        0 is "no phase"; ``i`` is ``phases[i - 1]``.
+    like : DataArray
+        Gives spatial dimensions and coordinates.
+    phases : sequence of str
+        Names; spaces become underscores, as CF flags are separated by spaces.
+    colors : sequence of str
+        A colour a phase, repeated when there are fewer.
+    """
+    dims = spatial_dims(like)
+    names = [str(p).replace(" ", "_") for p in phases]
+    attrs = {
+        "long_name": "phase label",
+        "flag_values": list(range(len(names) + 1)),
+        "flag_meanings": " ".join(["none", *names]),
+        "flag_colors": " ".join(["none", *(colors[i % len(colors)] for i in range(len(names)))]),
+    }
+    coords = spatial_coords(like)
+    return xr.DataArray(values, dims=dims, coords=coords, name="label", attrs=attrs)
+
+
+def phase_names(label: xr.DataArray) -> list[str]:
+    """Return the phases of a label image, without "none", in the order of their values."""
+    meanings = str(label.attrs.get("flag_meanings", "")).split()
+    if not meanings:
+        count = int(label.max()) if label.size else 0
+        return [f"phase_{i}" for i in range(1, count + 1)]
+    return meanings[1:]
+
+
+def phase_colors(label: xr.DataArray) -> list[str]:
+    """Return a colour for each of :func:`phase_names`."""
+    colors = str(label.attrs.get("flag_colors", "")).split()[1:]
+    return colors or [COLORS[i % len(COLORS)] for i in range(len(phase_names(label)))]
+
+
+def spatial_coords(image: xr.DataArray | xr.Dataset) -> Mapping[Hashable, Any]:
+    """Return the index coordinates of the spatial dimensions, with their attributes."""
+    return {d: image.coords[d] for d in spatial_dims(image) if d in image.coords}

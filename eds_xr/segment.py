@@ -1,0 +1,184 @@
+"""The chain from a spectrum image to a phase map: scores, features, forest, graph cut.
+
+With scribbles, phases are what was painted. Without, the scores paint where they leave no doubt,
+and phases are named by their strongest lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.classify import predict, train
+from eds_xr.features import pixel_features
+from eds_xr.graph_cut import smooth
+from eds_xr.masks import confident_pixels
+from eds_xr.provenance import with_step
+from eds_xr.schema import COMPONENT, ENERGY, EdsError, check_same_grid
+from eds_xr.xray_lines import line_energy_kev, principal_line
+
+#: With counts, these two are as accurate as all kinds together, and twice as fast.
+FEATURE_KINDS = ("gaussian", "sobel")
+#: Looked for in loadings when the image's attributes name no elements.
+COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
+#: Half width of the window about a line, for naming only.
+LINE_HALF_WIDTH_KEV = 0.06
+#: Below, the L lines of the transition metals lie under the K lines of C, N and O.
+LOWEST_LINE_KEV = 1.0
+
+
+def segment(
+    image: xr.DataArray,
+    scribbles: xr.DataArray | None = None,
+    *,
+    channels: xr.DataArray | xr.Dataset | None = None,
+    features: xr.DataArray | None = None,
+    n_components: int | str = "auto",
+    smoothness: float = 1.0,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Label every pixel with its phase.
+
+    Computes: scores, training, probabilities and one graph cut of the whole image, which must fit
+    in memory. Probabilities are kept in the memory of the workers.
+
+    Parameters
+    ----------
+    image : DataArray [y, x, energy; counts]
+        A spectrum image, or else the channels themselves (no ``energy``).
+    scribbles : DataArray [y, x; integer label], optional
+        Painted pixels, 0 elsewhere. By default those that
+        :func:`eds_xr.masks.confident_pixels` finds.
+    channels : DataArray [y, x, component] or NMF Dataset, optional
+        What features are made of. By default the NMF scores of `image`.
+    features : DataArray [feature, y, x], optional
+        From :func:`eds_xr.features.pixel_features`; by default Gaussians and Sobel gradients of
+        `channels`.
+    n_components : int or "auto"
+        Number of NMF components.
+    smoothness : float
+        Of the graph cut: 0 takes the most probable phase of each pixel.
+    seed : int
+        Of the factorisation and of the forest.
+
+    Returns
+    -------
+    Dataset
+        ``label`` [y, x; uint8, CF flags] and ``probability`` [phase, y, x; float32]. Attribute
+        ``out_of_bag_accuracy`` is that of the forest on painted pixels.
+
+    Raises
+    ------
+    EdsError
+        When the image is none, the parts lie on different grids, or only one phase is painted.
+
+    Notes
+    -----
+    Do not quantify the channels that have chosen the pixels: give ``image.sel(energy=...)``
+    without the lines to be quantified, or a random half of the counts.
+    """
+    if features is None or scribbles is None:
+        channels = _named_channels(image, channels, n_components, seed)
+        check_same_grid(image, channels, "the channel image")
+        scribbles = confident_pixels(channels) if scribbles is None else scribbles
+        features = pixel_features(channels, kinds=FEATURE_KINDS) if features is None else features
+    classifier = train(features, scribbles, seed=seed)
+    probability = predict(classifier, features).persist()
+    result = xr.Dataset(
+        {"label": smooth(probability, smoothness=smoothness), "probability": probability}
+    )
+    step = with_step(image.attrs, "segment", smoothness=smoothness, seed=seed)
+    result.attrs = {
+        "history": step["history"],
+        "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
+        "n_painted": list(classifier.n_painted),
+    }
+    return result
+
+
+def name_phases(loadings: xr.DataArray, elements: Sequence[str] = ()) -> list[str]:
+    """Name components by what they are rich in, such as ``"Mg-Fe"``.
+
+    The two elements whose principal lines are the strongest, in order of strength. Components
+    that would share a name are numbered.
+
+    Computes: the loadings.
+
+    Parameters
+    ----------
+    loadings : DataArray [component, energy]
+        NMF loadings, energy in keV.
+    elements : sequence of str
+        Elements to look for; by default common ones of minerals.
+    """
+    symbols, values = _line_strengths(loadings, tuple(elements) or COMMON_ELEMENTS)
+    if not symbols:
+        return [f"phase_{i + 1}" for i in range(loadings.sizes[COMPONENT])]
+    names = ["-".join(_strongest(symbols, row)) for row in values]
+    return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
+
+
+def _named_channels(
+    image: xr.DataArray,
+    channels: xr.DataArray | xr.Dataset | None,
+    n_components: int | str,
+    seed: int,
+) -> xr.DataArray:
+    """Return the channels, in memory or with the workers: several passes will be made."""
+    if channels is None and ENERGY in image.dims:
+        from eds_xr.nmf import nmf
+
+        channels = nmf(image, n_components, seed=seed)
+    if channels is None:
+        channels = image
+    if isinstance(channels, xr.Dataset):
+        if "scores" not in channels:
+            raise EdsError(f"expected an NMF result with 'scores', found {list(channels)}")
+        channels = _named_by_loadings(channels, image.attrs.get("elements", ()))
+    return channels.persist() if channels.chunks is not None else channels
+
+
+def _named_by_loadings(result: xr.Dataset, elements: Sequence[str]) -> xr.DataArray:
+    if "loadings" not in result:
+        return result["scores"]
+    return result["scores"].assign_coords({COMPONENT: name_phases(result["loadings"], elements)})
+
+
+def _line_strengths(
+    loadings: xr.DataArray, elements: Sequence[str]
+) -> tuple[list[str], np.ndarray]:
+    """Return the elements with a line in the energy range, and loading in it less its flanks."""
+    energy = loadings[ENERGY].values
+    values = loadings.transpose(COMPONENT, ENERGY).values
+    found, columns = [], []
+    for element in elements:
+        centre = _line_in_range(element, energy)
+        if centre is None:
+            continue
+        away = np.abs(energy - centre)
+        line = away <= LINE_HALF_WIDTH_KEV
+        flanks = (away > LINE_HALF_WIDTH_KEV) & (away <= 2 * LINE_HALF_WIDTH_KEV)
+        if line.any() and flanks.any():
+            found.append(element)
+            columns.append(
+                (values[:, line].mean(1) - values[:, flanks].mean(1)).clip(0) * line.sum()
+            )
+    return found, np.stack(columns, axis=1) if columns else np.zeros((len(values), 0))
+
+
+def _strongest(symbols: list[str], strength: np.ndarray) -> list[str]:
+    """Return one element, or two when the second is not faint."""
+    first, *others = np.argsort(-strength, kind="stable")[:2]
+    return [symbols[first], *(symbols[i] for i in others if strength[i] > 0.1 * strength[first])]
+
+
+def _line_in_range(element: str, energy: np.ndarray) -> float | None:
+    try:
+        line = principal_line(
+            element, min_kev=max(LOWEST_LINE_KEV, float(energy[0])), max_kev=float(energy[-1])
+        )
+    except EdsError:  # none within this range: another element gives the name
+        return None
+    return line_energy_kev(line)

@@ -1,0 +1,113 @@
+"""Fixtures that several test files share."""
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import h5py
+import numpy as np
+import pytest
+import xarray as xr
+
+ENERGY_KEV = 0.05 + 0.1 * np.arange(64)
+
+
+@pytest.fixture(params=["numpy", "one_chunk", "uneven_chunks"])
+def spectrum_image(request: pytest.FixtureRequest) -> xr.DataArray:
+    """A small Poisson spectrum image (12 x 15 x 64) of two phases, in three chunkings."""
+    chunks: dict[str, dict[str, Any]] = {
+        "one_chunk": {"y": -1, "x": -1, "energy": -1},
+        "uneven_chunks": {"y": (5, 4, 3), "x": (8, 7), "energy": -1},
+    }
+    image = small_image()
+    return image.chunk(chunks[request.param]) if request.param in chunks else image
+
+
+@pytest.fixture
+def eager_image() -> xr.DataArray:
+    """The image of `spectrum_image`, on NumPy."""
+    return small_image()
+
+
+def small_image() -> xr.DataArray:
+    peaks_kev = np.array([[1.74, 3.69], [1.25, 6.40]])  # Si and Ca; Mg and Fe
+    peaks = np.exp(-0.5 * ((ENERGY_KEV - peaks_kev[..., None]) / 0.1) ** 2).sum(axis=1)
+    amount = np.zeros((12, 15, 2))
+    amount[:, :8, 0] = amount[:, 8:, 1] = 6
+    amount[4:8, 5:10] = 3  # where both overlap
+    counts = np.random.default_rng(0).poisson(amount @ peaks + 0.2).astype(np.uint8)
+    coords: dict[str, Any] = {
+        "y": ("y", 1.5 * np.arange(12), {"units": "nm", "long_name": "y position"}),
+        "x": ("x", 1.5 * np.arange(15), {"units": "nm", "long_name": "x position"}),
+        "energy": ("energy", ENERGY_KEV, {"units": "keV", "long_name": "X-ray energy"}),
+    }
+    attrs = {"signal_type": "EDS_TEM", "beam_energy_kev": 200.0, "elements": ["Mg", "Fe"]}
+    return xr.DataArray(counts, coords, ("y", "x", "energy"), name="counts", attrs=attrs)
+
+
+@pytest.fixture
+def write_hspy() -> Callable[..., Path]:
+    """Write signals to a HyperSpy file: ``write_hspy(path, {"EDX": (values, axes)})``."""
+    return _write_hspy
+
+
+def _write_hspy(
+    path: Path,
+    signals: dict[str, tuple[np.ndarray, list[dict[str, Any]]]],
+    *,
+    signal_type: str = "EDS_TEM",
+) -> Path:
+    with h5py.File(path, "w") as file:
+        file.attrs.update(file_format="HyperSpy", file_format_version="3.3")
+        for name, (values, axes) in signals.items():
+            group = file.create_group(f"Experiments/{name}")
+            group.create_dataset("data", data=values, chunks=True, compression="gzip")
+            for i, axis in enumerate(axes):
+                group.create_group(f"axis-{i}").attrs.update(size=values.shape[i], **axis)
+            group.create_group("metadata/General").attrs["title"] = name
+            group.create_group("metadata/Signal").attrs["signal_type"] = signal_type
+            tem = group.create_group("metadata/Acquisition_instrument/TEM")
+            tem.attrs["beam_energy"] = 200.0
+            tem.create_group("Detector/EDS").attrs.update(live_time=12.5, elevation_angle=22)
+            group.create_group("original_metadata/Vendor").attrs["shift"] = np.arange(3)
+    return path
+
+
+@pytest.fixture(scope="session")
+def sample() -> Iterator[Callable[[str], Path]]:
+    """Fetch a published spectrum image; for tests marked ``network``."""
+    from eds_xr import samples
+    from eds_xr.schema import EdsError
+
+    def fetch(name: str) -> Path:
+        try:
+            return samples.fetch(name)
+        except EdsError as error:
+            _absent("network", str(error))
+
+    with pytest.MonkeyPatch.context() as patch:  # without a network, learn it soon
+        patch.setenv("PIP_RETRIES", "0")
+        patch.setenv("PIP_TIMEOUT", "10")
+        yield fetch
+
+
+@pytest.fixture(scope="session")
+def vendor_file() -> Callable[[str], Path]:
+    """Find a file of the folder EDS_XR_VENDOR_FILES; for tests marked ``vendor``."""
+
+    def find(name: str) -> Path:
+        folder = os.environ.get("EDS_XR_VENDOR_FILES")
+        if not folder:
+            _absent("vendor", "EDS_XR_VENDOR_FILES is not set")
+        path = Path(folder) / name
+        return path if path.exists() else _absent("vendor", f"no {name} in {folder}")
+
+    return find
+
+
+def _absent(kind: str, reason: str) -> NoReturn:
+    """Skip, or fail where EDS_XR_REQUIRE names the kind of data that must be there."""
+    if kind in os.environ.get("EDS_XR_REQUIRE", ""):
+        pytest.fail(f"{kind} data are required: {reason}")
+    pytest.skip(f"no {kind} data: {reason}")

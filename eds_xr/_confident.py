@@ -103,6 +103,20 @@ def confident_pixels(
     return label
 
 
+def smoothed_shares(scores: xr.DataArray, smoothing_pixels: float | None = None) -> xr.DataArray:
+    """Return each component's share of the smoothed scores of a pixel. Lazy, but for the mean."""
+    scores, _ = _named_scores(scores, None)
+    if smoothing_pixels is None:
+        smoothing_pixels = _smoothing_width(float(_sample(scores).mean(spatial_dims(scores)).sum()))
+    return _fractions(scores, smoothing_pixels)
+
+
+def commonest(values: np.ndarray) -> float:
+    """Return the commonest of noisy values: the median of their densest quarter."""
+    start, quarter, ordered = _densest_quarter(values)
+    return float(np.median(ordered[start : start + quarter + 1]))
+
+
 def _named_scores(
     scores: xr.DataArray, phases: Sequence[str] | None
 ) -> tuple[xr.DataArray, list[str]]:
@@ -168,9 +182,7 @@ def _deviations(scores: xr.DataArray, width: float, matrix: int) -> xr.DataArray
 
 def _baseline(values: np.ndarray) -> tuple[float, float]:
     """Return median and 1.4826 MAD within 3 spreads, from the densest quarter of the values on."""
-    ordered = np.sort(values.astype(float))
-    quarter = max(1, ordered.size // 4)
-    start = int(np.argmin(ordered[quarter:] - ordered[:-quarter]))
+    start, quarter, ordered = _densest_quarter(values)
     low, high = ordered[start], ordered[start + quarter]
     centre, spread = (low + high) / 2, (high - low) / 2
     for _ in range(20):
@@ -182,6 +194,14 @@ def _baseline(values: np.ndarray) -> tuple[float, float]:
         if abs(spread - previous) <= 1e-6 * previous:
             break
     return centre, max(spread, MIN_SPREAD)
+
+
+def _densest_quarter(values: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Return first index and length of the quarter of the sorted values that is densest."""
+    ordered = np.sort(values.astype(float))
+    quarter = min(max(1, ordered.size // 4), ordered.size - 1)
+    start = int(np.argmin(ordered[quarter:] - ordered[: ordered.size - quarter]))
+    return start, quarter, ordered
 
 
 def _confident_block(

@@ -103,6 +103,7 @@ def poisson_scores(starts, channel, count, loadings, scores, steps):
 
     The Poisson likelihood is self-concordant, so a step of 1 / (1 + decrement) cannot overshoot;
     a score may fall tenfold a step at most, and rests at zero where its gradient stays negative.
+    (That cut may undo a little of a step; the next one makes it good.)
     """
     k = scores.shape[1]
     gradient, step = np.empty(k, np.float32), np.empty(k, np.float32)
@@ -131,12 +132,14 @@ def poisson_scores(starts, channel, count, loadings, scores, steps):
                 free[q] = w[q] > floor or gradient[q] > 0
             _solve(curvature, gradient, free, step)
             length = _step_length(w, step, gradient)
-            moved = np.float32(0)
+            moved, cut = np.float32(0), False
             for q in range(k):
-                new = max(w[q] + length * step[q], np.float32(0.1) * w[q])
+                new = w[q] + length * step[q]
+                if new < np.float32(0.1) * w[q]:
+                    new, cut = np.float32(0.1) * w[q], True
                 moved = max(moved, abs(new - w[q]))
                 w[q] = new if new > floor else np.float32(0)
-            if moved < np.float32(1e-4) * total:
+            if moved < np.float32(1e-4) * total and not cut:
                 break
 
 
@@ -151,7 +154,7 @@ def poisson_sums(starts, channel, count, loadings, scores):
     k = scores.shape[1]
     numerator, weights = np.zeros(loadings.shape, np.float64), np.zeros(k, np.float64)
     curvature = np.zeros((loadings.shape[0], k, k), np.float64)
-    likelihood = 0.0
+    likelihood = np.float64(0)
     for i in range(scores.shape[0]):
         w = scores[i]
         pixel = np.float32(0)
@@ -176,7 +179,7 @@ def poisson_sums(starts, channel, count, loadings, scores):
 
 @numba.njit(cache=True)
 def poisson_loadings(loadings, numerator, weights, curvature):
-    """Return loadings one damped Newton step nearer to the maximum likelihood, channel by channel."""
+    """Return loadings one damped Newton step nearer to the maximum, channel by channel."""
     channels, k = loadings.shape
     out = np.empty((channels, k), np.float64)
     gradient, step, free = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.bool_)

@@ -8,53 +8,28 @@ and the peaks' width are calibrated, so the fit is linear and its covariance exa
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.schema import (
-    ENERGY,
-    LINE,
-    EdsError,
-    check_energy_in_kev,
-    check_spectra,
-    energy_step,
+from eds_xr._line_shapes import Calibration as Calibration
+from eds_xr._line_shapes import Family, Shapes, families_seen
+from eds_xr._line_solver import CALIBRATION_PRIOR as CALIBRATION_PRIOR
+from eds_xr._line_solver import FIT_RANGE_KEV as FIT_RANGE_KEV
+from eds_xr._line_solver import (
+    beam_kev,
+    find_calibration,
+    least_variance,
+    model_variance,
+    resolution_ev,
+    weighted_least_squares,
 )
-from eds_xr.xray_lines import (
-    FANO_KEV,
-    check_element,
-    components,
-    detector_efficiency,
-    families_in_range,
-    family,
-    line_energy_kev,
-    peak_sigma_kev,
-    principal_line,
-)
+from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectra
+from eds_xr.xray_lines import check_element, components, principal_line
 
-#: Range of a fit when none is given [keV]; below, the detector's noise and cut-off rule.
-FIT_RANGE_KEV = (0.6, 12.5)
-#: Knots of the background, a spline over the root of the energy: as far apart in peak widths
-#: everywhere, too far to follow a peak.
-BACKGROUND_KNOTS = 12
-#: Families with no peak above this share of the strongest line in range are left out.
-WEAKEST_WEIGHT = 0.02
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """What turns the nominal energy axis into the true one, and the width of the peaks.
-
-    ``true = gain * nominal + offset_kev``; ``sigma^2 = noise_kev2 + fano_kev * energy``.
-    """
-
-    gain: float = 1.0
-    offset_kev: float = 0.0
-    noise_kev2: float = 6.6e-4
-    fano_kev: float = FANO_KEV
+#: A line of less than this share of its family is reported only when asked for.
+LEAST_WEIGHT = 0.05
 
 
 def fit_lines(
@@ -91,9 +66,12 @@ def fit_lines(
     -------
     Dataset over ``line``
         ``net`` [..., line; counts] with ``variance`` and ``covariance`` [..., line, line_other];
-        ``background`` (counts under the peak), ``detection_limit`` (Currie 1968: a net signal
-        that is found in 95 % of cases), ``element`` [line]; ``reduced_chi2`` [...]; ``model`` and
-        ``background_model`` [..., energy]. The calibration is in the attributes.
+        ``background`` (counts under the peak, within one full width at half maximum of its
+        centre), ``detection_limit`` (``2.71 + 3.29 s``, Currie, Anal. Chem. 40 (1968) 586, with
+        ``s`` the standard deviation of the net counts if there were none: a signal that is found
+        in 95 % of cases), ``element`` [line]; ``reduced_chi2`` [...]; ``model`` and
+        ``background_model`` [..., energy]. The calibration is in the attributes, and
+        ``calibration_source`` tells whether it was ``fitted``.
 
     Raises
     ------
@@ -111,27 +89,22 @@ def fit_lines(
     check_energy_in_kev(spectra)
     spectra = spectra.compute()
     elements = _elements(spectra, elements)
-    part = _in_range(spectra, range_kev)
-    beam = float(spectra.attrs.get("beam_energy_kev", 200.0))
-    families = _families([*elements, *stray], part[ENERGY].values, beam)
-    chosen = _chosen_lines(elements, lines, part[ENERGY].values, beam, families)
+    part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
+    energy = part[ENERGY].values.astype(float)
+    families = families_seen([*elements, *stray], energy, beam)
+    chosen = _chosen_lines(elements, lines, energy, beam, families)
     if calibration is None:
         calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
-    shapes = _Shapes(part[ENERGY].values, families, calibration, beam)
-    _check_separable(shapes)
-    result = _fit_all(part, shapes, chosen)
-    if not chosen:
-        raise EdsError(
-            f"none of {', '.join(elements)} has a principal line between {range_kev[0]:g} and "
-            f"{range_kev[1]:g} keV; widen range_kev"
-        )
+    shapes = Shapes(energy, families, calibration, beam)
+    shapes.check_separable(column for column, _ in chosen.values())
+    found = {line.split("_")[0] for line in chosen}
     attrs = provenance.with_step(
         spectra.attrs, "fit_lines", elements=elements, stray=list(stray), range_kev=list(range_kev)
     )
-    found = {line.split("_")[0] for line in chosen}
-    attrs["left_out"] = [e for e in elements if e not in found]
-    return result.assign_attrs(
-        attrs | {f"calibration_{k}": v for k, v in vars(calibration).items()}
+    return _fit_all(part, shapes, chosen).assign_attrs(
+        attrs
+        | {"left_out": [e for e in elements if e not in found]}
+        | {f"calibration_{k}": v for k, v in vars(calibration).items()}
     )
 
 
@@ -155,118 +128,49 @@ def calibrate(
     Returns
     -------
     Calibration
+        With the nominal axis when there are too few counts to tell; ``source`` says so.
 
     Notes
     -----
     Variable projection: for each trial calibration the amounts follow by linear least squares;
-    only offset, gain and noise are searched for (the Fano slope is silicon's).
+    only offset, gain and noise are searched for (the Fano slope is silicon's), from where
+    `CALIBRATION_PRIOR` expects them. So a single peak moves the offset and leaves the gain alone.
     """
-    from scipy.optimize import least_squares
-
     check_spectra(spectra)
-    part = _in_range(spectra.compute(), range_kev)
-    beam = float(spectra.attrs.get("beam_energy_kev", 200.0))
-    energy = part[ENERGY].values
-    families = _families(elements, energy, beam)
+    check_energy_in_kev(spectra)
+    part, beam = _in_range(spectra.compute(), range_kev), beam_kev(spectra)
+    energy = part[ENERGY].values.astype(float)
+    families = families_seen(elements, energy, beam)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
-    weight = 1 / np.sqrt(_smooth(variance))
-    start = float(
-        peak_sigma_kev(0.0, float(spectra.attrs.get("energy_resolution_mnka_ev", 130.0))) ** 2
-    )
-
-    def misfit(x: np.ndarray) -> np.ndarray:
-        trial = Calibration(1 + x[0] * 1e-3, x[1] * 1e-2, start * np.exp(x[2]))
-        design = _Shapes(energy, families, trial, beam).design * weight[:, None]
-        amounts = np.linalg.lstsq(design, counts * weight, rcond=None)[0]
-        return design @ amounts - counts * weight
-
-    found = least_squares(misfit, np.zeros(3), bounds=([-20, -10, -3], [20, 10, 3]), diff_step=1e-3)
-    gain, offset, noise = found.x
-    return Calibration(1 + gain * 1e-3, offset * 1e-2, start * float(np.exp(noise)))
+    return find_calibration(energy, counts, variance, families, beam, resolution_ev(spectra))
 
 
 # -- what is fitted ------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _Family:
-    element: str
-    shell: str
-    peaks: tuple[tuple[float, float], ...]  # energy, detected photons; those of the family sum to 1
-    groups: dict[str, float]  # share of a named line, "Fe_Ka"
-
-
-class _Shapes:
-    """The design matrix: a column of counts per channel for each family and background term."""
-
-    def __init__(
-        self, energy: np.ndarray, families: Sequence[_Family], calibration: Calibration, beam: float
-    ) -> None:
-        self.energy, self.families = energy, families
-        self.true = calibration.gain * energy + calibration.offset_kev
-        self.calibration = calibration
-        peaks = np.column_stack([self._family_shape(f) for f in families])
-        # the background is too smooth to notice the calibration
-        self.design = np.hstack([peaks, _background_shapes(tuple(energy), beam)])
-
-    def _family_shape(self, family: _Family) -> np.ndarray:
-        from scipy.special import erf
-
-        step = self.true[1] - self.true[0]
-        centres, photons = np.array(family.peaks).T
-        width = np.sqrt(2 * (self.calibration.noise_kev2 + self.calibration.fano_kev * centres))
-        edges = np.append(self.true - step / 2, self.true[-1] + step / 2)
-        return np.diff(erf((edges[:, None] - centres) / width), axis=0) @ photons / 2
-
-    def window(self, line: str) -> np.ndarray:
-        """Return which channels lie within one full width at half maximum of a line."""
-        centre = line_energy_kev(line)
-        sigma = np.sqrt(self.calibration.noise_kev2 + self.calibration.fano_kev * centre)
-        return np.abs(self.true - centre) <= 2.3548 * sigma
-
-
 def _elements(spectra: xr.Dataset, elements: Sequence[str] | None) -> list[str]:
-    chosen = list(spectra.attrs.get("elements", [])) if elements is None else list(elements)
-    if not chosen:
-        raise EdsError("no elements to fit: give them, fit_lines(['Mg', 'Si', ...])")
-    return list(dict.fromkeys(chosen))
+    chosen = spectra.attrs.get("elements", []) if elements is None else elements
+    names = [chosen] if isinstance(chosen, str) else list(dict.fromkeys(chosen))
+    if not names:
+        raise EdsError("no elements to fit: give them, fit_lines(spectra, ['Mg', 'Si', ...])")
+    for name in names:
+        check_element(name)
+    return names
 
 
 def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset:
     part = spectra.sel({ENERGY: slice(*range_kev)})
-    if part.sizes[ENERGY] < 3 * BACKGROUND_KNOTS:
+    if not (np.isfinite(part.counts).all() and (part.variance >= 0).all()):
         raise EdsError(
-            f"only {part.sizes[ENERGY]} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
-            "widen range_kev"
+            "the spectra hold values that are not finite, or a variance that is negative or "
+            "missing; look at the masks that they come from"
+        )
+    if part.sizes[ENERGY] < 20:
+        raise EdsError(
+            f"only {part.sizes[ENERGY]} channels between {range_kev[0]:g} and {range_kev[1]:g} "
+            "keV: widen range_kev"
         )
     return part
-
-
-def _families(elements: Sequence[str], energy: np.ndarray, beam: float) -> list[_Family]:
-    margin = 0.05  # a line at the very edge has half a peak in range
-    low, high = float(energy[0]) + margin, float(energy[-1]) - margin
-    found = []
-    for element in dict.fromkeys(elements):
-        for shell in families_in_range(element, low, high, beam):
-            made = _detected(element, shell, beam)
-            if sum(w for e, w in made.peaks if low <= e <= high) > WEAKEST_WEIGHT:
-                found.append(made)
-    return found
-
-
-@lru_cache(maxsize=1024)
-def _detected(element: str, shell: str, beam: float) -> _Family:
-    """Return a family as the detector counts it: weights times efficiency, sum 1."""
-    parts = [
-        (line.name, p) for line in family(element, shell, beam) for p in components(line.name, beam)
-    ]
-    energies = np.array([p.energy_kev for _, p in parts])
-    seen = np.array([p.weight for _, p in parts]) * detector_efficiency(energies)
-    seen /= seen.sum()
-    groups: dict[str, float] = {}
-    for (name, _), share in zip(parts, seen, strict=True):
-        groups[name] = groups.get(name, 0.0) + float(share)
-    return _Family(element, shell, tuple(zip(energies, seen, strict=True)), groups)
 
 
 def _chosen_lines(
@@ -274,12 +178,18 @@ def _chosen_lines(
     lines: Sequence[str] | None,
     energy: np.ndarray,
     beam: float,
-    families: Sequence[_Family],
+    families: Sequence[Family],
 ) -> dict[str, tuple[int, float]]:
     """Return for each reported line its family's column and its share of the family."""
-    if lines is None:
-        lines = [line for e in elements if (line := _principal(e, energy, beam))]
     places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
+    if lines is None:
+        found = [_principal(e, energy, beam) for e in elements]
+        lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]
+    if not lines:
+        raise EdsError(
+            f"none of {', '.join(elements)} has a principal line between {energy[0]:.2f} and "
+            f"{energy[-1]:.2f} keV; widen range_kev"
+        )
     for line in lines:
         inside = [energy[0] <= p.energy_kev <= energy[-1] for p in components(line, beam)]
         if line not in places or not all(inside):
@@ -290,88 +200,48 @@ def _chosen_lines(
     return {line: places[line] for line in lines}
 
 
-def _principal(element: str, energy: np.ndarray, beam: float) -> str | None:
-    check_element(element)
+def _principal(element: str, energy: np.ndarray, beam: float) -> str:
     try:
         return principal_line(element, beam, min_kev=float(energy[0]), max_kev=float(energy[-1]))
     except EdsError:
-        return None
-
-
-@lru_cache(maxsize=16)
-def _background_shapes(energies: tuple[float, ...], beam: float) -> np.ndarray:
-    """Return bremsstrahlung as the detector sees it, times smooth bumps (``[channel, term]``).
-
-    Kramers' law for a thin film, ``1 / E``, times the efficiency: it carries the absorption edges
-    of the detector; B-splines over sqrt(E) allow for what it lacks.
-    """
-    from scipy.interpolate import BSpline
-
-    positive = np.clip(energies, 0.05, None)
-    kramers = detector_efficiency(positive) * np.clip(1 - positive / beam, 0.01, None) / positive
-    place = np.sqrt(positive)
-    inner = np.linspace(place[0], place[-1], BACKGROUND_KNOTS - 2)
-    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    bumps = BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
-    return kramers[:, None] * bumps
-
-
-def _check_separable(shapes: _Shapes) -> None:
-    peaks = shapes.design[:, : len(shapes.families)]
-    unit = peaks / np.linalg.norm(peaks, axis=0)
-    likeness = np.triu(unit.T @ unit, 1)
-    i, j = np.unravel_index(np.argmax(likeness), likeness.shape)
-    if likeness[i, j] > 0.995:
-        a, b = shapes.families[i], shapes.families[j]
-        raise EdsError(
-            f"the {a.shell} lines of {a.element} and the {b.shell} lines of {b.element} coincide "
-            "in this range: leave one element out, or widen range_kev to a family that differs"
-        )
+        return ""
 
 
 # -- the fit -------------------------------------------------------------------------------------
 
 
-def _fit_all(part: xr.Dataset, shapes: _Shapes, chosen: dict[str, tuple[int, float]]) -> xr.Dataset:
-    columns = np.array([i for i, _ in chosen.values()])
-    shares = np.array([w for _, w in chosen.values()])
-    windows = np.stack([shapes.window(line) for line in chosen], axis=1).astype(float)
-    n = len(chosen)
-    outputs = xr.apply_ufunc(
+def _fit_all(part: xr.Dataset, shapes: Shapes, chosen: dict[str, tuple[int, float]]) -> xr.Dataset:
+    names = list(chosen)
+    net, covariance, background, limit, chi2, model, smooth = xr.apply_ufunc(
         _fit_block,
         part.counts.astype(float),
         part.variance.astype(float),
         kwargs={
-            "design": shapes.design, "peaks": len(shapes.families),
-            "columns": columns, "shares": shares, "windows": windows,
+            "design": shapes.design,
+            "peaks": len(shapes.families),
+            "columns": np.array([column for column, _ in chosen.values()]),
+            "shares": np.array([share for _, share in chosen.values()]),
+            "windows": np.stack([shapes.window(line) for line in names], axis=1).astype(float),
         },
         input_core_dims=[[ENERGY], [ENERGY]],
-        output_core_dims=[[LINE], [LINE, "line_other"], [LINE], [], [ENERGY], [ENERGY]],
+        output_core_dims=[[LINE], [LINE, "line_other"], [LINE], [LINE], [], [ENERGY], [ENERGY]],
         vectorize=True,
-        dask_gufunc_kwargs={"output_sizes": {LINE: n, "line_other": n}},
-    )  # fmt: skip
-    net, covariance, background, chi2, model, smooth = outputs
-    names = list(chosen)
-    variance = xr.DataArray(
-        np.diagonal(covariance.values, axis1=-2, axis2=-1), dims=net.dims, coords=net.coords
     )
-    limit = 2.71 + 3.29 * np.sqrt(variance)
+    variance = net.copy(data=np.diagonal(covariance.values, axis1=-2, axis2=-1))
+    described = {
+        "net": (net, "net counts", "counts"),
+        "variance": (variance, "variance of the net counts", "counts^2"),
+        "covariance": (covariance, "covariance of the net counts", "counts^2"),
+        "background": (background, "counts under the peak", "counts"),
+        "detection_limit": (limit, "detection limit (Currie)", "counts"),
+        "reduced_chi2": (chi2, "misfit per degree of freedom", "1"),
+        "model": (model, "fitted counts", "counts"),
+        "background_model": (smooth, "fitted background", "counts"),
+    }
     return xr.Dataset(
-        {
-            "net": net.assign_attrs(long_name="net counts", units="counts"),
-            "variance": variance.assign_attrs(units="counts^2"),
-            "covariance": covariance.assign_attrs(units="counts^2"),
-            "background": background.assign_attrs(
-                long_name="counts under the peak", units="counts"
-            ),
-            "detection_limit": limit.assign_attrs(
-                long_name="detection limit (Currie)", units="counts"
-            ),
-            "reduced_chi2": chi2,
-            "model": model.assign_coords({ENERGY: part[ENERGY]}),
-            "background_model": smooth.assign_coords({ENERGY: part[ENERGY]}),
-        },
+        {k: v.assign_attrs(long_name=text, units=unit) for k, (v, text, unit) in described.items()},
         coords={
+            ENERGY: part[ENERGY],
             LINE: names,
             "line_other": names,
             "element": (LINE, [name.split("_")[0] for name in names]),
@@ -383,12 +253,6 @@ def _total(values: xr.DataArray) -> np.ndarray:
     return np.asarray(values.sum([d for d in values.dims if d != ENERGY]).values, float)
 
 
-def _smooth(variance: np.ndarray) -> np.ndarray:
-    from scipy.ndimage import gaussian_filter1d
-
-    return np.maximum(gaussian_filter1d(variance.astype(float), 4.0, mode="nearest"), 1.0)
-
-
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
@@ -396,39 +260,32 @@ def _fit_block(
     counts: np.ndarray, variance: np.ndarray, *, design: np.ndarray, peaks: int,
     columns: np.ndarray, shares: np.ndarray, windows: np.ndarray,
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """Fit one spectrum; see :func:`fit_lines` for the six results."""
-    modelled = _model_variance(design, variance)
-    amounts, covariance = _weighted_least_squares(design, counts, modelled)
+    """Fit one spectrum; see :func:`fit_lines` for the seven results."""
+    spread, modelled = model_variance(design, variance)
+    amounts, covariance = weighted_least_squares(design, counts, modelled)
     model, smooth = design @ amounts, design[:, peaks:] @ amounts[peaks:]
-    chi2 = float(((counts - model) ** 2 / modelled).sum() / (len(counts) - len(amounts)))
+    misfit = ((counts - model) ** 2 / modelled).sum() / (counts.size - amounts.size)
     # clipping belongs to what is reported as counts, never to the fit
     under = np.maximum(smooth, 0) @ windows
-    pick = np.ix_(columns, columns)
-    return (
-        amounts[columns] * shares, covariance[pick] * np.outer(shares, shares), under, np.float64(chi2),
-        model, smooth,
-    )  # fmt: skip
+    blank = [_blank_variance(design, modelled, spread, amounts, peaks, i) for i in columns]
+    limit = 2.71 + 3.29 * shares * np.sqrt(blank)
+    net, pick = amounts[columns] * shares, np.ix_(columns, columns)
+    spreads = covariance[pick] * np.outer(shares, shares)
+    return net, spreads, under, limit, np.asarray(misfit), model, smooth
 
 
-def _model_variance(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
-    """Return the given variance, freed of its own noise by a fit of the same shapes."""
-    modelled = _smooth(variance)
-    for _ in range(2):
-        amounts, _ = _weighted_least_squares(design, variance, modelled)
-        modelled = np.maximum(design @ amounts, 0.1 * modelled)
-    return modelled
+def _blank_variance(
+    design: np.ndarray, modelled: np.ndarray, spread: np.ndarray, amounts: np.ndarray, peaks: int,
+    column: int,
+) -> float:  # fmt: skip
+    """Return the variance of a family's amount if there were none of it.
 
-
-def _weighted_least_squares(
-    design: np.ndarray, values: np.ndarray, variance: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return amounts and their covariance."""
-    weight = 1 / np.sqrt(variance)
-    scale = np.linalg.norm(
-        design * weight[:, None], axis=0
-    )  # columns of one length: better conditioned
-    u, s, vt = np.linalg.svd(design * weight[:, None] / scale, full_matrices=False)
-    keep = s > 1e-10 * s[0]
-    inverse = vt[keep].T / s[keep]
-    amounts = inverse @ (u[:, keep].T @ (values * weight))
-    return amounts / scale, (inverse @ inverse.T) / np.outer(scale, scale)
+    The counts of the family itself no longer scatter. What is left of its variance beyond its net
+    counts stays: in a difference of spectra, it is that of the counts that were subtracted.
+    """
+    own = np.clip(amounts[column], 0, max(0.0, spread[column]))
+    background = np.maximum(design[:, peaks:] @ spread[peaks:], 0)
+    least = 0.1 * background + least_variance(modelled)
+    blank = np.maximum(modelled - own * design[:, column], least)
+    _, covariance = weighted_least_squares(design, modelled, blank)
+    return float(covariance[column, column])

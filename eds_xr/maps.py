@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -77,11 +78,13 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     Raises
     ------
     EdsError
-        When the values are not integers.
+        When the values are not integers, or the seed is negative.
     """
     check_spectrum_image(image)
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split, found dtype {image.dtype}")
+    if seed < 0:
+        raise EdsError(f"seed must be 0 or more, found {seed!r}")
     image = as_chunked(image)
     half = image.data.map_blocks(
         _split_block, shape=image.shape, seed=seed, dtype=image.dtype, meta=image.data._meta
@@ -109,25 +112,17 @@ def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> x
     Returns
     -------
     DataArray [*spatial; counts]
-        Net counts within one full width at half maximum of the line, with a coordinate
-        ``variance`` of the same shape.
+        Net counts in the line's window (see :func:`eds_xr.xray_lines.line_windows_kev`), with a
+        coordinate ``variance`` of the same shape.
 
     Raises
     ------
     EdsError
         For an unknown element or line, or one outside the energy range.
     """
-    check_spectrum_image(image)
-    check_energy_in_kev(image)
-    name = _line_of(line, image)
-    resolution = float(image.attrs.get("energy_resolution_mnka_ev", 130.0))
-    weights = xr.DataArray(
-        window_weights(image[ENERGY].values, name, resolution, background=background), dims=ENERGY
-    )
-    net = xr.dot(image.astype(np.float32), weights.astype(np.float32), dim=ENERGY)
-    variance = xr.dot(image.astype(np.float32), (weights**2).astype(np.float32), dim=ENERGY)
-    attrs = {"long_name": f"{name} counts", "units": "counts", "line": name}
-    return net.rename(name).assign_coords(variance=variance).assign_attrs(attrs)
+    (name,), sums = _window_sums(image, [line], background)
+    sums = sums.isel({LINE: 0}, drop=True)
+    return sums.rename(name).assign_attrs(long_name=f"{name} counts", units="counts", line=name)
 
 
 def element_maps(
@@ -137,10 +132,29 @@ def element_maps(
 
     Lazy: nothing is computed; one pass over the image serves all maps.
     """
-    maps = [element_map(image, line, background=background) for line in lines]
-    names = xr.DataArray([str(m.name) for m in maps], dims=LINE, name=LINE)
-    joined = xr.concat([m.rename("maps") for m in maps], dim=names, combine_attrs="drop")
-    return joined.assign_attrs(long_name="element maps", units="counts")
+    if isinstance(lines, str) or not lines:
+        raise EdsError(f"expected a list of lines, such as ['Mg', 'Ca_Ka'], found {lines!r}")
+    names, sums = _window_sums(image, lines, background)
+    sums = sums.assign_coords({LINE: names}).rename("maps")
+    return sums.assign_attrs(long_name="element maps", units="counts")
+
+
+def _window_sums(
+    image: xr.DataArray, lines: Sequence[str], background: bool
+) -> tuple[list[str], xr.DataArray]:
+    """Return the lines' names and their net counts ``[line, *spatial]``, with variance."""
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    names = [_line_of(line, image) for line in lines]
+    resolution = float(image.attrs.get("energy_resolution_mnka_ev", 130.0))
+    energy = image[ENERGY].values
+    table = [window_weights(energy, n, resolution, background=background) for n in names]
+    weights = xr.DataArray(np.array(table, np.float32), dims=(LINE, ENERGY))
+    counts = image.astype(np.float32)
+    order = (LINE, *spatial_dims(image))
+    net = xr.dot(counts, weights, dim=ENERGY).transpose(*order)
+    variance = xr.dot(counts, weights**2, dim=ENERGY).transpose(*order)
+    return names, net.assign_coords(variance=variance.variable)
 
 
 def _line_of(line: str, image: xr.DataArray) -> str:
@@ -178,7 +192,8 @@ def _multiples(chunks: tuple[int, ...], factor: int) -> list[int]:
 def _sum_dtype(dtype: np.dtype, factors: list[int]) -> np.dtype:
     if dtype.kind != "u":
         return dtype if dtype.kind == "f" else np.dtype(np.int64)
-    return np.min_scalar_type(int(np.iinfo(dtype).max) * int(np.prod(factors, initial=1)))
+    largest = int(np.iinfo(dtype).max) * math.prod(factors)
+    return np.min_scalar_type(min(largest, np.iinfo(np.uint64).max))
 
 
 def _rebin_coord(coord: xr.DataArray, factors: dict[str, int]) -> xr.DataArray:
@@ -212,6 +227,6 @@ def _split_block(
     pixels = np.zeros(block.shape[:-1], np.uint64)
     for axis, (index, stride) in enumerate(zip(place[:-1], strides[:-1], strict=True)):
         pixels = pixels + (index * stride).reshape(-1, *(1,) * (pixels.ndim - axis - 1))
-    rows = np.ascontiguousarray(block).reshape(-1, block.shape[-1])
+    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, block.shape[-1])
     half = _poisson.halve(rows, pixels.ravel(), np.uint64(seed))
     return half.reshape(block.shape)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr._confident import confident_pixels
+from eds_xr._confident import commonest, confident_pixels, smoothed_shares
 from eds_xr._planes import map_planes, plane_dims
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
@@ -26,6 +26,7 @@ from eds_xr.schema import (
 )
 
 __all__ = [
+    "commonest_ratio",
     "confident_pixels",
     "describe",
     "erode",
@@ -34,7 +35,9 @@ __all__ = [
     "from_rectangle",
     "overlap",
     "remove_small",
+    "significance",
     "threshold",
+    "tiles",
 ]
 
 HISTOGRAM_BINS = 512
@@ -89,6 +92,87 @@ def threshold(score: xr.DataArray, *, method: str = "otsu") -> xr.DataArray:
     step = with_step(score.attrs, "threshold", method=method, value=value)
     attrs = {"long_name": f"above {value:.4g}", "threshold": value, "history": step["history"]}
     return (score > value).assign_attrs(attrs)
+
+
+def significance(
+    scores: xr.DataArray, core: xr.DataArray, *, smoothing_pixels: float | None = None
+) -> xr.DataArray:
+    """Return how far each component stands above its level in a core, in standard deviations.
+
+    Scores are smoothed and divided by their sum, so thickness cancels; level and spread are the
+    median and 1.4826 times the median absolute deviation in the core. What is not there scatters
+    about 0 with a spread of 1: ``significance(scores, core) > 6`` is a mask of grains.
+
+    Computes: the core, where the matrix is pure; the map stays lazy.
+
+    Parameters
+    ----------
+    scores : DataArray [y, x, component; counts]
+    core : DataArray of bool [y, x]
+    smoothing_pixels : float, optional
+        Standard deviation of the Gaussian [pixels]; by default as in :func:`confident_pixels`.
+
+    Returns
+    -------
+    DataArray [y, x, component]
+
+    Raises
+    ------
+    EdsError
+        When the core is empty or lies on another grid.
+    """
+    check_same_grid(scores, _checked_mask(core), "the core")
+    shares = smoothed_shares(scores, smoothing_pixels)
+    inside = shares.values[core.transpose(*spatial_dims(scores)).values]
+    if not len(inside):
+        raise EdsError("the core is empty: no pixel of pure matrix to compare with")
+    level = np.median(inside, axis=0)
+    spread = 1.4826 * np.median(np.abs(inside - level), axis=0)
+    result = (shares - level.astype(np.float32)) / np.maximum(spread, 1e-6).astype(np.float32)
+    return result.rename("significance").assign_attrs(
+        long_name="standard deviations above the core"
+    )
+
+
+def commonest_ratio(
+    scores: xr.DataArray,
+    component: str | int,
+    inside: xr.DataArray,
+    *,
+    smoothing_pixels: float | None = None,
+) -> xr.DataArray:
+    """Return the commonest ratio of every score to that of one component, where that is strong.
+
+    Where a grain stands alone, the other scores in it are a fixed ratio of its own; where another
+    grain overlaps, they are more. The commonest ratio (median about the densest quarter of the
+    values) is the former, even when overlaps are frequent.
+
+    Computes: the pixels inside.
+
+    Parameters
+    ----------
+    scores : DataArray [y, x, component; counts]
+    component : label of a component
+    inside : DataArray of bool [y, x]
+        Where the component is strong.
+    smoothing_pixels : float, optional
+        As in :func:`significance`.
+
+    Returns
+    -------
+    DataArray [component]
+        0 for the component itself.
+    """
+    check_same_grid(scores, _checked_mask(inside), "the mask")
+    shares = smoothed_shares(scores, smoothing_pixels)
+    values = shares.values[inside.transpose(*spatial_dims(scores)).values].astype(float)
+    own = list(scores["component"].values).index(component)
+    values = values[values[:, own] > 0]
+    if not len(values):
+        raise EdsError(f"no pixel inside in which {component} is positive")
+    ratio = np.array([commonest(column / values[:, own]) for column in values.T])
+    ratio[own] = 0
+    return xr.DataArray(ratio, dims="component", coords={"component": scores["component"]})
 
 
 def overlap(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
@@ -164,6 +248,43 @@ def from_rectangle(
     coords = {d: c for d, c in spatial_coords(image).items() if d in ranges}
     step = with_step({}, "from_rectangle", y_pixels=list(y_pixels), x_pixels=list(x_pixels))
     return inside.assign_coords(coords).rename("mask").assign_attrs(step)
+
+
+def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> xr.DataArray:
+    """Cut a mask into the parts that lie in each rectangle of a regular division of the image.
+
+    Lazy, but for the sizes of the parts.
+
+    Parameters
+    ----------
+    mask : DataArray of bool [y, x]
+    per_side : int
+        Rectangles along each dimension.
+    min_share : float
+        Parts that hold less than this share of the mask are left out.
+
+    Returns
+    -------
+    DataArray of bool [phase, y, x]
+        ``phase`` names the rectangle, ``"2,0"``.
+    """
+    dims = spatial_dims(_checked_mask(mask))
+    axes = [np.arange(mask.sizes[d]) * per_side // mask.sizes[d] for d in dims]
+    index = np.meshgrid(*axes, indexing="ij")
+    places = np.unique(np.stack([i.ravel() for i in index]), axis=1).T
+    parts = {
+        ",".join(map(str, place)): mask
+        & xr.DataArray(
+            np.all([i == p for i, p in zip(index, place, strict=True)], axis=0), dims=dims
+        )
+        for place in places.tolist()
+    }
+    least = max(1, min_share * int(mask.sum()))
+    kept = {name: part for name, part in parts.items() if int(part.sum()) >= least}
+    if not kept:
+        raise EdsError("the mask is empty: there is nothing to cut into tiles")
+    names = xr.DataArray(list(kept), dims=PHASE, name=PHASE)
+    return xr.concat(kept.values(), dim=names, coords="minimal", compat="override").rename("mask")
 
 
 def describe(masks: xr.DataArray) -> xr.Dataset:

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 
@@ -29,13 +30,27 @@ def with_step(attrs: Mapping[str, Any], step: str, **parameters: Any) -> dict[st
     >>> with_step({}, "rebin", y=2)["history"]
     ['{"step": "rebin", "eds_xr": "...", "y": 2}']
     """
-    line = json.dumps({"step": step, "eds_xr": package_version(), **parameters}, default=str)
+    record = {"step": step, "eds_xr": package_version(), **parameters}
+    line = json.dumps(record, default=_as_plain)
     return {**attrs, "history": [*_lines(attrs), line]}
 
 
 def history(data: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:
-    """Return the steps that made `data`, oldest first."""
-    return [json.loads(line) for line in _lines(data.attrs)]
+    """Return the steps that made `data`, oldest first; lines of other programs as a note."""
+    return [_read(line) for line in _lines(data.attrs)]
+
+
+def _read(line: str) -> dict[str, Any]:
+    try:
+        found = json.loads(line)
+    except json.JSONDecodeError:
+        found = None
+    return found if isinstance(found, dict) else {"step": "note", "text": line}
+
+
+def _as_plain(value: Any) -> Any:
+    """Return NumPy's numbers and arrays as Python's, all else as text."""
+    return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
 def _lines(attrs: Mapping[str, Any]) -> list[str]:

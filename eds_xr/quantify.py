@@ -55,7 +55,7 @@ def quantify(
     ------
     EdsError
         For two lines of one element, a missing or non-positive k-factor, or counts that sum to
-        nothing.
+        nothing in one of the spectra.
     """
     chosen = _one_line_an_element(lines, exclude)
     names = [str(n) for n in chosen[LINE].values]
@@ -135,6 +135,8 @@ def atomic_mass(element: str) -> float:
 def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     """Return the ratio of the atoms of two elements, with its variance.
 
+    Computes: small arrays only.
+
     Parameters
     ----------
     composition : Dataset over ``element``
@@ -144,7 +146,13 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``ratio`` and ``variance`` [...], the covariance of the two taken into account.
+        ``ratio`` and ``variance`` [...], the covariance of the two taken into account; NaN where
+        there is none of `other`. First order: good where `other` is far above its error.
+
+    Raises
+    ------
+    EdsError
+        For an element that the composition lacks.
     """
     for name in (element, other):
         if name not in composition[ELEMENT].values:
@@ -155,12 +163,60 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     def covariance(x: str, y: str) -> xr.DataArray:
         return table.sel({ELEMENT: x, "element_other": y}, drop=True)
 
+    b = b.where(b != 0)
     value = a / b
     spread = (
         covariance(element, element) - 2 * value * covariance(element, other)
         + value**2 * covariance(other, other)
     ) / b**2  # fmt: skip
-    return xr.Dataset({"ratio": value, "variance": spread})
+    name = f"{element} / {other}, atoms"
+    return xr.Dataset(
+        {"ratio": value.assign_attrs(long_name=name, units="1"), "variance": spread},
+        attrs=composition.attrs,
+    )
+
+
+def variation(lines: xr.Dataset, *, per: str) -> xr.Dataset:
+    """Return how much line ratios vary between regions of one phase, beyond chance.
+
+    Computes: small arrays only.
+
+    A matrix is never quite the same everywhere. The variance between regions less what counting
+    explains (the moment estimator of DerSimonian and Laird, Control. Clin. Trials 7 (1986) 177).
+
+    Parameters
+    ----------
+    lines : Dataset [phase, line]
+        From ``fit_lines`` on the spectra of several regions.
+    per : str
+        The line that the others are divided by.
+
+    Returns
+    -------
+    Dataset over ``line``
+        ``ratio``, the weighted mean of ``net / net[per]``, and its ``variance`` between regions;
+        0 where chance explains the scatter.
+
+    Raises
+    ------
+    EdsError
+        For fewer than two regions, or a line that was not fitted.
+    """
+    if "phase" not in lines.net.dims or lines.sizes["phase"] < 2:
+        raise EdsError("the variation needs the lines of at least two regions, along 'phase'")
+    if per not in lines[LINE].values:
+        raise EdsError(f"{per} was not fitted: {list(lines[LINE].values)}")
+    base = lines.net.sel({LINE: per}, drop=True)
+    ratio = lines.net / base
+    own = lines.variance.sel({LINE: per}, drop=True)
+    shared = lines.covariance.sel({"line_other": per}, drop=True)
+    chance = (lines.variance + ratio**2 * own - 2 * ratio * shared) / base**2
+    weight = 1 / chance.where(chance > 0)
+    total = weight.sum("phase")
+    mean = (weight * ratio).sum("phase") / total
+    excess = (weight * (ratio - mean) ** 2).sum("phase") - (weight.count("phase") - 1)
+    between = excess / (total - (weight**2).sum("phase") / total)
+    return xr.Dataset({"ratio": mean, "variance": between.clip(min=0).fillna(0.0)})
 
 
 def _one_line_an_element(lines: xr.Dataset, exclude: tuple[str, ...]) -> xr.Dataset:
@@ -168,7 +224,7 @@ def _one_line_an_element(lines: xr.Dataset, exclude: tuple[str, ...]) -> xr.Data
     if missing or LINE not in lines.dims:
         raise EdsError(f"expected lines from fit_lines, missing {sorted(missing) or 'line'}")
     elements = [str(n).split("_")[0] for n in lines[LINE].values]
-    keep = [i for i, e in enumerate(elements) if e not in exclude]
+    keep = [n for n, e in zip(lines[LINE].values, elements, strict=True) if e not in exclude]
     double = sorted({e for e in elements if elements.count(e) > 1} - set(exclude))
     if double:
         raise EdsError(
@@ -176,7 +232,8 @@ def _one_line_an_element(lines: xr.Dataset, exclude: tuple[str, ...]) -> xr.Data
         )
     if not keep:
         raise EdsError("no element is left to quantify")
-    return lines[["net", "covariance"]].isel({LINE: keep, "line_other": keep})
+    # by name: the caller may have chosen lines, which leaves line_other as it was
+    return lines[["net", "covariance"]].sel({LINE: keep, "line_other": keep})
 
 
 def _beam(lines: xr.Dataset) -> dict[str, float]:

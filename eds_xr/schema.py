@@ -53,7 +53,8 @@ def check_spectrum_image(image: xr.DataArray) -> None:
     check_energy(image)
     if image.dims[-1] != ENERGY:
         raise EdsError(
-            f"energy must be the last dimension, found {image.dims}; use da.transpose(..., 'energy')"
+            f"energy must be the last dimension, found {image.dims}; "
+            "use da.transpose(..., 'energy')"
         )
     if image.ndim < 2:
         raise EdsError("expected a spectrum image with at least one spatial dimension, found none")
@@ -61,7 +62,7 @@ def check_spectrum_image(image: xr.DataArray) -> None:
         raise EdsError(f"expected counts (unsigned integers), found dtype {image.dtype}")
     if image.size == 0:
         raise EdsError(f"the spectrum image is empty: {dict(image.sizes)}")
-    chunks = image.chunksizes.get(ENERGY, ())
+    chunks = image.variable.chunksizes.get(ENERGY, ())
     if len(chunks) > 1:
         raise EdsError(f"energy has {len(chunks)} chunks, expected 1; use da.chunk(energy=-1)")
 

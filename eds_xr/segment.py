@@ -141,7 +141,8 @@ def _named_channels(
 
 
 def _named_by_loadings(result: xr.Dataset, elements: Sequence[str]) -> xr.DataArray:
-    if "loadings" not in result:
+    named = result["scores"][COMPONENT].dtype.kind in "OUT" if COMPONENT in result else False
+    if "loadings" not in result or named:
         return result["scores"]
     return result["scores"].assign_coords({COMPONENT: name_phases(result["loadings"], elements)})
 

@@ -19,9 +19,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dask.array as da
 import numpy as np
 import xarray as xr
 
@@ -34,6 +33,9 @@ from eds_xr._phases import without as without
 from eds_xr.chunks import chunk_shape
 from eds_xr.provenance import with_step
 from eds_xr.schema import EdsError, check_energy, label_array
+
+if TYPE_CHECKING:
+    import dask.array as da
 
 Shape = tuple[int, int, int]
 _FLOAT = np.dtype(np.float32)
@@ -266,6 +268,8 @@ def _grains(
 
 def _pixels(shape: Shape, chunks: Chunks, dtype: np.dtype) -> tuple[da.Array, da.Array]:
     """Return the numbers of rows and of columns, chunked as the image is to be."""
+    import dask.array as da
+
     wanted = chunk_shape(shape, dtype)[:2] if chunks is None else chunks
     try:
         along_y, along_x = da.core.normalize_chunks(wanted, shape[:2], dtype=dtype)
@@ -286,6 +290,8 @@ def _per_pixel(
     **kwargs: Any,
 ) -> da.Array:
     """Apply a kernel to the absolute rows and columns of each chunk."""
+    import dask.array as da
+
     meta: np.ndarray = np.empty((0,) * len(dims), dtype)
     # not aligned: rows and columns are different axes, and the many chunks are asked for
     return da.blockwise(

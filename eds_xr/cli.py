@@ -1,0 +1,187 @@
+"""The command ``eds-xr``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from eds_xr.schema import EdsError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="STEM-EDS spectrum images to quantified phases, out of core.",
+)
+
+OVERWRITE = Annotated[bool, typer.Option(help="Replace an existing store.")]
+
+#: Made on the spot by ``reproduce --sample simulated``.
+SIMULATED = {"shape": (160, 160, 1300), "dose": 180.0, "seed": 0}
+
+
+def main() -> None:
+    """Run the command; what a user can mend ends in one line, not in a traceback."""
+    try:
+        app(standalone_mode=True)
+    except EdsError as error:
+        print(f"eds-xr: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+@app.command()
+def reproduce(
+    sample: Annotated[str, typer.Option(help="71GPa, 88GPa or simulated.")] = "71GPa",
+    file: Annotated[Path | None, typer.Option(help="A spectrum image of your own.")] = None,
+    archive: Annotated[
+        Path | None, typer.Option(help="The published archive, where there is no network.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder for figures and numbers.")] = Path(
+        "eds_xr_results"
+    ),
+    seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
+) -> None:
+    """Carry out the deep-mantle study: figures, spectra, compositions."""
+    started = time.perf_counter()
+    steps = _Steps(total=9 if file is None and sample == "simulated" else 10)
+    out.mkdir(parents=True, exist_ok=True)
+    store, name, sha256 = _stored(sample, file, archive, out, seed, steps)
+    from eds_xr import figures, report, study
+    from eds_xr.store import open as open_store
+
+    found = study.run(open_store(store), seed=seed, say=steps)
+    steps("figures and results")
+    figures.figure_1(found).savefig(out / "figure1.png")
+    figures.figure_2(found).savefig(out / "figure2.png")
+    report.save_results(found, out / "spectra.nc")
+    numbers = report.results(found, name=name, sha256=sha256)
+    _write(out / "results.json", json.dumps(numbers, indent=1, allow_nan=False))
+    for warning in found.warnings:
+        print(f"warning: {warning}")
+    _summary(numbers)
+    print(f"{out.resolve()}: figure1.png, figure2.png, spectra.nc, results.json")
+    print(f"done in {time.perf_counter() - started:.0f} s")
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Vendor file.")],
+    store: Annotated[Path | None, typer.Argument(help="Zarr store to write.")] = None,
+    signal: Annotated[str | None, typer.Option(help="Which signal of the file.")] = None,
+    overwrite: OVERWRITE = False,
+) -> None:
+    """Convert a vendor file to a Zarr store, block by block."""
+    from eds_xr import store as stores
+
+    print(stores.convert(source, store, signal=signal, overwrite=overwrite))
+
+
+@app.command()
+def info(source: Annotated[Path, typer.Argument(help="Vendor file or Zarr store.")]) -> None:
+    """Show what a file holds, without loading it."""
+    from eds_xr import store as stores
+
+    print(json.dumps(stores.info(source), indent=1, default=str))
+
+
+@app.command()
+def simulate(
+    store: Annotated[Path, typer.Argument(help="Zarr store to write.")],
+    shape: Annotated[tuple[int, int, int], typer.Option(help="y, x, energy.")] = (256, 256, 2048),
+    dose: Annotated[float, typer.Option(help="Counts per pixel of the matrix.")] = 180.0,
+    seed: Annotated[int, typer.Option(help="Of grains and counts.")] = 0,
+    overwrite: OVERWRITE = False,
+) -> None:
+    """Simulate a three-phase assemblage with a known truth, of any size."""
+    from eds_xr import simulate as simulation
+    from eds_xr import store as stores
+
+    image = simulation.spectrum_image(shape, dose, seed=seed)
+    print(stores.save(image, store, overwrite=overwrite))
+
+
+class _Steps:
+    """Print each step with its number and the time since the last."""
+
+    def __init__(self, total: int) -> None:
+        self.total, self.done, self.since = total, 0, time.perf_counter()
+
+    def __call__(self, message: str) -> None:
+        now = time.perf_counter()
+        self.done += 1
+        print(f"[{self.done:2d}/{self.total}] {now - self.since:5.1f} s  {message}", flush=True)
+        self.since = now
+
+
+def _stored(
+    sample: str, file: Path | None, archive: Path | None, out: Path, seed: int, say: _Steps
+) -> tuple[Path, str, str]:
+    """Return the store of what is to be studied, its name and the hash of its source."""
+    from eds_xr import samples, store
+
+    if file is None and sample == "simulated":
+        return _simulated(out, seed, say)
+    if file is None:
+        say(f"fetching the {sample} spectrum image (or finding it in the cache)")
+        file = samples.fetch(sample, archive=archive)
+    else:
+        sample = file.name
+    if not file.exists():
+        raise EdsError(f"{file} does not exist; give the path of a spectrum image")
+    digest = _sha256(file)
+    if file.is_dir():
+        return file, sample, digest
+    say(f"converting {file.name} to Zarr")
+    return store.convert(file, out / f"{file.stem}.zarr", overwrite=True), sample, digest
+
+
+def _simulated(out: Path, seed: int, say: _Steps) -> tuple[Path, str, str]:
+    from eds_xr import simulate, store
+
+    say("simulating a spectrum image with a known truth")
+    recipe: dict[str, Any] = {**SIMULATED, "seed": seed}
+    path = store.save(simulate.spectrum_image(**recipe), out / "simulated.zarr", overwrite=True)
+    return path, "simulated", _sha256(path)
+
+
+def _sha256(path: Path) -> str:
+    """Return the hash of a file, or of all files of a folder in the order of their names."""
+    digest = hashlib.sha256()
+    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if part.is_file():
+            with part.open("rb") as stream:
+                while block := stream.read(2**20):
+                    digest.update(block)
+    return digest.hexdigest()
+
+
+def _write(path: Path, text: str) -> None:
+    """Write a file that appears whole or not at all."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_text(text + "\n")
+    partial.replace(path)
+
+
+def _summary(numbers: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    title = "atomic fractions without oxygen (%), one standard deviation"
+    table = Table(title=title, title_style="", min_width=len(title))
+    table.add_column("")
+    for phase in numbers["atoms"]:
+        table.add_column(phase, justify="right")
+    for element in next(iter(numbers["atoms"].values())):
+        pairs = [phase[element] for phase in numbers["atoms"].values()]
+        table.add_row(element, *(f"{100 * v:.3f} ± {100 * s:.3f}" for v, s in pairs))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

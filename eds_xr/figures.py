@@ -1,0 +1,249 @@
+"""Figures made of results. Draws only; nothing is computed but what is to be seen.
+
+Every function takes labelled arrays, returns a :class:`matplotlib.figure.Figure` or draws on given
+axes, and needs no display.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import COLORS, COMPONENT, ENERGY, LINE, PHASE
+from eds_xr.xray_lines import line_energy_kev
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from eds_xr.study import Study
+
+#: Colours of the phases of the study.
+PHASE_COLORS = {"Brg": COLORS[0], "Fp": COLORS[1], "Ca-Pv": COLORS[2]}
+#: Two columns of a journal page, and type that stays legible at half of that.
+_STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.titlesize": 9,
+    "axes.labelsize": 9,
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.fontsize": 8,
+    "axes.linewidth": 0.7,
+    "lines.linewidth": 0.9,
+}
+
+
+def figure_1(study: Study) -> Figure:
+    """Draw image, score maps, loadings, pure matrix, and mask against rectangle."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _new_figure(10.5, 8.6)
+        grid = figure.add_gridspec(3, 4, height_ratios=(1.12, 1, 1.05))
+        image = study.image.coords.get("haadf", study.total)
+        axes = draw_image(figure.add_subplot(grid[0, 0]), image, title=_title("a", image))
+        _outline(axes, study.masks.sel({PHASE: "rectangle"}))
+        for i, phase in enumerate(study.rotated[COMPONENT].values):
+            scores = study.rotated.scores.sel({COMPONENT: phase})
+            draw_image(
+                figure.add_subplot(grid[0, i + 1]), scores, title=f"({'bcd'[i]}) NMF score {phase}"
+            )
+        draw_spectra(
+            figure.add_subplot(grid[1, :]), study.rotated.loadings, title="(e) NMF loadings",
+            colors=PHASE_COLORS, lines=("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka"),
+        )  # fmt: skip
+        draw_mask(
+            figure.add_subplot(grid[2, 0]), study.masks.sel({PHASE: "Brg"}),
+            title="(f) pure Brg", color=PHASE_COLORS["Brg"],
+        )  # fmt: skip
+        _draw_regions(figure.add_subplot(grid[2, 1:]), study)
+    return figure
+
+
+def figure_2(study: Study) -> Figure:
+    """Draw the binaries, the mixtures and the pure spectra of the grains."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _new_figure(10.5, 8.6)
+        grid = figure.add_gridspec(3, 4, height_ratios=(1.1, 1, 1))
+        shown = ("Fp", "Ca-Pv", "Fp+Brg", "Ca-Pv+Brg")
+        titles = ("Fp grains", "Ca-Pv grains", "Fp over Brg", "Ca-Pv over Brg")
+        for i, (name, title) in enumerate(zip(shown, titles, strict=True)):
+            color = PHASE_COLORS[name.removesuffix("+Brg")]
+            axes = figure.add_subplot(grid[0, i])
+            draw_mask(
+                axes, study.masks.sel({PHASE: name}), title=f"({'abcd'[i]}) {title}", color=color
+            )
+        for row, phase in enumerate(("Fp", "Ca-Pv"), start=1):
+            pure = study.pure.sel({PHASE: [phase]})
+            spectrum = (pure.counts / pure.n_pixels).assign_attrs(units="counts per pixel")
+            draw_spectra(
+                figure.add_subplot(grid[row, :]), spectrum,
+                title=f"(e) pure {phase}: mixture less {float(pure.scale[0]):.3f} Brg",
+                colors=PHASE_COLORS, lines=[str(x) for x in study.lines[LINE].values],
+                range_kev=(0.2, 9.5),
+            )  # fmt: skip
+    return figure
+
+
+def draw_image(axes: Axes, image: xr.DataArray, *, title: str = "", cmap: str = "viridis") -> Axes:
+    """Draw an image with scale bar and colour bar on `axes`; 0.5 % at each end saturate."""
+    low, high = np.percentile(image.values, (0.5, 99.5))
+    shown = axes.imshow(image.values, cmap=cmap, vmin=low, vmax=high, interpolation="nearest")
+    _frame(axes, image, title)
+    bar = axes.figure.colorbar(shown, ax=axes, orientation="horizontal", fraction=0.05, pad=0.04)
+    bar.set_label(str(image.attrs.get("units", "counts")), labelpad=1)
+    bar.outline.set_linewidth(0.5)
+    return axes
+
+
+def draw_mask(axes: Axes, mask: xr.DataArray, *, title: str = "", color: str = COLORS[0]) -> Axes:
+    """Draw a mask, its share of the image in the title, with a scale bar."""
+    from matplotlib.colors import ListedColormap
+
+    axes.imshow(
+        mask.values,
+        cmap=ListedColormap(["#eeeeee", color]),
+        vmin=0,
+        vmax=1,
+        interpolation="nearest",
+    )
+    share = f"{100 * float(mask.mean()):.1f} %"
+    _frame(axes, mask, f"{title}, {share}" if title else share)
+    return axes
+
+
+def draw_spectra(
+    axes: Axes,
+    spectra: xr.DataArray,
+    *,
+    title: str = "",
+    colors: Mapping[str, str] | None = None,
+    lines: Sequence[str] = (),
+    range_kev: tuple[float, float] | None = None,
+) -> Axes:
+    """Draw spectra ``[phase or component, energy]`` with markers at X-ray lines."""
+    part = spectra.sel({ENERGY: slice(*range_kev)}) if range_kev else spectra
+    (over,) = [d for d in part.dims if d != ENERGY]
+    for i, name in enumerate(part[over].values):
+        color = (colors or {}).get(str(name), COLORS[i % len(COLORS)])
+        axes.step(part[ENERGY], part.sel({over: name}), where="mid", color=color, label=str(name))
+    axes.axhline(0, color="0.7", linewidth=0.5)
+    _mark_lines(axes, part, lines)
+    axes.set_xlim(float(part[ENERGY][0]), float(part[ENERGY][-1]))
+    _make_room(axes)
+    units = part.attrs.get("units", "counts")
+    axes.set(
+        title=title, xlabel="energy (keV)", ylabel="share of counts" if units == "1" else units
+    )
+    if part.sizes[over] > 1:
+        axes.legend(frameon=False)
+    return axes
+
+
+def _draw_regions(axes: Axes, study: Study) -> None:
+    """Draw the rare-earth region of mask and rectangle, per pixel, with the net counts' ratio."""
+    part = study.spectra.sel({ENERGY: slice(4.7, 6.1)})
+    styles = {"rectangle": ("0.55", "rectangle"), "Brg": (PHASE_COLORS["Brg"], "whole mask")}
+    for phase, (color, label) in styles.items():
+        one = part.sel({PHASE: phase})
+        pixels = float(one.n_pixels)
+        value, spread = one.counts / pixels, np.sqrt(one.variance) / pixels
+        fits = study.regions.sel({PHASE: phase})
+        nd, sm = (fits.net / fits.variance**0.5).sel({LINE: ["Nd_La", "Sm_La"]}).values
+        label += f", {pixels:.0f} pixels; SNR Nd {nd:.1f}, Sm {sm:.1f}"
+        axes.step(
+            one[ENERGY],
+            value,
+            where="mid",
+            color=color,
+            label=label,
+        )
+        axes.fill_between(
+            one[ENERGY],
+            value - spread,
+            value + spread,
+            step="mid",
+            color=color,
+            alpha=0.25,
+            linewidth=0,
+        )
+    _mark_lines(axes, part.counts, ("Nd_La", "Sm_La"))
+    _make_room(axes)
+    axes.set(
+        title="(g) Nd and Sm in Brg",
+        xlabel="energy (keV)",
+        ylabel="counts per pixel",
+        xlim=(4.7, 6.1),
+    )
+    axes.set_ylim(0, None)
+    axes.legend(frameon=False, loc="lower left")
+
+
+def _mark_lines(axes: Axes, spectra: xr.DataArray, lines: Sequence[str]) -> None:
+    """Name lines at their energies, on two heights where they crowd."""
+    low, high = float(spectra[ENERGY][0]), float(spectra[ENERGY][-1])
+    inside = sorted((line_energy_kev(n), n) for n in lines if low < line_energy_kev(n) < high)
+    last, height = -np.inf, 0
+    for energy, name in inside:
+        height = (height + 1) % 2 if energy - last < 0.05 * (high - low) else 0
+        label = name.split("_")[0] + " " + name.split("_")[1].replace("a", "α").replace("b", "β")
+        axes.axvline(energy, color="0.8", linewidth=0.6, zorder=0)
+        axes.text(
+            energy, 0.98 - 0.1 * height, label, transform=axes.get_xaxis_transform(),
+            ha="center", va="top", fontsize=7.5, color="0.25",
+        )  # fmt: skip
+        last = energy
+
+
+def _make_room(axes: Axes, share: float = 0.2) -> None:
+    """Leave room for the names of lines above the highest peak."""
+    low, high = axes.get_ylim()
+    axes.set_ylim(low, high + share * (high - low))
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained", dpi=150)
+
+
+def _frame(axes: Axes, image: xr.DataArray, title: str) -> None:
+    axes.set(title=title, xticks=[], yticks=[])
+    _scale_bar(axes, image)
+
+
+def _scale_bar(axes: Axes, image: xr.DataArray) -> None:
+    """Draw a bar of a round length, about a quarter of the image."""
+    x = image.coords.get("x")
+    if x is None or x.size < 2:
+        return
+    step = abs(float(x[-1] - x[0])) / (x.size - 1)
+    aim = step * x.size / 4
+    power = 10 ** np.floor(np.log10(aim))
+    length = max(m * power for m in (1, 2, 5) if m * power <= aim)
+    pixels = length / step
+    rows, columns = image.shape[-2:]
+    left, top = 0.05 * columns, 0.93 * rows
+    text = f"{length:g} {x.attrs.get('units', 'pixels')}"
+    outline: dict[str, Any] = {"facecolor": "white", "edgecolor": "black", "linewidth": 0.5}
+    from matplotlib.patches import Rectangle
+
+    axes.add_patch(Rectangle((left, top), pixels, 0.018 * rows, **outline))
+    axes.text(
+        left + pixels / 2, top - 0.02 * rows, text, ha="center", va="bottom", fontsize=8,
+        bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.75},
+    )  # fmt: skip
+
+
+def _outline(axes: Axes, mask: xr.DataArray) -> None:
+    axes.contour(mask.values.astype(float), levels=[0.5], colors=["#00ff40"], linewidths=1.2)
+
+
+def _title(letter: str, image: xr.DataArray) -> str:
+    name = "HAADF" if image.name == "haadf" else str(image.attrs.get("long_name", image.name))
+    return f"({letter}) {name}"

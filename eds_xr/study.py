@@ -1,0 +1,404 @@
+"""The study of an overlapping deep-mantle assemblage, from its counts to its compositions.
+
+A matrix (bridgmanite, Brg) with grains of ferropericlase (Fp) and Ca-perovskite (Ca-Pv) that
+overlap along the beam. After H. Chen et al. (EPFL): NMF locates the phases, a pixel classifier and
+a graph cut find the pure matrix, its spectrum summed over the whole mask lifts trace elements out
+of the noise, and subtracted from the mixtures it leaves the spectra of the grains.
+
+Pixels are chosen on 0.3 to 4.4 keV, without the windows of trace lines that are then quantified:
+chance cannot both choose a pixel and be measured in it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import masks as mk
+from eds_xr.line_fit import Calibration, calibrate, fit_lines
+from eds_xr.maps import element_map
+from eds_xr.nmf import move_shares, nmf, remove_baseline, suggest_rank
+from eds_xr.progress import progress
+from eds_xr.provenance import with_step
+from eds_xr.quantify import quantify, variation
+from eds_xr.schema import (
+    COMPONENT,
+    ENERGY,
+    PHASE,
+    EdsError,
+    check_energy_in_kev,
+    check_spectrum_image,
+    spatial_dims,
+)
+from eds_xr.segment import segment
+from eds_xr.spectra import SubtractionWarning, subtract_phase, sum_spectra
+from eds_xr.xray_lines import line_windows_kev
+
+MATRIX, GRAINS = "Brg", ("Fp", "Ca-Pv")
+PHASES = (MATRIX, *GRAINS)
+ELEMENTS = ("Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U")
+#: Lines that the sample does not emit, or not from the phases studied: grid, ion beam, pole piece.
+STRAY = ("Na", "Cl", "Co", "Cu", "Ga", "Pt")
+#: Where pixels are chosen; the L lines of the rare earths and of Hf lie above [keV].
+MASK_RANGE_KEV = (0.3, 4.4)
+#: The trace lines below: their windows are left out of the choice.
+TRACE_LINES_IN_RANGE = ("U_Ma", "U_Mb")
+#: The line of the matrix that its grains lack; it gives the matrix's share in a mixture.
+PINNED = {"Fp": "Si_Ka", "Ca-Pv": "Mg_Ka"}
+#: A grain stands this many standard deviations above the pure matrix ...
+GRAIN_SIGMA = 8.0
+#: ... and this is enough of the other grain to keep a pixel out of a mixture.
+TRACE_SIGMA = 3.0
+SMALLEST_GRAIN_PIXELS = 12
+RECTANGLE_PIXELS = 30
+#: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
+NOISE_ANGLE_DEG = 8.0
+
+
+@dataclass
+class Study:
+    """What the study found; every part is labelled xarray, computed.
+
+    Attributes
+    ----------
+    image : DataArray
+        The spectrum image, lazy.
+    total : DataArray [y, x; counts]
+    rank : Dataset
+        From ``suggest_rank``.
+    factors, rotated : Dataset
+        NMF with phases as components, as found and with the baselines taken out.
+    segmentation : Dataset
+        Labels and probabilities.
+    masks : DataArray of bool [phase, y, x]
+        ``Brg``, the binaries ``Fp`` and ``Ca-Pv``, their ``intersection``, the mixtures
+        ``Fp+Brg`` and ``Ca-Pv+Brg``, and the confined ``rectangle``.
+    spectra : Dataset
+        Sums over the masks.
+    pure : Dataset [phase, energy]
+        ``Brg``, and the grains after subtraction.
+    lines, regions, composition : Dataset
+        Fits of the pure spectra, and of the matrix's mask and rectangle; compositions.
+    map_correlation : dict
+        Score maps against the element maps.
+    seed : int
+    warnings : list of str
+    """
+
+    image: xr.DataArray
+    total: xr.DataArray
+    rank: xr.Dataset
+    factors: xr.Dataset
+    rotated: xr.Dataset
+    segmentation: xr.Dataset
+    masks: xr.DataArray
+    spectra: xr.Dataset
+    pure: xr.Dataset
+    lines: xr.Dataset
+    regions: xr.Dataset
+    composition: xr.Dataset
+    map_correlation: dict[str, float]
+    seed: int = 0
+    warnings: list[str] = field(default_factory=list)
+
+
+def run(
+    image: xr.DataArray, *, seed: int = 0, say: Callable[[str], None] = lambda message: None
+) -> Study:
+    """Carry out the study on a spectrum image of the assemblage.
+
+    Computes: everything; the image itself is read block by block, some six times.
+
+    Parameters
+    ----------
+    image : DataArray [y, x, energy; counts]
+        Energy in keV, with the K lines of Mg, Si and Ca and the L lines of the rare earths.
+    seed : int
+    say : callable
+        Told of every step.
+
+    Returns
+    -------
+    Study
+
+    Raises
+    ------
+    EdsError
+        When the image is none, when fewer than three components stand out of its noise, when
+        they are not these three phases, or when a subtraction is impossible.
+    """
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    notes: list[str] = []
+    chosen = choosing_channels(image)
+    say("how many components stand out of the noise?")
+    rank = _checked_rank(chosen, notes)
+    say("Poisson NMF with three components")
+    factors = factorise(chosen, seed=seed)
+    total, correlation = _maps(image, factors)
+    say("matrix and mixing: baselines out of the scores")
+    rotated = rotate(factors)
+    say("segmentation of the pure matrix: forest and graph cut")
+    segmentation = segment(image, channels=rotated.scores, seed=seed).compute()
+    masks = find_masks(rotated, segmentation)
+    tiles = mk.tiles(masks.sel({PHASE: MATRIX}, drop=True))
+    say("spectra of all masks, in one pass")
+    with progress("sums over masks"):
+        sums = sum_spectra(image, xr.concat([masks, tiles], dim=PHASE)).compute()
+    spectra = sums.sel({PHASE: masks[PHASE]})
+    say("the grains: the matrix's share subtracted")
+    pure = pure_spectra(spectra, notes)
+    say("lines: families and background fitted; composition")
+    calibration = calibrate(spectra, [*ELEMENTS, *STRAY])
+    lines = _fit(pure, calibration)
+    regions = _fit(spectra.sel({PHASE: [MATRIX, "rectangle"]}), calibration)
+    notes += _not_detected(lines)
+    varied = _fit(sums.sel({PHASE: tiles[PHASE]}), calibration)
+    lines = with_matrix_variation(lines, pure, varied, masks)
+    return Study(
+        image, total, rank, factors, rotated, segmentation, masks, spectra, pure, lines, regions,
+        quantify(lines), correlation, seed, notes,
+    )  # fmt: skip
+
+
+def choosing_channels(image: xr.DataArray) -> xr.DataArray:
+    """Return the part of the spectra on which pixels may be chosen: other channels are quantified.
+
+    Lazy. Channels in :data:`MASK_RANGE_KEV`; those of trace lines in it are set to zero.
+    """
+    part = image.sel({ENERGY: slice(*MASK_RANGE_KEV)})
+    energy = part[ENERGY]
+    free = xr.ones_like(energy, dtype=bool)
+    for line in TRACE_LINES_IN_RANGE:
+        low, high = line_windows_kev(line)[0]
+        free &= (energy < low) | (energy > high)
+    return part.where(free, 0).assign_attrs(
+        with_step(image.attrs, "choosing_channels", range_kev=MASK_RANGE_KEV)
+    )
+
+
+def factorise(image: xr.DataArray, *, seed: int = 0) -> xr.Dataset:
+    """Factorise into the three phases and name them by their lines; scores are computed."""
+    with progress("NMF"):
+        factors = nmf(image, len(PHASES), seed=seed)
+    factors = factors.assign_coords({COMPONENT: _phases_of(factors.loadings)})
+    factors = factors.sel({COMPONENT: list(PHASES)})
+    with progress("scores"):
+        return factors.assign(scores=factors.scores.compute())
+
+
+def rotate(factors: xr.Dataset) -> xr.Dataset:
+    """Take the baselines out of the scores: of the matrix, then of each grain in the other.
+
+    First the matrix, in the pixels that are confidently pure. Then, in grains of Ca-Pv, the
+    commonest ratio of the Fp score to the Ca-Pv score belongs to Ca-Pv alone (its loading holds
+    too little of the matrix's Mg), and the other way round; more than that is overlap.
+    """
+    painted = mk.confident_pixels(factors.scores, matrix=MATRIX)
+    core = painted == PHASES.index(MATRIX) + 1
+    rotated = remove_baseline(factors, MATRIX, core)
+    residual = rotated.attrs["rotation_residual"]
+    above = mk.significance(rotated.scores, core)
+    for grain, other in (GRAINS, GRAINS[::-1]):
+        inside = above.sel({COMPONENT: grain}) > 2 * GRAIN_SIGMA
+        if int(inside.sum()) >= SMALLEST_GRAIN_PIXELS:
+            ratio = mk.commonest_ratio(rotated.scores, grain, inside)
+            shares = ratio.where(ratio[COMPONENT] == other, 0.0)
+            rotated = move_shares(rotated, grain, shares)
+            residual = max(residual, rotated.attrs["rotation_residual"])
+    rotated.attrs["rotation_residual"] = residual
+    return rotated
+
+
+def find_masks(rotated: xr.Dataset, segmentation: xr.Dataset) -> xr.DataArray:
+    """Return all masks of the study, ``[phase, y, x; bool]``; see :class:`Study`."""
+    brg = mk.from_labels(segmentation.label).sel({PHASE: MATRIX}, drop=True)
+    if not bool(brg.any()):
+        raise EdsError(f"no pixel of pure {MATRIX} was found: nothing to subtract")
+    above = mk.significance(rotated.scores, brg)
+    binary = {g: mk.remove_small(above.sel({COMPONENT: g}, drop=True) > GRAIN_SIGMA,
+                                 min_pixels=SMALLEST_GRAIN_PIXELS) for g in GRAINS}  # fmt: skip
+    traces = {g: (above.sel({COMPONENT: g}, drop=True) > TRACE_SIGMA) | binary[g] for g in GRAINS}
+    found = {
+        MATRIX: brg & ~binary["Fp"] & ~binary["Ca-Pv"],
+        **binary,
+        "intersection": mk.overlap(*binary.values()),
+        "Fp+Brg": mk.exclude(binary["Fp"], traces["Ca-Pv"]),
+        "Ca-Pv+Brg": mk.exclude(binary["Ca-Pv"], traces["Fp"]),
+    }
+    found["rectangle"] = confined_rectangle(found[MATRIX])
+    names = xr.DataArray(list(found), dims=PHASE, name=PHASE)
+    return xr.concat(found.values(), dim=names, coords="minimal", compat="override").rename("mask")
+
+
+def confined_rectangle(mask: xr.DataArray, *, pixels: int = RECTANGLE_PIXELS) -> xr.DataArray:
+    """Return the square most inside a mask, as an analyst would draw it ``[y, x; bool]``."""
+    from scipy.ndimage import uniform_filter
+
+    dims = spatial_dims(mask)
+    size = min(pixels, *(mask.sizes[d] // 2 for d in dims))
+    # of the windows equally full, the one whose surroundings are fullest too
+    values = mask.values.astype(float)
+    fill = uniform_filter(values, size, mode="constant") + 1e-3 * uniform_filter(
+        values, 2 * size, mode="constant"
+    )
+    centre = np.unravel_index(np.argmax(fill), fill.shape)
+    starts = [
+        min(max(0, int(c) - size // 2), n - size) for c, n in zip(centre, fill.shape, strict=True)
+    ]
+    y, x = starts
+    return mk.from_rectangle(mask, y_pixels=(y, y + size), x_pixels=(x, x + size))
+
+
+def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
+    """Return the spectra of the phases, the grains after subtraction ``[phase, energy]``."""
+    matrix = spectra.sel({PHASE: MATRIX}, drop=True)
+    parts = [matrix.assign(scale=0.0, scale_variance=0.0)]
+    for grain in GRAINS:
+        mixture = spectra.sel({PHASE: f"{grain}+{MATRIX}"}, drop=True)
+        if int(mixture.n_pixels) == 0:
+            raise EdsError(f"no pixel of {grain} over {MATRIX} alone was found")
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SubtractionWarning)
+            rest = subtract_phase(
+                mixture, matrix, scale=PINNED[grain], elements=[*ELEMENTS, *STRAY]
+            )
+        notes += [f"pure {grain}: {w.message}" for w in caught]
+        notes += _too_noisy(grain, rest)
+        parts.append(rest)
+    names = xr.DataArray(list(PHASES), dims=PHASE, name=PHASE)
+    attrs = with_step(spectra.attrs, "subtract_phase", pinned=PINNED)
+    return xr.concat(parts, dim=names, combine_attrs="drop").assign_attrs(attrs)
+
+
+def with_matrix_variation(
+    lines: xr.Dataset, pure: xr.Dataset, tiles: xr.Dataset, masks: xr.DataArray
+) -> xr.Dataset:
+    """Add to the grains' errors what the matrix varies from place to place.
+
+    The matrix above and below a grain is not the average matrix. Ratios to the pinned line vary
+    between tiles of its mask beyond chance, by a variance ``t`` a tile; the mean over a mask that
+    spans ``k`` tiles by ``t / k``. What was subtracted carries that, for mixture and matrix.
+
+    Returns
+    -------
+    Dataset
+        As `lines`, ``variance`` and ``covariance`` with the addition, which ``matrix_variance``
+        [phase, line] shows on its own.
+    """
+    matrix = lines.net.sel({PHASE: MATRIX})
+    added = xr.zeros_like(lines.variance)
+    for grain in GRAINS:
+        between = variation(tiles, per=PINNED[grain]).variance
+        pixels = pure.n_pixels.sel({PHASE: [grain, MATRIX]}).values
+        share = float(pure.scale.sel({PHASE: grain})) * pixels[0] / pixels[1]
+        taken = share * float(matrix.sel(line=PINNED[grain]))
+        spans = sum(
+            1 / _tiles_spanned(masks.sel({PHASE: p})) for p in (f"{grain}+{MATRIX}", MATRIX)
+        )
+        added.loc[{PHASE: grain}] = taken**2 * between * spans
+    diagonal = xr.DataArray(np.eye(lines.sizes["line"]), dims=("line", "line_other"))
+    return lines.assign(
+        variance=(lines.variance + added).assign_attrs(lines.variance.attrs),
+        covariance=(lines.covariance + added * diagonal).assign_attrs(lines.covariance.attrs),
+        matrix_variance=added.assign_attrs(
+            long_name="variance due to the matrix", units="counts^2"
+        ),
+    )
+
+
+def _tiles_spanned(mask: xr.DataArray) -> float:
+    """Return over how many tiles a mask is spread, evenly filled ones counting fully."""
+    sizes = mk.tiles(mask, min_share=0).sum(spatial_dims(mask)).values.astype(float)
+    return float(sizes.sum() ** 2 / (sizes**2).sum())
+
+
+def _checked_rank(image: xr.DataArray, notes: list[str]) -> xr.Dataset:
+    with progress("rank"):
+        rank = suggest_rank(image)
+    suggested = int(rank.attrs["suggested"])
+    if suggested < len(PHASES):
+        raise EdsError(
+            f"only {suggested} of {len(PHASES)} components stand out of the counting noise: too "
+            "few counts to tell the phases apart, or fewer phases; record longer, or sum pixels "
+            "with da.eds.rebin"
+        )
+    if suggested > len(PHASES) or not rank.attrs["clear"]:
+        notes.append(
+            f"three components are not a clear choice: {suggested} stand out of the noise, the "
+            f"last {rank.attrs['gap']:.1f} times the next"
+        )
+    return rank
+
+
+def _phases_of(loadings: xr.DataArray) -> list[str]:
+    """Name the components: most Ca is Ca-Pv; of the others the higher Mg / Si is Fp."""
+    mg, si, ca = (_line_share(loadings, line) for line in ("Mg_Ka", "Si_Ka", "Ca_Ka"))
+    perovskite = int(np.argmax(ca))
+    ratio = np.where(np.arange(ca.size) == perovskite, -1.0, mg / (mg + si))
+    names = [MATRIX] * ca.size
+    names[perovskite], names[int(np.argmax(ratio))] = "Ca-Pv", "Fp"
+    return names
+
+
+def _line_share(loadings: xr.DataArray, line: str) -> np.ndarray:
+    low, high = line_windows_kev(line)[0]
+    return np.asarray(loadings.sel({ENERGY: slice(low, high)}).sum(ENERGY).values, float)
+
+
+def _maps(image: xr.DataArray, factors: xr.Dataset) -> tuple[xr.DataArray, dict[str, float]]:
+    """Return the image of all counts, and how the score maps agree with element maps."""
+    from dask.base import compute
+
+    lines = {"Fp": "Mg_Ka", "Ca-Pv": "Ca_Ka"}
+    found = {g: element_map(image, line, background=False) for g, line in lines.items()}
+    with progress("element maps"):
+        total, *maps = compute(image.sum(ENERGY), *found.values())
+    total = total.astype(np.uint32).assign_attrs(long_name="counts", units="counts").rename("total")
+    agreement = {
+        g: _correlation(factors.scores.sel({COMPONENT: g}), m)
+        for g, m in zip(found, maps, strict=True)
+    }
+    return total, agreement
+
+
+def _correlation(score: xr.DataArray, image: xr.DataArray) -> float:
+    from scipy.ndimage import uniform_filter
+
+    smooth = [uniform_filter(m.values.astype(float), 3).ravel() for m in (score, image)]
+    return float(np.corrcoef(*smooth)[0, 1])
+
+
+def _fit(spectra: xr.Dataset, calibration: Calibration) -> xr.Dataset:
+    return fit_lines(spectra, ELEMENTS, stray=STRAY, calibration=calibration)
+
+
+def _too_noisy(grain: str, spectrum: xr.Dataset) -> list[str]:
+    """Say so when noise turns the spectrum away from itself by more than a few degrees."""
+    noise = float(spectrum.variance.sum()) ** 0.5
+    signal = max(float((spectrum.counts**2 - spectrum.variance).sum()), 1e-9) ** 0.5
+    angle = float(np.degrees(np.arctan2(noise, signal)))
+    if angle <= NOISE_ANGLE_DEG:
+        return []
+    return [
+        f"pure {grain}: too few counts, noise turns the spectrum by {angle:.0f} degrees; do not "
+        "report its composition"
+    ]
+
+
+def _not_detected(lines: xr.Dataset) -> list[str]:
+    notes = []
+    for phase in PHASES:
+        one = lines.sel({PHASE: phase})
+        for line in one.line.values[(one.net < one.detection_limit).values]:
+            if PINNED.get(phase) != line:  # zero by construction
+                limit = float(one.detection_limit.sel(line=line))
+                notes.append(
+                    f"{str(line).split('_')[0]} is below its detection limit in {phase}: report "
+                    f"{limit:.0f} counts as upper limit"
+                )
+    return notes

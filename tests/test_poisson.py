@@ -1,0 +1,172 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+from scipy.optimize import minimize, nnls
+
+from eds_xr import _poisson
+
+COUNTS = hnp.arrays(
+    st.sampled_from([np.uint8, np.uint16, np.int64, np.float64]),
+    st.tuples(st.integers(1, 6), st.integers(1, 9)),
+    elements=st.integers(0, 255),
+)
+
+
+def poisson_rows(pixels: int = 20, channels: int = 30, seed: int = 0):
+    random = np.random.default_rng(seed)
+    loadings = random.gamma(0.5, size=(channels, 3))
+    loadings = (loadings / loadings.sum(0)).astype(np.float32)
+    amounts = random.gamma(1.0, 60, size=(pixels, 3))
+    return random.poisson(amounts @ loadings.T).astype(np.uint8), loadings
+
+
+def even_scores(rows: np.ndarray) -> np.ndarray:
+    return np.repeat(rows.sum(1, keepdims=True) / 3, 3, axis=1).astype(np.float32)
+
+
+def half_deviance(w, row, loadings):
+    model = np.maximum(loadings @ w, 1e-12)
+    return model.sum() - (row * np.log(model)).sum()
+
+
+def solved(rows: np.ndarray, loadings: np.ndarray, steps: int = 50) -> np.ndarray:
+    scores = even_scores(rows)
+    _poisson.poisson_scores(*_poisson.compress(rows), loadings, scores, steps)
+    return scores
+
+
+@settings(deadline=None)
+@given(COUNTS)
+def test_compress__holds_every_count(rows):
+    starts, channel, count = _poisson.compress(rows)
+    dense = np.zeros_like(rows)
+    dense[np.repeat(np.arange(len(rows)), np.diff(starts)), channel] = count
+    np.testing.assert_array_equal(dense, rows)
+    assert (count != 0).all()
+
+
+@settings(deadline=None)
+@given(COUNTS, st.integers(1, 4))
+def test_add_binned__sums_rows_of_a_bin(rows, bins):
+    target = np.arange(len(rows)) % bins
+    binned = np.zeros((bins, rows.shape[1]))
+    _poisson.add_binned(*_poisson.compress(rows), target, binned)
+    for b in range(bins):
+        np.testing.assert_array_equal(binned[b], rows[target == b].sum(0))
+
+
+def test_poisson_scores__are_the_maximum_of_the_likelihood():
+    rows, loadings = poisson_rows()
+    for row, w in zip(rows.astype(float), solved(rows, loadings).astype(float), strict=True):
+        found = minimize(
+            half_deviance, w + 1, args=(row, loadings.astype(float)), bounds=[(0, None)] * 3
+        )
+        assert half_deviance(w, row, loadings) <= found.fun + 1e-3
+
+
+def test_poisson_scores__give_back_all_counts():
+    # at the maximum of the likelihood the model has as many counts as the pixel
+    rows, loadings = poisson_rows()
+    np.testing.assert_allclose(solved(rows, loadings).sum(1), rows.sum(1), rtol=1e-4)
+
+
+def test_poisson_scores__of_an_empty_pixel_are_zero():
+    rows, loadings = poisson_rows()
+    rows[3] = 0
+    scores = solved(rows, loadings)
+    assert (scores[3] == 0).all()
+    assert np.isfinite(scores).all()
+
+
+def test_poisson_scores__improve_with_every_step():
+    rows, loadings = poisson_rows(200, seed=1)
+    totals = []
+    for steps in range(10):
+        scores = solved(rows, loadings, steps).astype(float)
+        pairs = zip(scores, rows, strict=True)
+        totals.append(sum(half_deviance(w, row, loadings) for w, row in pairs))
+    assert (np.diff(totals[:5]) < 0).all()
+    assert totals[-1] == pytest.approx(min(totals), abs=1e-2)
+
+
+def test_poisson_sums__equal_dense_formulas():
+    rows, loadings = poisson_rows()
+    scores = np.random.default_rng(2).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
+    numerator, weights, likelihood, curvature = _poisson.poisson_sums(
+        *_poisson.compress(rows), loadings, scores
+    )
+    model = scores.astype(float) @ loadings.T
+    ratio = rows / model
+    np.testing.assert_allclose(numerator, ratio.T @ scores, rtol=1e-4)
+    np.testing.assert_allclose(weights, scores.sum(0), rtol=1e-5)
+    np.testing.assert_allclose(
+        likelihood, (rows * np.log(np.where(rows, ratio, 1))).sum(), rtol=1e-4
+    )
+    dense = np.einsum("ic,ip,iq->cpq", rows / model**2, scores, scores)
+    lower = np.tril_indices(3)
+    np.testing.assert_allclose(curvature[:, *lower], dense[:, *lower], rtol=1e-4)
+
+
+def test_poisson_loadings__go_downhill():
+    rows, truth = poisson_rows(200)
+    loadings = (truth + 1 / len(truth)).astype(np.float32) / 2
+    scores = solved(rows, loadings)
+    numerator, weights, _, curvature = _poisson.poisson_sums(
+        *_poisson.compress(rows), loadings, scores
+    )
+    new = _poisson.poisson_loadings(loadings, numerator, weights, curvature)
+
+    def total(h):
+        model = scores @ h.T
+        return model.sum() - (rows * np.log(np.maximum(model, 1e-12))).sum()
+
+    assert (new >= 0).all()
+    assert total(new) < total(loadings)
+
+
+def test_frobenius_scores__equal_scipy():
+    rows, loadings = poisson_rows()
+    scores = even_scores(rows)
+    _poisson.frobenius_scores(*_poisson.compress(rows), loadings, scores)
+    expected = [nnls(loadings.astype(float), row.astype(float))[0] for row in rows]
+    np.testing.assert_allclose(scores, expected, atol=0.02)
+
+
+def test_frobenius_sums__equal_dense_formulas():
+    rows, loadings = poisson_rows()
+    scores = even_scores(rows)
+    cross, gram, square = _poisson.frobenius_sums(*_poisson.compress(rows), len(loadings), scores)
+    np.testing.assert_allclose(cross, rows.T.astype(float) @ scores, rtol=1e-6)
+    np.testing.assert_allclose(gram, scores.T.astype(float) @ scores, rtol=1e-6)
+    assert square == (rows.astype(float) ** 2).sum()
+
+
+def test_frobenius_loadings__equal_scipy():
+    rows, loadings = poisson_rows()
+    scores = np.random.default_rng(3).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
+    cross, gram, _ = _poisson.frobenius_sums(*_poisson.compress(rows), len(loadings), scores)
+    expected = [nnls(scores.astype(float), column.astype(float))[0] for column in rows.T]
+    np.testing.assert_allclose(
+        _poisson.frobenius_loadings(loadings, cross, gram), expected, atol=1e-3
+    )
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 65, 200])
+def test_halve__is_binomial(count):
+    rows = np.full((300, 100), count, np.uint8)
+    first = np.arange(0, rows.size, 100, dtype=np.uint64)
+    half = _poisson.halve(rows, first, np.uint64(5)).astype(float)
+    deviation = np.sqrt(count / 4)
+    assert abs(half.mean() - count / 2) < 4 * deviation / np.sqrt(half.size)
+    assert half.var() == pytest.approx(count / 4, rel=0.05)
+    assert half.max() <= count
+
+
+def test_halve__draws_each_channel_pixel_and_seed_anew():
+    rows = np.full((300, 100), 9, np.uint8)
+    first = np.arange(0, rows.size, 100, dtype=np.uint64)
+    a, b = (_poisson.halve(rows, first, np.uint64(seed)).astype(float) for seed in (1, 2))
+    for x, y in ((a, b), (a[:, 1:], a[:, :-1]), (a[1:], a[:-1])):
+        assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 4 / np.sqrt(x.size)

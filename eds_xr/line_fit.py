@@ -13,11 +13,11 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._line_shapes import Calibration as Calibration
-from eds_xr._line_shapes import Family, Shapes, families_seen
-from eds_xr._line_solver import CALIBRATION_PRIOR as CALIBRATION_PRIOR
-from eds_xr._line_solver import FIT_RANGE_KEV as FIT_RANGE_KEV
-from eds_xr._line_solver import (
+from eds_xr._parts.line_shapes import Calibration as Calibration
+from eds_xr._parts.line_shapes import Family, Shapes, families_seen
+from eds_xr._parts.line_solver import CALIBRATION_PRIOR as CALIBRATION_PRIOR
+from eds_xr._parts.line_solver import FIT_RANGE_KEV as FIT_RANGE_KEV
+from eds_xr._parts.line_solver import (
     beam_kev,
     find_calibration,
     least_variance,

@@ -217,7 +217,7 @@ def _split_block(
     block: np.ndarray, *, shape: tuple[int, ...], seed: int, block_info: Any = None
 ) -> np.ndarray:
     """Return one half of a block's counts; chance depends on seed and absolute voxel only."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     check_counts_block(block)
     if not block_info:
@@ -228,5 +228,5 @@ def _split_block(
     for axis, (index, stride) in enumerate(zip(place[:-1], strides[:-1], strict=True)):
         pixels = pixels + (index * stride).reshape(-1, *(1,) * (pixels.ndim - axis - 1))
     rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, block.shape[-1])
-    half = _poisson.halve(rows, pixels.ravel(), np.uint64(seed))
+    half = poisson.halve(rows, pixels.ravel(), np.uint64(seed))
     return half.reshape(block.shape)

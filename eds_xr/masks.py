@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr._confident import commonest, confident_pixels, smoothed_shares
-from eds_xr._planes import map_planes, plane_dims
+from eds_xr._parts.confident import commonest, confident_pixels, smoothed_shares
+from eds_xr._parts.planes import map_planes, plane_dims
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     PHASE,
@@ -33,6 +33,7 @@ __all__ = [
     "exclude",
     "from_labels",
     "from_rectangle",
+    "inner_square",
     "overlap",
     "remove_small",
     "significance",
@@ -248,6 +249,34 @@ def from_rectangle(
     coords = {d: c for d, c in spatial_coords(image).items() if d in ranges}
     step = with_step({}, "from_rectangle", y_pixels=list(y_pixels), x_pixels=list(x_pixels))
     return inside.assign_coords(coords).rename("mask").assign_attrs(step)
+
+
+def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
+    """Return the square that lies most inside a mask, as an analyst would draw it.
+
+    Computes: the mask.
+
+    Parameters
+    ----------
+    mask : DataArray of bool [y, x]
+    pixels : int
+        Its side; at most half of the image.
+
+    Returns
+    -------
+    DataArray of bool [y, x]
+    """
+    from scipy.ndimage import uniform_filter
+
+    values = _checked_mask(mask).transpose("y", "x").values.astype(float)
+    side = min(pixels, *(n // 2 for n in values.shape))
+    # of squares equally full, the one whose surroundings are fullest too
+    fill, around = (uniform_filter(values, n, mode="constant") for n in (side, 2 * side))
+    centre = np.unravel_index(np.argmax(fill + 1e-3 * around), values.shape)
+    y, x = (
+        min(max(0, int(c) - side // 2), n - side) for c, n in zip(centre, values.shape, strict=True)
+    )
+    return from_rectangle(mask, y_pixels=(y, y + side), x_pixels=(x, x + side))
 
 
 def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> xr.DataArray:

@@ -13,10 +13,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._counts import check_channels, compress_block, read_once, split_rows
-from eds_xr._descent import Fit, descend, project_block, unit_columns
-from eds_xr._mixing import check_component, matrix_shares, pick, thinned, turn
-from eds_xr._start import (
+from eds_xr._parts.counts import check_channels, compress_block, read_once, split_rows
+from eds_xr._parts.descent import Fit, descend, project_block, unit_columns
+from eds_xr._parts.mixing import check_component, matrix_shares, pick, thinned, turn
+from eds_xr._parts.start import (
     check_spectra_table,
     choose_rank,
     count_signals,

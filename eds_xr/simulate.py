@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from eds_xr._grains import Recipe, amounts_block, counts_block, haadf_block, place_grains
-from eds_xr._phases import PYROLITE_71GPA as PYROLITE_71GPA
-from eds_xr._phases import TEM_200_KV, check_instrument, check_phases, phase_spectrum
-from eds_xr._phases import Instrument as Instrument
-from eds_xr._phases import Phase as Phase
-from eds_xr._phases import without as without
+from eds_xr._parts.grains import Recipe, amounts_block, counts_block, haadf_block, place_grains
+from eds_xr._parts.phases import PYROLITE_71GPA as PYROLITE_71GPA
+from eds_xr._parts.phases import TEM_200_KV, check_instrument, check_phases, phase_spectrum
+from eds_xr._parts.phases import Instrument as Instrument
+from eds_xr._parts.phases import Phase as Phase
+from eds_xr._parts.phases import without as without
 from eds_xr.chunks import chunk_shape
 from eds_xr.provenance import with_step
 from eds_xr.schema import EdsError, check_energy, label_array

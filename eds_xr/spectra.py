@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._line_solver import FIT_RANGE_KEV, beam_kev, fitted_nets, resolution_ev
+from eds_xr._parts.line_solver import FIT_RANGE_KEV, beam_kev, fitted_nets, resolution_ev
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
@@ -318,7 +318,7 @@ def _channels_of_a_peak(spectrum: xr.Dataset) -> int:
 
 def _sum_block(block: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the sums of a block, ``[1, ..., phase, energy]``."""
-    from eds_xr._masked_sums import masked_sums
+    from eds_xr._parts.masked_sums import masked_sums
 
     check_counts_block(block)
     rows = block.reshape(-1, block.shape[-1])

@@ -25,8 +25,8 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import readers
-from eds_xr._stored import lazy_variable
-from eds_xr._whole import check_free, written_whole
+from eds_xr._parts.stored import lazy_variable
+from eds_xr._parts.whole import check_free, written_whole
 from eds_xr.chunks import chunk_shape
 from eds_xr.progress import progress, track
 from eds_xr.provenance import with_step

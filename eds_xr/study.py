@@ -230,28 +230,9 @@ def find_masks(rotated: xr.Dataset, segmentation: xr.Dataset) -> xr.DataArray:
         "Fp+Brg": mk.exclude(binary["Fp"], traces["Ca-Pv"]),
         "Ca-Pv+Brg": mk.exclude(binary["Ca-Pv"], traces["Fp"]),
     }
-    found["rectangle"] = confined_rectangle(found[MATRIX])
+    found["rectangle"] = mk.inner_square(found[MATRIX], pixels=RECTANGLE_PIXELS)
     names = xr.DataArray(list(found), dims=PHASE, name=PHASE)
     return xr.concat(found.values(), dim=names, coords="minimal", compat="override").rename("mask")
-
-
-def confined_rectangle(mask: xr.DataArray, *, pixels: int = RECTANGLE_PIXELS) -> xr.DataArray:
-    """Return the square most inside a mask, as an analyst would draw it ``[y, x; bool]``."""
-    from scipy.ndimage import uniform_filter
-
-    dims = spatial_dims(mask)
-    size = min(pixels, *(mask.sizes[d] // 2 for d in dims))
-    # of the windows equally full, the one whose surroundings are fullest too
-    values = mask.values.astype(float)
-    fill = uniform_filter(values, size, mode="constant") + 1e-3 * uniform_filter(
-        values, 2 * size, mode="constant"
-    )
-    centre = np.unravel_index(np.argmax(fill), fill.shape)
-    starts = [
-        min(max(0, int(c) - size // 2), n - size) for c, n in zip(centre, fill.shape, strict=True)
-    ]
-    y, x = starts
-    return mk.from_rectangle(mask, y_pixels=(y, y + size), x_pixels=(x, x + size))
 
 
 def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:

@@ -20,13 +20,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from eds_xr._atomic import check_beam, group_of, line_names, single_lines
-from eds_xr._atomic import check_element as check_element
-from eds_xr._atomic import ionisation_cross_section_m2 as ionisation_cross_section_m2
-from eds_xr._detector import FANO_KEV as FANO_KEV
-from eds_xr._detector import MN_KA_KEV as MN_KA_KEV
-from eds_xr._detector import detector_efficiency as detector_efficiency
-from eds_xr._detector import peak_sigma_kev as peak_sigma_kev
+from eds_xr._parts.atomic import check_beam, group_of, line_names, single_lines
+from eds_xr._parts.atomic import check_element as check_element
+from eds_xr._parts.atomic import ionisation_cross_section_m2 as ionisation_cross_section_m2
+from eds_xr._parts.detector import FANO_KEV as FANO_KEV
+from eds_xr._parts.detector import MN_KA_KEV as MN_KA_KEV
+from eds_xr._parts.detector import detector_efficiency as detector_efficiency
+from eds_xr._parts.detector import peak_sigma_kev as peak_sigma_kev
 from eds_xr.schema import EdsError
 
 FAMILIES = ("K", "L", "M")

@@ -207,3 +207,63 @@ def test_confident_pixels__refuses() -> None:
         masks.confident_pixels(scores.where(scores > 0))
     with pytest.raises(EdsError, match="mean sum of 0"):
         masks.confident_pixels(0 * scores)
+
+
+def test_inner_square__lies_in_the_mask():
+    mask = xr.DataArray(np.zeros((90, 80), bool), dims=("y", "x"))
+    mask[20:70, 30:75] = True
+    square = masks.inner_square(mask, pixels=30)
+    assert int(square.sum()) == 900
+    assert bool((square <= mask).all())
+
+
+def test_tiles__are_the_mask_cut_up():
+    mask = xr.DataArray(np.random.default_rng(0).random((41, 30)) < 0.4, dims=("y", "x"))
+    parts = masks.tiles(mask, per_side=3, min_share=0)
+    assert parts.sizes["phase"] == 9
+    np.testing.assert_array_equal(parts.sum("phase"), mask.astype(int))
+
+
+def test_tiles__small_parts_are_left_out():
+    mask = xr.DataArray(np.zeros((40, 40), bool), dims=("y", "x"))
+    mask[:20], mask[39, 39] = True, True
+    assert list(masks.tiles(mask, per_side=2).phase.values) == ["0,0", "0,1"]
+
+
+def test_significance__is_a_standard_normal_where_there_is_nothing():
+    random = np.random.default_rng(1)
+    scores = random.normal([100, 0, 0], [10, 5, 5], size=(120, 120, 3)).astype("f4")
+    scores[40:80, 40:80, 1] += 60
+    scores = xr.DataArray(scores, dims=("y", "x", "component"), coords={"component": list("abc")})
+    core = xr.DataArray(np.ones((120, 120), bool), dims=("y", "x"))
+    core[30:90, 30:90] = False
+    z = masks.significance(scores, core)
+    inside = z.values[core.values]
+    assert abs(np.median(inside[:, 2])) < 0.1
+    assert 0.9 < inside[:, 2].std() < 1.1
+    assert (z.sel(component="b")[45:75, 45:75] > 8).all()
+
+
+def test_significance__empty_core():
+    scores = xr.DataArray(np.ones((4, 4, 2)), dims=("y", "x", "component"))
+    core = xr.DataArray(np.zeros((4, 4), bool), dims=("y", "x"))
+    with pytest.raises(EdsError, match="core is empty"):
+        masks.significance(scores, core)
+
+
+def test_commonest_ratio__is_that_of_grains_alone():
+    """A third of the grain is overlapped by another; its own ratio is found all the same."""
+    random = np.random.default_rng(2)
+    own = random.normal(80, 4, size=(60, 60))
+    other = 0.25 * own + random.normal(0, 4, size=(60, 60))
+    other[:20] += random.uniform(10, 80, size=(20, 60))
+    rest = np.full((60, 60), 100.0)
+    scores = xr.DataArray(
+        np.stack([rest, other, own], axis=-1),
+        dims=("y", "x", "component"),
+        coords={"component": ["Brg", "Fp", "Ca-Pv"]},
+    )
+    everywhere = xr.DataArray(np.ones((60, 60), bool), dims=("y", "x"))
+    ratio = masks.commonest_ratio(scores, "Ca-Pv", everywhere)
+    assert float(ratio.sel(component="Fp")) == pytest.approx(0.25, abs=0.03)
+    assert float(ratio.sel(component="Ca-Pv")) == 0

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import minimize, nnls
 
-from eds_xr import _poisson
+from eds_xr._parts import poisson
 
 COUNTS = hnp.arrays(
     st.sampled_from([np.uint8, np.uint16, np.int64, np.float64]),
@@ -33,14 +33,14 @@ def half_deviance(w, row, loadings):
 
 def solved(rows: np.ndarray, loadings: np.ndarray, steps: int = 50) -> np.ndarray:
     scores = even_scores(rows)
-    _poisson.poisson_scores(*_poisson.compress(rows), loadings, scores, steps)
+    poisson.poisson_scores(*poisson.compress(rows), loadings, scores, steps)
     return scores
 
 
 @settings(deadline=None)
 @given(COUNTS)
 def test_compress__holds_every_count(rows):
-    starts, channel, count = _poisson.compress(rows)
+    starts, channel, count = poisson.compress(rows)
     dense = np.zeros_like(rows)
     dense[np.repeat(np.arange(len(rows)), np.diff(starts)), channel] = count
     np.testing.assert_array_equal(dense, rows)
@@ -52,7 +52,7 @@ def test_compress__holds_every_count(rows):
 def test_add_binned__sums_rows_of_a_bin(rows, bins):
     target = np.arange(len(rows)) % bins
     binned = np.zeros((bins, rows.shape[1]))
-    _poisson.add_binned(*_poisson.compress(rows), target, binned)
+    poisson.add_binned(*poisson.compress(rows), target, binned)
     for b in range(bins):
         np.testing.assert_array_equal(binned[b], rows[target == b].sum(0))
 
@@ -94,8 +94,8 @@ def test_poisson_scores__improve_with_every_step():
 def test_poisson_sums__equal_dense_formulas():
     rows, loadings = poisson_rows()
     scores = np.random.default_rng(2).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    numerator, weights, likelihood, curvature = _poisson.poisson_sums(
-        *_poisson.compress(rows), loadings, scores
+    numerator, weights, likelihood, curvature = poisson.poisson_sums(
+        *poisson.compress(rows), loadings, scores
     )
     model = scores.astype(float) @ loadings.T
     ratio = rows / model
@@ -113,10 +113,10 @@ def test_poisson_loadings__go_downhill():
     rows, truth = poisson_rows(200)
     loadings = (truth + 1 / len(truth)).astype(np.float32) / 2
     scores = solved(rows, loadings)
-    numerator, weights, _, curvature = _poisson.poisson_sums(
-        *_poisson.compress(rows), loadings, scores
+    numerator, weights, _, curvature = poisson.poisson_sums(
+        *poisson.compress(rows), loadings, scores
     )
-    new = _poisson.poisson_loadings(loadings, numerator, weights, curvature)
+    new = poisson.poisson_loadings(loadings, numerator, weights, curvature)
 
     def total(h):
         model = scores @ h.T
@@ -129,7 +129,7 @@ def test_poisson_loadings__go_downhill():
 def test_frobenius_scores__equal_scipy():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
-    _poisson.frobenius_scores(*_poisson.compress(rows), loadings, scores)
+    poisson.frobenius_scores(*poisson.compress(rows), loadings, scores)
     expected = [nnls(loadings.astype(float), row.astype(float))[0] for row in rows]
     np.testing.assert_allclose(scores, expected, atol=0.02)
 
@@ -137,7 +137,7 @@ def test_frobenius_scores__equal_scipy():
 def test_frobenius_sums__equal_dense_formulas():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
-    cross, gram, square = _poisson.frobenius_sums(*_poisson.compress(rows), len(loadings), scores)
+    cross, gram, square = poisson.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
     np.testing.assert_allclose(cross, rows.T.astype(float) @ scores, rtol=1e-6)
     np.testing.assert_allclose(gram, scores.T.astype(float) @ scores, rtol=1e-6)
     assert square == (rows.astype(float) ** 2).sum()
@@ -146,10 +146,10 @@ def test_frobenius_sums__equal_dense_formulas():
 def test_frobenius_loadings__equal_scipy():
     rows, loadings = poisson_rows()
     scores = np.random.default_rng(3).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    cross, gram, _ = _poisson.frobenius_sums(*_poisson.compress(rows), len(loadings), scores)
+    cross, gram, _ = poisson.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
     expected = [nnls(scores.astype(float), column.astype(float))[0] for column in rows.T]
     np.testing.assert_allclose(
-        _poisson.frobenius_loadings(loadings, cross, gram), expected, atol=1e-3
+        poisson.frobenius_loadings(loadings, cross, gram), expected, atol=1e-3
     )
 
 
@@ -157,7 +157,7 @@ def test_frobenius_loadings__equal_scipy():
 def test_halve__is_binomial(count):
     rows = np.full((300, 100), count, np.uint8)
     first = np.arange(0, rows.size, 100, dtype=np.uint64)
-    half = _poisson.halve(rows, first, np.uint64(5)).astype(float)
+    half = poisson.halve(rows, first, np.uint64(5)).astype(float)
     deviation = np.sqrt(count / 4)
     assert abs(half.mean() - count / 2) < 4 * deviation / np.sqrt(half.size)
     assert half.var() == pytest.approx(count / 4, rel=0.05)
@@ -167,6 +167,6 @@ def test_halve__is_binomial(count):
 def test_halve__draws_each_channel_pixel_and_seed_anew():
     rows = np.full((300, 100), 9, np.uint8)
     first = np.arange(0, rows.size, 100, dtype=np.uint64)
-    a, b = (_poisson.halve(rows, first, np.uint64(seed)).astype(float) for seed in (1, 2))
+    a, b = (poisson.halve(rows, first, np.uint64(seed)).astype(float) for seed in (1, 2))
     for x, y in ((a, b), (a[:, 1:], a[:, :-1]), (a[1:], a[:-1])):
         assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 4 / np.sqrt(x.size)

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from eds_xr import provenance, simulate
 from eds_xr.line_fit import fit_lines
-from eds_xr.quantify import atomic_mass, quantify, ratio, standardless_k_factors
+from eds_xr.quantify import atomic_mass, quantify, ratio, standardless_k_factors, variation
 from eds_xr.schema import EdsError
 
 ELEMENTS = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]
@@ -189,3 +189,32 @@ def test_ratio__errors():
 def test_atomic_mass__errors():
     with pytest.raises(EdsError, match="no chemical element 'Xx'"):
         atomic_mass("Xx")
+
+
+def regions(scatter, seed=0, count=40):
+    """Lines of regions of one phase: Fe / Si varies by `scatter`, Mg / Si does not."""
+    random = np.random.default_rng(seed)
+    si = np.full(count, 4e4)
+    fe = si * 0.2 * (1 + scatter * random.normal(size=count))
+    net = random.poisson(np.stack([0.5 * si, si, fe], axis=1)).astype(float)
+    found = lines_of(net, covariance=np.stack([np.diag(n) for n in net]))
+    return found.assign(variance=found.net)
+
+
+def test_variation__finds_the_scatter_beyond_chance():
+    found = variation(regions(0.1), per="Si_Ka")
+    assert float(found.ratio.sel(line="Fe_Ka")) == pytest.approx(0.2, rel=0.05)
+    assert float(found.variance.sel(line="Fe_Ka")) ** 0.5 == pytest.approx(0.02, rel=0.4)
+
+
+def test_variation__is_nil_where_chance_explains_it():
+    spread = [float(variation(regions(0, seed), per="Si_Ka").variance.max()) for seed in range(10)]
+    assert np.mean(spread) < (0.005 * 0.5) ** 2
+    assert float(variation(regions(0), per="Si_Ka").variance.sel(line="Si_Ka")) == 0
+
+
+def test_variation__needs_regions_and_its_line():
+    with pytest.raises(EdsError, match="at least two regions"):
+        variation(regions(0, count=1), per="Si_Ka")
+    with pytest.raises(EdsError, match="Ca_Ka was not fitted"):
+        variation(regions(0), per="Ca_Ka")

@@ -9,7 +9,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eds_xr import _grains, provenance, simulate, xray_lines
+from eds_xr import provenance, simulate, xray_lines
+from eds_xr._parts import grains
 from eds_xr.schema import EdsError, check_spectrum_image
 from eds_xr.simulate import PYROLITE_71GPA, Instrument, Phase
 
@@ -265,7 +266,7 @@ def test_amounts__trace_phase_covers_what_was_asked():
 
 def test_amounts__a_far_tile_looks_at_few_grains(monkeypatch):
     laid = []
-    monkeypatch.setattr(_grains, "_lay_grain", lambda *args: laid.append(args))
+    monkeypatch.setattr(grains, "_lay_grain", lambda *args: laid.append(args))
     tile = simulate.amounts(PHASES[:2], (3000, 3000), chunks=50)[:, 2500:2550, :50]
     laid.clear()
     tile.compute(scheduler="synchronous")

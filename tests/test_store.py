@@ -20,7 +20,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from eds_xr import _whole, readers, store
+from eds_xr import readers, store
+from eds_xr._parts import whole
 from eds_xr.provenance import history
 from eds_xr.readers import Axis, Recording
 from eds_xr.schema import EdsError
@@ -278,7 +279,7 @@ def test_save__killed_run_leaves_no_store_and_the_next_cleans_up(
         assert process.stdout is not None
         assert process.stdout.readline().strip() == b"started"
         (partial,) = names(tmp_path)
-        _whole.clean_leftovers(target)
+        whole.clean_leftovers(target)
         assert names(tmp_path) == [partial]  # its run is alive
         process.kill()
     assert names(tmp_path) == [partial]
@@ -297,10 +298,10 @@ def test_clean_leftovers__former_store_is_put_back(
     tmp_path: Path, eager_image: xr.DataArray
 ) -> None:
     target = store.save(eager_image, tmp_path / "x.zarr")
-    dead = f"{_whole._HOST}-{dead_process()}-0badcafe"
+    dead = f"{whole._HOST}-{dead_process()}-0badcafe"
     target.rename(tmp_path / f".x.zarr.former-{dead}")
     (tmp_path / f".x.zarr.partial-{dead}").mkdir()
-    _whole.clean_leftovers(target)
+    whole.clean_leftovers(target)
     assert names(tmp_path) == ["x.zarr"]
     np.testing.assert_array_equal(store.open(target), eager_image)
 
@@ -309,12 +310,12 @@ def test_clean_leftovers__others_are_not_touched(tmp_path: Path) -> None:
     pid = dead_process()
     kept = [
         f".x.zarr.partial-elsewhere-{pid}-0badcafe",  # another host: its run may be alive
-        f".y.zarr.partial-{_whole._HOST}-{pid}-0badcafe",  # another store
+        f".y.zarr.partial-{whole._HOST}-{pid}-0badcafe",  # another store
         ".x.zarr.partial-notes",
     ]
     for name in kept:
         (tmp_path / name).mkdir()
-    _whole.clean_leftovers(tmp_path / "x.zarr")
+    whole.clean_leftovers(tmp_path / "x.zarr")
     assert names(tmp_path) == sorted(kept)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr._planes import map_planes
+from eds_xr._parts.planes import map_planes
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr._line_shapes import Calibration, Family, Shapes, families_seen
+from eds_xr._parts.line_shapes import Calibration, Family, Shapes, families_seen
 from eds_xr.schema import EdsError
 from eds_xr.xray_lines import peak_sigma_kev
 

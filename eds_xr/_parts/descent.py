@@ -12,7 +12,7 @@ import numpy as np
 from dask.base import compute, persist
 from dask.delayed import delayed
 
-from eds_xr._counts import Rows, Sparse, groups
+from eds_xr._parts.counts import Rows, Sparse, groups
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
 #: way down is a guide to the next one. Before that, it leads into poor minima.
@@ -91,10 +91,10 @@ def _poisson_update(
     loadings: np.ndarray, sums: Any, counts: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Return better loadings, the counts of each component, and the deviance before the step."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     numerator, weights, likelihood, curvature = sums
-    new = _poisson.poisson_loadings(loadings, numerator, weights, curvature)
+    new = poisson.poisson_loadings(loadings, numerator, weights, curvature)
     return unit_columns(new), weights, float(2 * (likelihood + weights.sum() - counts))
 
 
@@ -102,12 +102,12 @@ def _frobenius_update(
     loadings: np.ndarray, sums: Any, counts: float
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """As :func:`_poisson_update`, for least squares."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     cross, gram, square = sums
     table = loadings.astype(float)
     error = square - 2 * (cross * table).sum() + (gram * (table.T @ table)).sum()
-    new = _poisson.frobenius_loadings(loadings, cross, gram)
+    new = poisson.frobenius_loadings(loadings, cross, gram)
     return unit_columns(new), np.sqrt(np.diag(gram)), float(error)
 
 
@@ -116,13 +116,13 @@ def _frobenius_update(
 
 def project_block(block: Sparse, loadings: np.ndarray, loss: str) -> np.ndarray:
     """Return the scores ``[pixel, component]`` of a block for loadings that stay."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     scores = _even_scores(block, loadings.shape[1])
     if loss == "poisson":
-        _poisson.poisson_scores(*block, loadings, scores, 30)
+        poisson.poisson_scores(*block, loadings, scores, 30)
     else:
-        _poisson.frobenius_scores(*block, loadings, scores)
+        poisson.frobenius_scores(*block, loadings, scores)
     return scores
 
 
@@ -134,20 +134,20 @@ def _even_scores(block: Sparse, components: int) -> np.ndarray:
 
 
 def _poisson_step_block(block: Sparse, scores: np.ndarray | None, loadings: np.ndarray) -> Any:
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     first = scores is None
     w = _even_scores(block, loadings.shape[1]) if scores is None else scores.copy()
-    _poisson.poisson_scores(*block, loadings, w, 8 if first else 2)
-    return w, _poisson.poisson_sums(*block, loadings, w)
+    poisson.poisson_scores(*block, loadings, w, 8 if first else 2)
+    return w, poisson.poisson_sums(*block, loadings, w)
 
 
 def _frobenius_step_block(block: Sparse, scores: np.ndarray | None, loadings: np.ndarray) -> Any:
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     w = _even_scores(block, loadings.shape[1]) if scores is None else scores.copy()
-    _poisson.frobenius_scores(*block, loadings, w)
-    return w, _poisson.frobenius_sums(*block, loadings.shape[0], w)
+    poisson.frobenius_scores(*block, loadings, w)
+    return w, poisson.frobenius_sums(*block, loadings.shape[0], w)
 
 
 _LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

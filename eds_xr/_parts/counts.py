@@ -135,11 +135,11 @@ def _native(dtype: np.dtype) -> np.dtype:
 
 def compress_block(block: np.ndarray) -> Sparse:
     """Return the non-zero counts of a block ``[*spatial, channel]``, pixel by pixel."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     check_counts_block(block)
     rows = np.ascontiguousarray(block, _native(block.dtype)).reshape(-1, block.shape[-1])
-    sparse: Sparse = _poisson.compress(rows)
+    sparse: Sparse = poisson.compress(rows)
     return sparse
 
 
@@ -151,11 +151,11 @@ def _bin_block(
     block: Sparse, box: Box, shape: tuple[int, ...], size: int, channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the bins that a block touches and the block's counts in them."""
-    from eds_xr import _poisson
+    from eds_xr._parts import poisson
 
     bins = np.meshgrid(*(np.arange(s.start, s.stop) // size for s in box), indexing="ij")
     flat = np.ravel_multi_index([b.ravel() for b in bins], _grid(shape, size))
     rows, target = np.unique(flat, return_inverse=True)
     binned: np.ndarray = np.zeros((rows.size, channels), _sum_dtype(block[2].dtype))
-    _poisson.add_binned(*block, target.ravel(), binned)
+    poisson.add_binned(*block, target.ravel(), binned)
     return rows, binned

@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from eds_xr._counts import Counts
-from eds_xr._descent import unit_columns
+from eds_xr._parts.counts import Counts
+from eds_xr._parts.descent import unit_columns
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
 
 #: Eigenvalues this far above the edge of pure noise count as phases. Noise itself stays within

@@ -9,7 +9,7 @@ import xarray as xr
 from dask.base import compute
 from dask.delayed import delayed
 
-from eds_xr._counts import boxes
+from eds_xr._parts.counts import boxes
 from eds_xr.schema import COMPONENT, EdsError, spatial_dims
 
 

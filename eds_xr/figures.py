@@ -41,7 +41,7 @@ def figure_1(study: Study) -> Figure:
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure = _new_figure(10.5, 8.6)
+        figure = _new_figure(8.6, 7.4)
         grid = figure.add_gridspec(3, 4, height_ratios=(1.12, 1, 1.05))
         image = study.image.coords.get("haadf", study.total)
         axes = draw_image(figure.add_subplot(grid[0, 0]), image, title=_title("a", image))
@@ -68,7 +68,7 @@ def figure_2(study: Study) -> Figure:
     import matplotlib as mpl
 
     with mpl.rc_context(_STYLE):
-        figure = _new_figure(10.5, 8.6)
+        figure = _new_figure(8.6, 7.4)
         grid = figure.add_gridspec(3, 4, height_ratios=(1.1, 1, 1))
         shown = ("Fp", "Ca-Pv", "Fp+Brg", "Ca-Pv+Brg")
         titles = ("Fp grains", "Ca-Pv grains", "Fp over Brg", "Ca-Pv over Brg")
@@ -181,7 +181,7 @@ def _draw_regions(axes: Axes, study: Study) -> None:
         xlim=(4.7, 6.1),
     )
     axes.set_ylim(0, None)
-    axes.legend(frameon=False, loc="lower left")
+    axes.legend(loc="lower left", framealpha=0.85, edgecolor="none")
 
 
 def _mark_lines(axes: Axes, spectra: xr.DataArray, lines: Sequence[str]) -> None:

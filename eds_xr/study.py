@@ -242,7 +242,9 @@ def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
     for grain in GRAINS:
         mixture = spectra.sel({PHASE: f"{grain}+{MATRIX}"}, drop=True)
         if int(mixture.n_pixels) == 0:
-            raise EdsError(f"no pixel of {grain} over {MATRIX} alone was found")
+            raise EdsError(
+                "; ".join([f"no pixel of {grain} over {MATRIX} alone was found", *notes])
+            )
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SubtractionWarning)
             rest = subtract_phase(

@@ -13,9 +13,11 @@ from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import masks, readers, samples, simulate
 from eds_xr.line_fit import calibrate, fit_lines
 from eds_xr.maps import element_map, element_maps, rebin, split_counts
-from eds_xr.nmf import move_shares, nmf, project, remove_baseline, suggest_rank
+from eds_xr.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
+from eds_xr.nmf import extend_loadings, nmf, project, unmix
 from eds_xr.provenance import history, package_version
 from eds_xr.quantify import quantify, ratio, standardless_k_factors
+from eds_xr.rank import suggest_rank
 from eds_xr.schema import EdsError
 from eds_xr.segment import segment
 from eds_xr.spectra import SubtractionWarning, net_counts, subtract_phase, sum_spectra
@@ -30,15 +32,18 @@ __all__ = [
     "convert",
     "element_map",
     "element_maps",
+    "extend_loadings",
     "fit_lines",
     "history",
     "info",
     "masks",
+    "mixing_uncertainty",
     "move_shares",
     "net_counts",
     "nmf",
     "open",
     "project",
+    "purest",
     "quantify",
     "ratio",
     "readers",
@@ -53,4 +58,5 @@ __all__ = [
     "subtract_phase",
     "suggest_rank",
     "sum_spectra",
+    "unmix",
 ]

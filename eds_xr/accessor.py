@@ -12,8 +12,10 @@ from eds_xr.figures import draw_image, draw_mask, draw_spectra
 from eds_xr.line_fit import fit_lines
 from eds_xr.maps import element_map, element_maps, rebin, split_counts
 from eds_xr.masks import confident_pixels, describe, from_labels, significance
-from eds_xr.nmf import nmf, project, remove_baseline, suggest_rank
+from eds_xr.mixing import mixing_uncertainty, purest, remove_baseline
+from eds_xr.nmf import extend_loadings, nmf, project, unmix
 from eds_xr.quantify import quantify, ratio
+from eds_xr.rank import suggest_rank
 from eds_xr.segment import segment
 from eds_xr.spectra import net_counts, subtract_phase, sum_spectra
 from eds_xr.store import save
@@ -57,6 +59,7 @@ class ArrayAccessor:
     nmf = _method(nmf)
     suggest_rank = _method(suggest_rank)
     project = _method(project)
+    unmix = _method(unmix)
     segment = _method(segment)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)
@@ -76,9 +79,12 @@ class DatasetAccessor:
     def __init__(self, data: xr.Dataset) -> None:
         self._data = data
 
+    purest = _method(purest)
+    mixing_uncertainty = _method(mixing_uncertainty)
     remove_baseline = _method(remove_baseline)
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
+    extend_loadings = _method(extend_loadings)
     fit_lines = _method(fit_lines)
     quantify = _method(quantify)
     ratio = _method(ratio)

@@ -145,6 +145,30 @@ def draw_spectra(
     return axes
 
 
+def draw_rank(axes: Axes, evidence: xr.Dataset, *, title: str = "") -> Axes:
+    """Draw the evidence of ``suggest_rank``: eigenvalues, and what each rank foretells."""
+    rank = evidence[COMPONENT].values
+    suggested = int(evidence.attrs["suggested"])
+    axes.semilogy(rank, evidence.eigenvalue, "o-", color=COLORS[0], label="eigenvalue")
+    axes.axhline(1, color="0.5", linewidth=0.7, linestyle="--")
+    axes.text(rank[0], 1, "edge of noise", ha="left", va="bottom", fontsize=7.5, color="0.35")
+    later = evidence.isel({COMPONENT: slice(1, None)})
+    other = axes.twinx()
+    other.errorbar(
+        later[COMPONENT], later.gain, later.gain_error, fmt="s", color=COLORS[1], markersize=4,
+        label="held-out gain",
+    )  # fmt: skip
+    other.set_yscale("symlog", linthresh=10)
+    other.set_ylabel("gain over one component less (nats)")
+    other.set_ylim(-20, None)
+    axes.axvspan(suggested - 0.4, suggested + 0.4, color="0.9", zorder=0)
+    axes.set(title=title, xlabel="number of components", ylabel="eigenvalue / edge of noise")
+    axes.set_xticks(rank)
+    handles = [h for a in (axes, other) for h in a.get_legend_handles_labels()[0]]
+    axes.legend(handles=handles, frameon=False, loc="upper right")
+    return axes
+
+
 def _draw_regions(axes: Axes, study: Study) -> None:
     """Draw the rare-earth region of mask and rectangle, per pixel, with the net counts' ratio."""
     part = study.spectra.sel({ENERGY: slice(4.7, 6.1)})

@@ -52,6 +52,30 @@ def track(
     yield from rich_track(steps, description, total=total, console=console)
 
 
+@contextmanager
+def counting(description: str, *, enabled: bool | None = None) -> Iterator[Any]:
+    """Give a function ``(step, deviance)`` that shows how far an iteration is.
+
+    Parameters
+    ----------
+    description : str
+        What iterates.
+    enabled : bool, optional
+        None means: when standard error is a terminal.
+    """
+    if not _enabled(enabled):
+        yield None
+        return
+
+    def show(step: int, deviance: float) -> None:
+        print(f"\r{description}: step {step}, deviance {deviance:.6g} ", end="", file=sys.stderr)
+
+    try:
+        yield show
+    finally:
+        print(file=sys.stderr, flush=True)
+
+
 def say(message: str) -> None:
     """Print one line on standard error, at once."""
     print(message, file=sys.stderr, flush=True)

@@ -21,10 +21,12 @@ import xarray as xr
 from eds_xr import masks as mk
 from eds_xr.line_fit import Calibration, calibrate, fit_lines
 from eds_xr.maps import element_map
-from eds_xr.nmf import move_shares, nmf, remove_baseline, suggest_rank
+from eds_xr.mixing import move_shares, remove_baseline
+from eds_xr.nmf import nmf
 from eds_xr.progress import progress
 from eds_xr.provenance import with_step
 from eds_xr.quantify import quantify, variation
+from eds_xr.rank import suggest_rank
 from eds_xr.schema import (
     COMPONENT,
     ENERGY,
@@ -182,9 +184,12 @@ def choosing_channels(image: xr.DataArray) -> xr.DataArray:
 
 
 def factorise(image: xr.DataArray, *, seed: int = 0) -> xr.Dataset:
-    """Factorise into the three phases and name them by their lines; scores are computed."""
+    """Factorise into the three phases and name them by their lines; scores are computed.
+
+    Without a choice among mixtures: :func:`rotate` takes the baselines out, phase by phase.
+    """
     with progress("NMF"):
-        factors = nmf(image, len(PHASES), seed=seed)
+        factors = nmf(image, len(PHASES), mixing="free", seed=seed)
     factors = factors.assign_coords({COMPONENT: _phases_of(factors.loadings)})
     factors = factors.sel({COMPONENT: list(PHASES)})
     with progress("scores"):

@@ -1,59 +1,25 @@
-import itertools
-
 import dask
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy.ndimage import uniform_filter
+from known import (
+    LIGHT,
+    PHASES,
+    angles_deg,
+    correlation,
+    largest_change,
+    matched,
+    product,
+    simulated,
+)
 
 from eds_xr import simulate, store
 from eds_xr.maps import element_map
-from eds_xr.nmf import move_shares, nmf, project, remove_baseline, suggest_rank
+from eds_xr.mixing import remove_baseline
+from eds_xr.nmf import extend_loadings, nmf, project, unmix
 from eds_xr.provenance import history
+from eds_xr.rank import suggest_rank
 from eds_xr.schema import EdsError
-
-LIGHT = slice(0.3, 4.4)  # keV: no rare earth's L lines, which are to be quantified
-PHASES = simulate.PYROLITE_71GPA
-SILICA = simulate.Phase("St", {"O": 2, "Si": 1}, 0.1, (10.0, 25.0), 0.6)
-
-
-def simulated(size: int, dose: float, seed: int, phases=PHASES) -> tuple[xr.DataArray, xr.Dataset]:
-    shape = (size, size, 1024)
-    image = simulate.spectrum_image(shape, dose, seed=seed, phases=phases).sel(energy=LIGHT)
-    truth = simulate.truth(shape, dose, seed=seed, phases=phases).sel(energy=LIGHT)
-    return image.compute(), truth.compute()
-
-
-def angles_deg(loadings: xr.DataArray, truth: xr.DataArray) -> np.ndarray:
-    """Angles [component, phase] between spectra."""
-    found, true = (a / np.linalg.norm(a, axis=1)[:, None] for a in (loadings.values, truth.values))
-    return np.degrees(np.arccos(np.clip(found @ true.T, -1, 1)))
-
-
-def matched(angles: np.ndarray) -> list[int]:
-    """The component of each phase, one to one."""
-    phases = range(angles.shape[1])
-    orders = itertools.permutations(range(angles.shape[0]))
-    return list(min(orders, key=lambda order: sum(angles[order[p], p] for p in phases)))
-
-
-def largest_change(one: xr.DataArray, other: xr.DataArray) -> float:
-    return float(abs(one - other).max() / abs(other).max())
-
-
-def product(result: xr.Dataset) -> xr.DataArray:
-    return result.scores.astype(float) @ result.loadings
-
-
-def correlation(scores: xr.DataArray, element: xr.DataArray) -> float:
-    """Best correlation of any score map with an element's, both smoothed over 3 x 3 pixels."""
-    there = uniform_filter(element.values.astype(float), 3).ravel()
-    maps = (
-        uniform_filter(w.values.astype(float), 3).ravel() for _, w in scores.groupby("component")
-    )
-    return max(abs(np.corrcoef(w, there)[0, 1]) for w in maps)
 
 
 @pytest.fixture(scope="module")
@@ -204,8 +170,9 @@ def test_nmf__more_components_than_phases(eager_image):
 
 def test_nmf__from_spectra_of_your_own(pyrolite):
     image, _, expected = pyrolite
-    again = nmf(image, 3, init=expected.loadings * 7)
-    assert again.attrs["deviance"] <= expected.attrs["deviance"] * (1 + 1e-5)
+    free = nmf(image, 3, mixing="free")
+    again = nmf(image, 3, init=free.loadings * 7, mixing="free")
+    assert again.attrs["deviance"] <= free.attrs["deviance"] * (1 + 1e-5)
 
 
 # -- nmf: masks ----------------------------------------------------------------------------------
@@ -350,133 +317,6 @@ def test_project__refuses(eager_image):
         project(eager_image, loadings, loss="l1")
 
 
-# -- suggest_rank --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("phases", "dose"),
-    [
-        (PHASES[:1], 400),
-        (PHASES[:2], 100),
-        (PHASES[::2], 100),
-        (PHASES, 100),
-        (PHASES, 400),
-        ((*PHASES, SILICA), 180),
-    ],
-)
-def test_suggest_rank__counts_the_phases(phases, dose):
-    image, _ = simulated(96, dose, seed=5, phases=phases)
-    assert suggest_rank(image).attrs["suggested"] == len(phases)
-
-
-def test_suggest_rank__noise_stays_below_the_edge():
-    energy = np.arange(200.0)
-    rates = np.random.default_rng(1).gamma(1.0, 0.3, 200)
-    counts = np.random.default_rng(2).poisson(rates, (64, 64, 200)).astype(np.uint8)
-    rank = suggest_rank(xr.DataArray(counts, {"energy": energy}, ("y", "x", "energy")))
-    assert rank.attrs["suggested"] == 1
-    assert rank.eigenvalue[1] < 1.05
-
-
-def test_suggest_rank__is_the_same_for_any_chunks(spectrum_image, eager_image):
-    xr.testing.assert_identical(suggest_rank(spectrum_image), suggest_rank(eager_image))
-
-
-def test_suggest_rank__does_not_depend_on_how_many_are_shown(eager_image):
-    few, many = suggest_rank(eager_image, max_rank=1), suggest_rank(eager_image)
-    assert few.sizes["component"] == 1
-    assert few.attrs == many.attrs
-
-
-# -- remove_baseline, move_shares ----------------------------------------------------------------
-
-
-@settings(deadline=None, max_examples=15)
-@given(seed=st.integers(0, 1000), matrix=st.integers(0, 2), chunk=st.integers(2, 8))
-def test_remove_baseline__keeps_the_product(seed, matrix, chunk):
-    random = np.random.default_rng(seed)
-    scores = random.gamma(0.7, 100, (8, 8, 3)).astype(np.float32)
-    loadings = random.gamma(0.5, size=(3, 20))
-    result = xr.Dataset(
-        {
-            "scores": (("y", "x", "component"), scores),
-            "loadings": (("component", "energy"), loadings / loadings.sum(1)[:, None]),
-        },
-        {"component": range(3)},
-    ).chunk(y=chunk)
-    core = xr.DataArray(random.random((8, 8)) < 0.5, dims=("y", "x"))
-    core[0, 0] = True
-    rotated = remove_baseline(result, matrix, core)
-    assert largest_change(product(rotated), product(result)) < 1e-6
-    assert rotated.attrs["rotation_residual"] < 1e-6
-    np.testing.assert_allclose(rotated.loadings.sum("energy"), 1)
-
-
-def test_remove_baseline__leaves_no_matrix_in_the_other_scores(pyrolite):
-    _, truth, result = pyrolite
-    brg = matched(angles_deg(result.loadings, truth.loadings))[0]
-    core = truth.mask.sel(phase="Brg")
-    before, after = (
-        r.scores.where(core).median(("y", "x")).drop_sel(component=brg)
-        for r in (result, remove_baseline(result, brg, core))
-    )
-    assert (abs(after) < 0.5).all()
-    assert before.max() > 1
-
-
-def test_remove_baseline__is_lazy_but_for_the_core(eager_image):
-    result = nmf(eager_image.chunk(y=4, x=5), 2)
-    core = xr.zeros_like(eager_image.isel(energy=0, drop=True), dtype=bool)
-    core[0, 0] = True
-    seen: list[int] = []
-    watched = xr.apply_ufunc(
-        lambda block: (seen.append(1), block)[1],
-        result.scores,
-        dask="parallelized",
-        output_dtypes=[np.float32],
-    )
-    seen.clear()  # a trial block on which Dask finds out the type
-    rotated = remove_baseline(result.assign(scores=watched), 0, core)
-    assert rotated.scores.chunks == result.scores.chunks
-    assert len(seen) == 1
-
-
-def test_remove_baseline__eager_equals_lazy(eager_image):
-    result = nmf(eager_image, 2)
-    core = eager_image.sum("energy") > 30
-    xr.testing.assert_allclose(
-        remove_baseline(result.compute(), 0, core), remove_baseline(result, 0, core).compute()
-    )
-
-
-def test_remove_baseline__refuses(eager_image):
-    result = nmf(eager_image, 2).compute()
-    core = eager_image.sum("energy") > 30
-    for matrix, bad, message in (
-        (0, core & False, "core is empty"),
-        (0, core[1:], "the core has 11 pixels|the mask has 11 pixels"),
-        (0, core.astype(int), "boolean"),
-        (0, core.expand_dims(phase=["a"]), "one a phase"),
-        (7, core, "one of the components"),
-    ):
-        with pytest.raises(EdsError, match=message):
-            remove_baseline(result, matrix, bad)
-    nothing = result.assign(scores=result.scores * 0)
-    with pytest.raises(EdsError, match="no counts in the core"):
-        remove_baseline(nothing, 0, core)
-
-
-def test_move_shares__keeps_the_product_and_computes_nothing(spectrum_image):
-    result = nmf(spectrum_image, 2)
-    shares = xr.DataArray([0.0, 0.1], {"component": [0, 1]})
-    with dask.config.set(scheduler=_refuse):
-        moved = move_shares(result, 0, shares)
-    assert largest_change(product(moved), product(result)) < 1e-6
-    assert moved.attrs["rotation_residual"] < 1e-6
-    with pytest.raises(EdsError, match="must be zero"):
-        move_shares(result, 1, shares)
-
-
 # -- science: a simulation, and the published map ------------------------------------------------
 
 
@@ -533,20 +373,121 @@ def test_nmf__least_squares_loses_the_weak_phase_of_the_real_map(real_71gpa):
     assert correlation(result.scores, element_map(real_71gpa, "Ca", background=False)) < 0.6
 
 
-@pytest.mark.network
-def test_suggest_rank__is_clear_on_the_71gpa_map(real_71gpa):
-    rank = suggest_rank(real_71gpa.sel(energy=LIGHT))
-    assert rank.attrs["suggested"] == 3
-    assert rank.attrs["clear"]
-    assert rank.eigenvalue[2] / rank.eigenvalue[3] >= 10
-
-
-@pytest.mark.network
-def test_suggest_rank__is_not_a_clear_3_on_the_88gpa_map(sample, tmp_path):
-    image = store.open(store.convert(sample("88GPa"), tmp_path / "88GPa.zarr"))
-    rank = suggest_rank(image.sel(energy=LIGHT))
-    assert not (rank.attrs["suggested"] == 3 and rank.attrs["clear"])
-
-
 def _refuse(*args: object, **kwargs: object) -> None:
     raise AssertionError("computed too early")
+
+
+# -- what is known beforehand --------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def assemblage():
+    image = simulate.spectrum_image((72, 72, 1024), 200.0, seed=31).drop_vars("haadf").persist()
+    return image, simulate.truth((72, 72, 1024), 200.0, seed=31)
+
+
+def _as_components(loadings):
+    return loadings.rename(phase="component").astype(float)
+
+
+def test_nmf__fixed_spectra_stay_and_come_first(assemblage):
+    image, truth = assemblage
+    known = _as_components(truth.loadings.sel(phase=["Fp"]))
+    found = nmf(image, 3, fixed=known)
+    assert found.component.values[0] == "Fp"
+    np.testing.assert_allclose(found.loadings[0], known[0], rtol=1e-5, atol=1e-8)
+    scores = found.scores.sel(component="Fp").values
+    share = truth.share.sel(phase="Fp").values
+    assert np.corrcoef(scores.ravel(), share.ravel())[0, 1] > 0.8
+
+
+def test_nmf__fixed_spectra_leave_something_to_find(assemblage):
+    image, truth = assemblage
+    with pytest.raises(EdsError, match="use unmix when all are known"):
+        nmf(image, 3, fixed=_as_components(truth.loadings))
+    with pytest.raises(EdsError, match="fixed spectra and image have different energy axes"):
+        nmf(image, 3, fixed=_as_components(truth.loadings)[:1, :500])
+
+
+def test_nmf__goes_on_from_an_earlier_result(assemblage):
+    image, _ = assemblage
+    first = nmf(image, 3, tol=1e-3, mixing="free")
+    second = nmf(image, init=first, mixing="free")
+    assert second.sizes["component"] == 3
+    assert second.attrs["deviance"] <= first.attrs["deviance"]
+
+
+def test_nmf__purest_is_the_default_and_nearer_to_the_truth(pyrolite):
+    image, truth, purest = pyrolite
+    free = nmf(image, 3, mixing="free")
+    found, mixed = (angles_deg(r.loadings, truth.loadings).min(0) for r in (purest, free))
+    assert found[0] < 1
+    assert found[0] < mixed[0] / 3
+    assert np.median(found) < np.median(mixed)
+
+
+def test_nmf__interruption_returns_the_last_complete_state(assemblage, monkeypatch):
+    from eds_xr._parts import descent
+
+    image, _ = assemblage
+    original, calls = descent._sweep, iter(range(100))
+
+    def sweep(*args):
+        if next(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*args)
+
+    monkeypatch.setattr(descent, "_sweep", sweep)
+    found = nmf(image, 3, mixing="free")
+    assert found.attrs["interrupted"] == 1
+    assert np.isfinite(found.loadings).all()
+
+
+def test_unmix__finds_the_amounts_with_errors_that_are_right(assemblage):
+    """Away from the bound at zero, which pushes what is not there up and the rest down."""
+    _, truth = assemblage
+    known = truth.loadings.sel(phase=["Brg", "Fp"])
+    amounts = np.random.default_rng(4).uniform(60, 200, size=(60, 60, 2))
+    counts = np.random.default_rng(5).poisson(amounts @ known.values)
+    image = xr.DataArray(
+        counts.astype("u1"), dims=("y", "x", "energy"), coords={"energy": known.energy}
+    ).chunk(y=20)
+    found = unmix(image, known)
+    assert found.amounts.chunks is not None
+    pulls = ((found.amounts - amounts) / found.variance**0.5).values
+    assert abs(pulls.mean()) < 0.05
+    assert 0.95 < pulls.std() < 1.05
+
+
+def test_unmix__does_not_depend_on_chunks(assemblage):
+    image, truth = assemblage
+    whole = unmix(image, truth.loadings).compute()
+    cut = unmix(image.chunk(y=17, x=29), truth.loadings).compute()
+    np.testing.assert_allclose(cut.amounts, whole.amounts, rtol=1e-5, atol=1e-4)
+
+
+def test_unmix__takes_spectra_of_masks_and_refuses_others(assemblage):
+    image, truth = assemblage
+    spectra = xr.Dataset({"counts": truth.loadings * 1e5, "variance": truth.loadings * 1e5})
+    np.testing.assert_allclose(
+        unmix(image, spectra).amounts, unmix(image, truth.loadings).amounts, rtol=1e-4, atol=1e-3
+    )
+    with pytest.raises(EdsError, match=r"must be \[phase, energy\]"):
+        unmix(image, truth.loadings.rename(phase="component"))
+
+
+def test_extend_loadings__from_part_of_the_energies_to_all(assemblage):
+    image, truth = assemblage
+    part = nmf(image.sel(energy=slice(0.3, 4.4)), 3, mixing="free")
+    whole = extend_loadings(part, image)
+    assert whole.dims == ("component", "energy")
+    np.testing.assert_allclose(whole.sum("energy"), 1)
+    inside = whole.sel(energy=slice(0.3, 4.4))
+    inside = inside / inside.sum("energy")
+    np.testing.assert_allclose(inside, part.loadings, atol=2e-3)
+    # the phase with most Fe is the one with most Mg for its Si, though Fe was not fitted
+    fe, mg, si = (
+        whole.sel(energy=slice(e - 0.1, e + 0.1)).sum("energy").values for e in (6.4, 1.25, 1.74)
+    )
+    assert fe.argmax() == (mg / (mg + si)).argmax()
+    assert fe.max() > 2 * np.median(fe)

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy.optimize import minimize, nnls
 
-from eds_xr._parts import poisson
+from eds_xr._parts import least_squares, poisson
 
 COUNTS = hnp.arrays(
     st.sampled_from([np.uint8, np.uint16, np.int64, np.float64]),
@@ -45,6 +45,17 @@ def test_compress__holds_every_count(rows):
     dense[np.repeat(np.arange(len(rows)), np.diff(starts)), channel] = count
     np.testing.assert_array_equal(dense, rows)
     assert (count != 0).all()
+
+
+@pytest.mark.parametrize(
+    ("highest", "dtype", "kept"),
+    [(255, "uint16", "uint8"), (256, "int64", "uint16"), (2**16, "uint32", "uint32")]
+    + [(2**40, "int64", "float32"), (3, "float64", "float32")],
+)
+def test_compress__keeps_counts_small(highest, dtype, kept):
+    _, _, count = poisson.compress(np.array([[0, 1, 0], [highest, 0, 2]], dtype))
+    assert count.dtype == kept
+    np.testing.assert_array_equal(count, [1, highest, 2])
 
 
 @settings(deadline=None)
@@ -91,32 +102,63 @@ def test_poisson_scores__improve_with_every_step():
     assert totals[-1] == pytest.approx(min(totals), abs=1e-2)
 
 
-def test_poisson_sums__equal_dense_formulas():
+def random_scores(pixels: int) -> np.ndarray:
+    return np.random.default_rng(2).gamma(1.0, 50, size=(pixels, 3)).astype(np.float32)
+
+
+def test_poisson_step__equals_dense_formulas():
     rows, loadings = poisson_rows()
-    scores = np.random.default_rng(2).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    numerator, weights, likelihood, curvature = poisson.poisson_sums(
-        *poisson.compress(rows), loadings, scores
+    scores = random_scores(len(rows))
+    curvature, weights, likelihood = poisson.poisson_step(
+        *poisson.compress(rows), loadings, scores.copy(), 0
     )
     model = scores.astype(float) @ loadings.T
-    ratio = rows / model
-    np.testing.assert_allclose(numerator, ratio.T @ scores, rtol=1e-4)
     np.testing.assert_allclose(weights, scores.sum(0), rtol=1e-5)
     np.testing.assert_allclose(
-        likelihood, (rows * np.log(np.where(rows, ratio, 1))).sum(), rtol=1e-4
+        likelihood, (rows * np.log(np.where(rows, rows / model, 1))).sum(), rtol=1e-5
     )
     dense = np.einsum("ic,ip,iq->cpq", rows / model**2, scores, scores)
-    lower = np.tril_indices(3)
-    np.testing.assert_allclose(curvature[:, *lower], dense[:, *lower], rtol=1e-4)
+    np.testing.assert_allclose(curvature, dense[:, *np.tril_indices(3)], rtol=1e-4)
+
+
+def test_poisson_step__moves_scores_like_poisson_scores():
+    rows, loadings = poisson_rows()
+    expected, found = even_scores(rows), even_scores(rows)
+    poisson.poisson_scores(*poisson.compress(rows), loadings, expected, 3)
+    poisson.poisson_step(*poisson.compress(rows), loadings, found, 3)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_poisson_scores__scale_with_the_signal(scale):
+    rows, loadings = poisson_rows()
+    found = solved(rows * np.float32(scale), loadings)
+    np.testing.assert_allclose(found / scale, solved(rows, loadings), rtol=1e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("components", [1, 2, 5, 9])
+def test_poisson_scores__of_any_number_of_components_give_back_all_counts(components):
+    random = np.random.default_rng(components)
+    loadings = random.gamma(0.5, size=(70, components))
+    loadings = (loadings / loadings.sum(0)).astype(np.float32)
+    rows = random.poisson(random.gamma(1.0, 60, size=(9, components)) @ loadings.T)
+    scores = np.repeat(rows.sum(1, keepdims=True) / components, components, 1).astype(np.float32)
+    poisson.poisson_scores(*poisson.compress(rows), loadings, scores, 50)
+    np.testing.assert_allclose(scores.sum(1), rows.sum(1), rtol=1e-3)
+
+
+def test_linear_scores__equal_a_dense_product():
+    rows, _ = poisson_rows()
+    weights = np.random.default_rng(4).normal(size=(3, rows.shape[1])).astype(np.float32)
+    out = np.empty((len(rows), 3), np.float32)
+    poisson.linear_scores(*poisson.compress(rows), weights, out)
+    np.testing.assert_allclose(out, rows @ weights.T, rtol=1e-4, atol=1e-3)
 
 
 def test_poisson_loadings__go_downhill():
     rows, truth = poisson_rows(200)
     loadings = (truth + 1 / len(truth)).astype(np.float32) / 2
-    scores = solved(rows, loadings)
-    numerator, weights, _, curvature = poisson.poisson_sums(
-        *poisson.compress(rows), loadings, scores
-    )
-    new = poisson.poisson_loadings(loadings, numerator, weights, curvature)
+    new, scores = stepped(rows, loadings, np.zeros(3, bool))
 
     def total(h):
         model = scores @ h.T
@@ -126,10 +168,33 @@ def test_poisson_loadings__go_downhill():
     assert total(new) < total(loadings)
 
 
+def test_poisson_loadings__fixed_ones_stay():
+    rows, truth = poisson_rows(200)
+    loadings = (truth + 1 / len(truth)).astype(np.float32) / 2
+    new, _ = stepped(rows, loadings, np.array([False, True, False]))
+    np.testing.assert_array_equal(new[:, 1], loadings[:, 1])
+    assert (new[:, 0] != loadings[:, 0]).any()
+
+
+def test_poisson_loadings__come_back_from_zero():
+    rows, truth = poisson_rows(200)
+    loadings = truth.copy()
+    loadings[7] = 0
+    rows[:, 7] = 3
+    new, _ = stepped(rows, loadings, np.zeros(3, bool))
+    assert new[7].max() > 1e-3
+
+
+def stepped(rows, loadings, fixed):
+    scores = solved(rows, loadings)
+    curvature, weights, _ = poisson.poisson_step(*poisson.compress(rows), loadings, scores, 0)
+    return poisson.poisson_loadings(loadings, curvature, weights, fixed), scores
+
+
 def test_frobenius_scores__equal_scipy():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
-    poisson.frobenius_scores(*poisson.compress(rows), loadings, scores)
+    least_squares.frobenius_scores(*poisson.compress(rows), loadings, scores)
     expected = [nnls(loadings.astype(float), row.astype(float))[0] for row in rows]
     np.testing.assert_allclose(scores, expected, atol=0.02)
 
@@ -137,7 +202,9 @@ def test_frobenius_scores__equal_scipy():
 def test_frobenius_sums__equal_dense_formulas():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
-    cross, gram, square = poisson.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
+    cross, gram, square = least_squares.frobenius_sums(
+        *poisson.compress(rows), len(loadings), scores
+    )
     np.testing.assert_allclose(cross, rows.T.astype(float) @ scores, rtol=1e-6)
     np.testing.assert_allclose(gram, scores.T.astype(float) @ scores, rtol=1e-6)
     assert square == (rows.astype(float) ** 2).sum()
@@ -146,11 +213,16 @@ def test_frobenius_sums__equal_dense_formulas():
 def test_frobenius_loadings__equal_scipy():
     rows, loadings = poisson_rows()
     scores = np.random.default_rng(3).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    cross, gram, _ = poisson.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
+    cross, gram, _ = least_squares.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
     expected = [nnls(scores.astype(float), column.astype(float))[0] for column in rows.T]
     np.testing.assert_allclose(
-        poisson.frobenius_loadings(loadings, cross, gram), expected, atol=1e-3
+        least_squares.frobenius_loadings(loadings, cross, gram, np.zeros(3, bool)),
+        expected,
+        atol=1e-3,
     )
+    fixed = np.array([True, False, False])
+    found = least_squares.frobenius_loadings(loadings, cross, gram, fixed)
+    np.testing.assert_array_equal(found[:, 0], loadings[:, 0])
 
 
 @pytest.mark.parametrize("count", [1, 7, 64, 65, 200])

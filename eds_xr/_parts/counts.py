@@ -1,7 +1,8 @@
 """One pass over a spectrum image: its non-zero counts, and a copy binned in space.
 
-Both are what :mod:`eds_xr.nmf` iterates on. The non-zero counts stay with the workers, a few
-bytes each; the binned copy is small and comes back.
+Both are what :mod:`eds_xr.nmf` iterates on. The non-zero counts stay where the work is done, a
+few bytes each: in this process, or with the workers of a cluster. Where memory is too small for
+them, they are read anew each time. The binned copy is small and comes back.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import xarray as xr
 from dask.base import compute, persist
 from dask.delayed import delayed
 
+from eds_xr._parts.workers import cluster, cluster_threads, in_threads, memory
 from eds_xr.schema import EdsError, check_counts_block
 
 #: Mean counts that a binned pixel should hold: enough to see a phase in one pixel.
@@ -23,13 +25,25 @@ COUNTS_PER_BIN = 2000
 BINNED_PIXELS = (256, 8192)
 #: Non-zero counts carry their channel in 16 bits.
 MOST_CHANNELS = 65_535
+#: Share of the memory that non-zero counts may fill; beyond, they are read for every step.
+MEMORY_SHARE = 0.5
+#: Small chunks are joined into at most this many blocks, or this many a thread of a cluster,
+#: as each block costs a task and a set of sums.
+MOST_BLOCKS, BLOCKS_PER_THREAD = 256, 8
+#: Blocks read before their bins are added up.
+BLOCKS_AT_ONCE = 64
 
-Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]  # starts, channels, counts: see _poisson
+Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]  # starts, channels, counts: see poisson
 Box = tuple[slice, ...]
+BinSums = tuple[float, list[tuple[np.ndarray, Sparse]]]  # counts; rows of the grid, values
 
 
 class Rows(NamedTuple):
-    """Pixels as delayed blocks of non-zero counts, and what describes them."""
+    """Pixels as blocks of non-zero counts, and what describes them.
+
+    The blocks are `Sparse` where they lie in this process, and delayed where they stay with the
+    workers of a cluster or are read anew each time.
+    """
 
     blocks: list[Any]
     pixels: int
@@ -44,25 +58,64 @@ class Counts(NamedTuple):
     binned: np.ndarray  # [binned pixel, channel; counts], without empty pixels
 
 
-def read_once(image: xr.DataArray) -> Counts:
-    """Compress every chunk of a Dask-backed image, and sum counts over bins of pixels."""
+class Grid(NamedTuple):
+    """Bins of `size` pixels a side, aligned to the image and not to its chunks."""
+
+    shape: tuple[int, ...]  # of the image, without energy
+    channels: int
+    size: int
+
+    @property
+    def bins(self) -> list[int]:
+        """Number of bins along each dimension."""
+        return [-(-n // self.size) for n in self.shape]
+
+
+class Part(NamedTuple):
+    """What is kept of a chunk; `bins` are the rows of the grid that `binned` belongs to."""
+
+    rows: Sparse
+    counts: float
+    bins: np.ndarray
+    binned: Sparse
+
+
+def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
+    """Compress every chunk of a Dask-backed image, and sum counts over bins of pixels.
+
+    With `stream` the compressed chunks are not kept but read again for every use; None decides
+    by the memory there is.
+    """
     check_channels(image.shape[-1])
-    blocks = [delayed(compress_block)(tile) for tile in image.data.to_delayed().ravel()]
-    counts = delayed(sum)([delayed(_count_block)(block) for block in blocks])
-    *blocks, counts = persist(*blocks, counts)
-    (total,) = compute(counts)
+    tiles = image.data.to_delayed().ravel()
+    if stream is None:
+        stream = not _fits(image, tiles)
+    grid = _finest_grid(image.shape)
+    size = -(-len(tiles) // _most_blocks())
+    together = groups(_parts(image, tiles, grid), size)
+    binned: np.ndarray = np.zeros((math.prod(grid.bins), grid.channels), _sum_dtype(image, grid))
+    blocks: list[Any] = []
+    total = 0.0
+    for some in groups(list(together), BLOCKS_AT_ONCE):
+        sums = [delayed(_bins_only)(parts) for parts in some]
+        rows = [] if stream else [delayed(_rows_only)(parts) for parts in some]
+        kept, found = _compute_and_keep(rows, sums)
+        blocks += kept
+        total += _add_bins(found, binned)
+    if stream:
+        again = [delayed(compress_block)(tile) for tile in tiles]
+        blocks = [delayed(_join_rows)(rows) for rows in groups(again, size)]
     if total == 0:
         raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
-    binned = _bin(blocks, image, _bin_size(image.shape[:-1], total))
-    pixels = math.prod(image.shape[:-1])
-    return Counts(Rows(blocks, pixels, image.shape[-1], total), binned[binned.any(axis=1)])
+    full = Rows(blocks, math.prod(grid.shape), grid.channels, total)
+    return Counts(full, _coarsened(binned, grid, total))
 
 
 def split_rows(dense: np.ndarray, pieces: int) -> Rows:
     """Cut dense counts ``[pixel, channel]`` into a fixed number of blocks: sums depend on it."""
     parts = [part for part in np.array_split(dense, pieces) if len(part)]
-    blocks = list(persist(*(delayed(compress_block)(part) for part in parts)))
-    return Rows(blocks, len(dense), dense.shape[1], float(dense.sum()))
+    blocks = list(in_threads(compress_block, parts))
+    return Rows(blocks, len(dense), dense.shape[1], float(dense.sum(dtype=np.float64)))
 
 
 def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:
@@ -88,41 +141,77 @@ def check_channels(channels: int) -> None:
         )
 
 
-def _bin(blocks: Sequence[Any], image: xr.DataArray, size: int) -> np.ndarray:
-    """Return the counts summed over bins that are aligned to the image's grid, not to chunks."""
-    shape, channels = image.shape[:-1], image.shape[-1]
+def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
+    """Return whether the non-zero counts fit in memory, judged by a few chunks if need be."""
+    room = MEMORY_SHARE * memory()
+    most = image.size * (2 + min(image.dtype.itemsize, 4))
+    if most <= room:
+        return True
+    sample = tiles[:: -(-len(tiles) // 4)]
+    filled = np.mean(compute(*(delayed(_filled_block)(tile) for tile in sample)))
+    return bool(1.2 * filled * most <= room)
+
+
+def _parts(image: xr.DataArray, tiles: Sequence[Any], grid: Grid) -> list[Any]:
     places = boxes(image.data.chunks[:-1])
-    parts = [
-        delayed(_bin_block)(block, box, shape, size, channels)
-        for block, box in zip(blocks, places, strict=True)
-    ]
-    binned: np.ndarray = np.zeros(
-        (math.prod(_grid(shape, size)), channels), _sum_dtype(image.dtype)
-    )
-    for group in groups(parts, 256):  # a few at a time: together they outweigh the result
-        for rows, values in compute(*group):
-            binned[rows] += values
-    return binned
+    return [delayed(_read_block)(tile, box, grid) for tile, box in zip(tiles, places, strict=True)]
 
 
-def _bin_size(shape: tuple[int, ...], counts: float) -> int:
-    """Return the side of a bin, a power of two: counts enough for a start, pixels enough too."""
-    few, many = BINNED_PIXELS
-    size = 1
-    while True:
-        pixels, next_pixels = math.prod(_grid(shape, size)), math.prod(_grid(shape, 2 * size))
-        enough = counts / pixels >= COUNTS_PER_BIN
-        if pixels <= many and (enough or next_pixels < few):
-            return size
-        size *= 2
+def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequence[Any]]:
+    """Compute both; `rows` stay with the workers if there is a cluster."""
+    if cluster() is None:
+        done = compute(*rows, *sums)
+        return list(done[: len(rows)]), done[len(rows) :]
+    kept = persist(*rows, *sums)
+    return list(kept[: len(rows)]), compute(*kept[len(rows) :])
 
 
-def _grid(shape: tuple[int, ...], size: int) -> list[int]:
-    return [-(-n // size) for n in shape]
+def _most_blocks() -> int:
+    client = cluster()
+    return MOST_BLOCKS if client is None else BLOCKS_PER_THREAD * cluster_threads(client)
 
 
-def _sum_dtype(dtype: np.dtype) -> type:
-    return np.float64 if dtype.kind == "f" else np.int64
+def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
+    """Add the sums of many chunks to `binned` and return their counts."""
+    from eds_xr._parts import poisson
+
+    total = 0.0
+    for counts, sums in found:
+        total += counts
+        for bins, values in sums:
+            poisson.add_binned(*values, bins, binned)
+    return total
+
+
+def _finest_grid(shape: tuple[int, ...]) -> Grid:
+    """Return the finest grid that has no more bins than wanted: a power of two."""
+    grid = Grid(shape[:-1], shape[-1], 1)
+    while math.prod(grid.bins) > BINNED_PIXELS[1]:
+        grid = grid._replace(size=2 * grid.size)
+    return grid
+
+
+def _coarsened(binned: np.ndarray, grid: Grid, counts: float) -> np.ndarray:
+    """Double the bins until they hold counts enough for a start, or get few."""
+    while counts < COUNTS_PER_BIN * math.prod(grid.bins):
+        coarser = grid._replace(size=2 * grid.size)
+        if math.prod(coarser.bins) < BINNED_PIXELS[0]:
+            break
+        cube = binned.reshape(*grid.bins, grid.channels)
+        for axis, bins in enumerate(grid.bins):
+            cube = np.add.reduceat(cube, np.arange(0, bins, 2), axis=axis)
+        binned, grid = cube.reshape(-1, grid.channels), coarser
+    filled = binned.any(axis=1)
+    return binned if filled.all() else binned[filled]
+
+
+def _sum_dtype(image: xr.DataArray, grid: Grid) -> type:
+    """Return a type that the sum over the coarsest bins cannot overflow."""
+    if image.dtype.kind == "f":
+        return np.float64
+    # a bin holds at most a 256th of the pixels, or 16 times that where edges cut the others
+    small = np.iinfo(image.dtype).max * math.prod(grid.shape) < 2**31 * BINNED_PIXELS[0] // 16
+    return np.int32 if small else np.int64
 
 
 def _native(dtype: np.dtype) -> np.dtype:
@@ -139,23 +228,40 @@ def compress_block(block: np.ndarray) -> Sparse:
 
     check_counts_block(block)
     rows = np.ascontiguousarray(block, _native(block.dtype)).reshape(-1, block.shape[-1])
-    sparse: Sparse = poisson.compress(rows)
-    return sparse
+    return poisson.compress(rows)
 
 
-def _count_block(block: Sparse) -> float:
-    return float(block[2].sum(dtype=np.float64))
-
-
-def _bin_block(
-    block: Sparse, box: Box, shape: tuple[int, ...], size: int, channels: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the bins that a block touches and the block's counts in them."""
+def _read_block(block: np.ndarray, box: Box, grid: Grid) -> Part:
+    """Return a chunk's non-zero counts, their number and its share of the bins."""
     from eds_xr._parts import poisson
 
-    bins = np.meshgrid(*(np.arange(s.start, s.stop) // size for s in box), indexing="ij")
-    flat = np.ravel_multi_index([b.ravel() for b in bins], _grid(shape, size))
-    rows, target = np.unique(flat, return_inverse=True)
-    binned: np.ndarray = np.zeros((rows.size, channels), _sum_dtype(block[2].dtype))
-    poisson.add_binned(*block, target.ravel(), binned)
-    return rows, binned
+    rows = compress_block(block)
+    index = np.meshgrid(*(np.arange(s.start, s.stop) // grid.size for s in box), indexing="ij")
+    flat = np.ravel_multi_index([i.ravel() for i in index], grid.bins)
+    bins, target = np.unique(flat, return_inverse=True)
+    dtype = np.float64 if block.dtype.kind == "f" else np.int64
+    binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
+    poisson.add_binned(*rows, target.ravel(), binned)
+    return Part(rows, float(rows[2].sum(dtype=np.float64)), bins, poisson.compress(binned))
+
+
+def _rows_only(parts: Sequence[Part]) -> Sparse:
+    return _join_rows([part.rows for part in parts])
+
+
+def _join_rows(rows: Sequence[Sparse]) -> Sparse:
+    """Return the non-zero counts of several chunks as one block."""
+    if len(rows) == 1:
+        return rows[0]
+    before = np.cumsum([0, *(starts[-1] for starts, _, _ in rows)])
+    starts = [starts[1:] + first for (starts, _, _), first in zip(rows, before, strict=False)]
+    channel, count = (np.concatenate([part[i] for part in rows]) for i in (1, 2))
+    return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
+
+
+def _bins_only(parts: Sequence[Part]) -> BinSums:
+    return sum(part.counts for part in parts), [(part.bins, part.binned) for part in parts]
+
+
+def _filled_block(block: np.ndarray) -> float:
+    return np.count_nonzero(block) / block.size

@@ -7,32 +7,55 @@ a hundred times smaller than the dense block, and every sum over channels runs o
 Loadings enter as ``[channel, component]`` with columns that sum to 1, so that the scores of a
 pixel are counts, and the gradient of its Poisson log-likelihood is ``sum_c x_c h_c / s_c - 1``.
 Sums over pixels are in float64, the rest in float32.
+
+A pixel's loadings are first gathered side by side, padded with empty channels to whole vectors:
+the loops over its channels are then plain sums, which the compiler turns into vector code for
+any number of components.
 """
 
 import numba
 import numpy as np
 
 TINY = np.float32(1e-12)
+ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)  # a plain 1 makes float64 of all
+#: Loadings are taken as at least this, so that a channel at zero can come back.
+LEAST_LOADING = np.float32(1e-9)
+#: Pixels are padded to a multiple of this many channels: what a vector loop takes at once.
+VECTOR = 32
+
+
+def compress(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the sparse form of counts `rows` ``[pixel, channel]``.
+
+    Counts come back in the smallest of uint8, uint16, uint32 and float32 that holds them.
+    """
+    per_word = 8 // rows.itemsize
+    rows = np.ascontiguousarray(rows)
+    if rows.shape[1] % per_word:
+        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % per_word)))
+    found = np.count_nonzero(rows)
+    starts, channel, count = _compress(rows, rows.view(np.uint64), found + per_word)
+    count = count[:found]
+    whole = rows.dtype.kind != "f" and count.max(initial=0) < 2**32
+    kind = np.min_scalar_type(count.max(initial=0)) if whole else np.float32
+    return starts, channel[:found], count.astype(kind, copy=False)
 
 
 @numba.njit(cache=True, nogil=True)
-def compress(block):
-    """Return the sparse form of counts `block` ``[pixel, channel]``."""
-    pixels, channels = block.shape
+def _compress(rows, words, room):
+    """Step over the words of eight bytes that are zero; most are."""
+    pixels = rows.shape[0]
+    per_word = rows.shape[1] // words.shape[1]
     starts = np.zeros(pixels + 1, np.int64)
+    channel, count = np.empty(room, np.uint16), np.empty(room, rows.dtype)
+    t = 0
     for i in range(pixels):
-        filled = 0
-        for c in range(channels):
-            filled += block[i, c] != 0
-        starts[i + 1] = starts[i] + filled
-    channel = np.empty(starts[pixels], np.uint16)
-    count = np.empty(starts[pixels], block.dtype)
-    for i in range(pixels):
-        t = starts[i]
-        for c in range(channels):
-            if block[i, c] != 0:
-                channel[t], count[t] = c, block[i, c]
-                t += 1
+        for word in range(words.shape[1]):
+            if words[i, word] != 0:
+                for c in range(word * per_word, (word + 1) * per_word):
+                    channel[t], count[t] = c, rows[i, c]  # overwritten by the next if zero
+                    t += rows[i, c] != 0
+        starts[i + 1] = t
     return starts, channel, count
 
 
@@ -98,6 +121,120 @@ def _step_length(value, step, gradient):
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
+def _gather(channel, count, table, x, h):
+    """Put a pixel's counts into `x` and its loadings into `h`, padded; return the padded size."""
+    filled = channel.size
+    padded = -(-filled // VECTOR) * VECTOR
+    for t in range(filled):
+        x[t] = count[t]
+    x[filled:padded] = 0
+    for q in range(h.shape[0]):
+        values, row = table[q], h[q]
+        for t in range(filled):
+            row[t] = values[channel[t]]
+        row[filled:padded] = ONE
+    return padded
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _model(n, w, h, s):
+    """Set `s` to the counts expected in a pixel's channels."""
+    for t in range(n):
+        s[t] = TINY
+    for q in range(w.size):
+        weight, loading = w[q], h[q]
+        for t in range(n):
+            s[t] += weight * loading[t]
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _slopes(n, x, h, s, ratio, part, gradient, curvature):
+    """Set gradient and (lower) curvature of a pixel's log-likelihood; `ratio` and `part` work."""
+    for t in range(n):
+        s[t] = ONE / s[t]
+        ratio[t] = x[t] * s[t]
+    for q in range(h.shape[0]):
+        loading, total = h[q], np.float32(0)
+        for t in range(n):
+            total += loading[t] * ratio[t]
+            part[t] = loading[t] * ratio[t] * s[t]
+        gradient[q] = total - ONE
+        for p in range(q, h.shape[0]):
+            other, total = h[p], np.float32(0)
+            for t in range(n):
+                total += part[t] * other[t]
+            curvature[p, q] = total
+
+
+@numba.njit(cache=True, nogil=True)
+def _move(w, floor, least, gradient, curvature, free, step):
+    """Take a damped Newton step in place; return the largest change and whether it was cut.
+
+    A score falls to a tenth at most, unless it hardly counts: where the sum of ``x share**2``
+    over channels is a hundredth of the `least` count, its share is below a tenth in all of them.
+    """
+    for q in range(w.size):
+        free[q] = w[q] > floor or gradient[q] > 0
+    _solve(curvature, gradient, free, step)
+    length = _step_length(w, step, gradient)
+    moved, cut = np.float32(0), False
+    for q in range(w.size):
+        new = w[q] + length * step[q]
+        if new < np.float32(0.1) * w[q]:
+            if w[q] + step[q] <= 0 and curvature[q, q] * w[q] ** 2 < np.float32(0.01) * least:
+                new = np.float32(0)
+            else:
+                new, cut = np.float32(0.1) * w[q], True
+        moved = max(moved, abs(new - w[q]))
+        w[q] = new if new > floor else np.float32(0)
+    return moved, cut
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _log_likelihood(n, x, ratio, exponent, mantissa):
+    """Return ``sum x log(ratio)``; `exponent` and `mantissa` are working space.
+
+    With the mantissa ``m`` in [1, 2), ``log m = log(2) / 2 + 2 atanh u`` where ``u`` is
+    ``(m - sqrt 2) / (m + sqrt 2)``, and five terms of its series are exact in float32.
+    """
+    bits, fraction = ratio.view(np.int32), mantissa.view(np.int32)
+    power = exponent.view(np.int32)
+    for t in range(n):
+        power[t] = (bits[t] >> 23) - 127
+        fraction[t] = (bits[t] & 0x7FFFFF) | 0x3F800000
+    root, log2, total = np.float32(np.sqrt(2)), np.float32(np.log(2)), np.float32(0)
+    third, fifth = np.float32(1 / 3), np.float32(1 / 5)
+    seventh, ninth = np.float32(1 / 7), np.float32(1 / 9)
+    for t in range(n):
+        u = (mantissa[t] - root) / (mantissa[t] + root)
+        v = u * u
+        series = u * (ONE + v * (third + v * (fifth + v * (seventh + v * ninth))))
+        total += x[t] * ((np.float32(power[t]) + HALF) * log2 + TWO * series)
+    return total
+
+
+@numba.njit(cache=True, nogil=True)
+def _widest(starts):
+    """Return the room that the pixel with most channels takes, padded."""
+    widest = 0
+    for i in range(starts.size - 1):
+        widest = max(widest, starts[i + 1] - starts[i])
+    return -(-widest // VECTOR) * VECTOR
+
+
+@numba.njit(cache=True, nogil=True)
+def linear_scores(starts, channel, count, weights, out):
+    """Set ``out[pixel, q]`` to ``sum_c x_c weights[q, c]``."""
+    out[:] = 0
+    for i in range(out.shape[0]):
+        for q in range(out.shape[1]):
+            row, total = weights[q], np.float32(0)
+            for t in range(starts[i], starts[i + 1]):
+                total += row[channel[t]] * count[t]
+            out[i, q] = total
+
+
+@numba.njit(cache=True, nogil=True)
 def poisson_scores(starts, channel, count, loadings, scores, steps):
     """Improve `scores` ``[pixel, component]`` in place: damped Newton on each pixel's likelihood.
 
@@ -105,157 +242,116 @@ def poisson_scores(starts, channel, count, loadings, scores, steps):
     a score may fall tenfold a step at most, and rests at zero where its gradient stays negative.
     (That cut may undo a little of a step; the next one makes it good.)
     """
+    _poisson(starts, channel, count, loadings, scores, steps, np.empty((0, 1), np.float64))
+
+
+@numba.njit(cache=True, nogil=True)
+def poisson_step(starts, channel, count, loadings, scores, steps):
+    """Improve `scores` as :func:`poisson_scores`; return what the loadings' Newton step needs.
+
+    ``curvature[c, j] = sum_i x_ic w_ip w_iq / s_ic**2``, where ``j`` counts the pairs
+    ``q <= p`` row by row; ``weights[q] = sum_i w_iq``; and the likelihood
+    ``sum_ic x_ic log(x_ic / s_ic)``, half the deviance once ``sum s - sum x`` is added.
+    """
     k = scores.shape[1]
-    gradient, step = np.empty(k, np.float32), np.empty(k, np.float32)
-    curvature, free = np.empty((k, k), np.float32), np.empty(k, np.bool_)
+    curvature = np.zeros((loadings.shape[0], k * (k + 1) // 2), np.float64)
+    likelihood = _poisson(starts, channel, count, loadings, scores, steps, curvature)
+    weights = np.zeros(k, np.float64)
     for i in range(scores.shape[0]):
-        w = scores[i]
-        total = np.float32(0)
-        for t in range(starts[i], starts[i + 1]):
-            total += count[t]
-        floor = np.float32(1e-6) * total
-        for _ in range(steps):
-            gradient[:] = -1
-            curvature[:] = 0
-            for t in range(starts[i], starts[i + 1]):
-                c, s = channel[t], TINY
-                for q in range(k):
-                    s += w[q] * loadings[c, q]
-                ratio = count[t] / s
-                for q in range(k):
-                    scaled = loadings[c, q] * ratio
-                    gradient[q] += scaled
-                    scaled /= s
-                    for p in range(q, k):
-                        curvature[p, q] += scaled * loadings[c, p]
-            for q in range(k):
-                free[q] = w[q] > floor or gradient[q] > 0
-            _solve(curvature, gradient, free, step)
-            length = _step_length(w, step, gradient)
-            moved, cut = np.float32(0), False
-            for q in range(k):
-                new = w[q] + length * step[q]
-                if new < np.float32(0.1) * w[q]:
-                    new, cut = np.float32(0.1) * w[q], True
-                moved = max(moved, abs(new - w[q]))
-                w[q] = new if new > floor else np.float32(0)
-            if moved < np.float32(1e-4) * total and not cut:
-                break
+        for q in range(k):
+            weights[q] += scores[i, q]
+    return curvature, weights, likelihood
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def poisson_sums(starts, channel, count, loadings, scores):
-    """Return what Newton's step on the loadings needs from a block, and its likelihood.
-
-    ``numerator[c, q] = sum_i x_ic w_iq / s_ic``; ``weights[q] = sum_i w_iq``; the likelihood
-    ``sum_ic x_ic log(x_ic / s_ic)`` (half the deviance once ``sum s - sum x`` is added); and
-    ``curvature[c, p, q] = sum_i x_ic w_ip w_iq / s_ic**2`` (lower triangle).
-    """
+def _poisson(starts, channel, count, loadings, scores, steps, sums):
+    """Improve `scores`; unless `sums` is empty, add to it and return the likelihood."""
     k = scores.shape[1]
-    numerator, weights = np.zeros(loadings.shape, np.float64), np.zeros(k, np.float64)
-    curvature = np.zeros((loadings.shape[0], k, k), np.float64)
+    room = _widest(starts)
+    table = np.ascontiguousarray(np.maximum(loadings, LEAST_LOADING).T)
+    h = np.empty((k, room), np.float32)
+    x, s, ratio = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
+    part, mantissa = np.empty(room, np.float32), np.empty(room, np.float32)
+    gradient, step = np.empty(k, np.float32), np.empty(k, np.float32)
+    curvature, free = np.empty((k, k), np.float32), np.empty(k, np.bool_)
+    outer = np.zeros(sums.shape[1], np.float64)
     likelihood = np.float64(0)
     for i in range(scores.shape[0]):
+        first, last = starts[i], starts[i + 1]
         w = scores[i]
-        pixel = np.float32(0)
-        for q in range(k):
-            weights[q] += w[q]
-        for t in range(starts[i], starts[i + 1]):
-            c, s = channel[t], TINY
-            for q in range(k):
-                s += w[q] * loadings[c, q]
-            x = np.float32(count[t])
-            ratio = x / s
-            pixel += x * np.log(ratio)
-            for q in range(k):
-                part = ratio * w[q]
-                numerator[c, q] += part
-                part /= s
-                for p in range(q, k):
-                    curvature[c, p, q] += part * w[p]
-        likelihood += pixel
-    return numerator, weights, likelihood, curvature
+        n = _gather(channel[first:last], count[first:last], table, x, h)
+        total = np.float32(0)
+        least = np.float32(np.inf)
+        for t in range(last - first):
+            total += x[t]
+            least = min(least, x[t])
+        floor = np.float32(1e-6) * total
+        for _ in range(steps):
+            _model(n, w, h, s)
+            _slopes(n, x, h, s, ratio, part, gradient, curvature)
+            moved, cut = _move(w, floor, least, gradient, curvature, free, step)
+            if moved < np.float32(1e-4) * total and not cut:
+                break
+        if sums.size:
+            _model(n, w, h, s)
+            for t in range(n):
+                s[t] = ONE / s[t]
+                ratio[t] = x[t] * s[t]
+            likelihood += _log_likelihood(n, x, ratio, part, mantissa)
+            j = 0
+            for p in range(k):
+                for q in range(p + 1):
+                    outer[j] = w[p] * w[q]
+                    j += 1
+            _scatter(channel[first:last], ratio, s, outer, sums)
+    return likelihood
+
+
+@numba.njit(cache=True, nogil=True, fastmath=True)
+def _scatter(channel, ratio, inverse, outer, sums):
+    """Add ``x / s**2`` times the pixel's products of scores to the sums of its channels."""
+    for t in range(channel.size):
+        row, factor = sums[channel[t]], np.float64(ratio[t] * inverse[t])
+        for j in range(outer.size):
+            row[j] += factor * outer[j]
 
 
 @numba.njit(cache=True)
-def poisson_loadings(loadings, numerator, weights, curvature):
-    """Return loadings one damped Newton step nearer to the maximum, channel by channel."""
+def poisson_loadings(loadings, curvature, weights, fixed):
+    """Return loadings one damped Newton step nearer to the maximum, channel by channel.
+
+    `curvature` and `weights` are those of :func:`poisson_step`. As ``s = sum_p w_p h_p``, the
+    sums ``x w_q / s`` of the gradient are the curvature times the loadings. Components that are
+    `fixed` stay.
+    """
     channels, k = loadings.shape
     out = np.empty((channels, k), np.float64)
     gradient, step, free = np.empty(k, np.float32), np.empty(k, np.float32), np.empty(k, np.bool_)
+    square, numerator, now = np.empty((k, k)), np.empty(k), np.empty(k, np.float32)
     for c in range(channels):
-        top = loadings[c].max()
-        floor = np.float32(1e-6) * top
-        for q in range(k):
-            gradient[q] = numerator[c, q] - weights[q]
-            free[q] = loadings[c, q] > floor or gradient[q] > 0
-        _solve(curvature[c].astype(np.float32), gradient, free, step)
-        length = _step_length(loadings[c], step, gradient)
-        for q in range(k):
-            if length < 0.5:  # far away: an expectation-maximisation step is surer and longer
-                out[c, q] = loadings[c, q] * numerator[c, q] / (weights[q] + TINY)
-            else:
-                out[c, q] = max(loadings[c, q] + length * step[q], np.float32(0.1) * loadings[c, q])
-    return out
-
-
-@numba.njit(cache=True, nogil=True)
-def _nonnegative_least_squares(gram, vector, out):
-    """Minimise ``out' gram out / 2 - vector' out`` over ``out >= 0`` by coordinate descent."""
-    for _ in range(200):
-        moved, largest = np.float64(0), np.float64(0)
-        for q in range(out.size):
-            gradient = vector[q]
-            for p in range(out.size):
-                gradient -= gram[q, p] * out[p]
-            new = max(out[q] + gradient / (gram[q, q] + 1e-30), 0.0)
-            moved = max(moved, abs(new - out[q]))
-            largest = max(largest, new)
-            out[q] = new
-        if moved <= 1e-6 * largest:
-            return
-
-
-@numba.njit(cache=True, nogil=True)
-def frobenius_scores(starts, channel, count, loadings, scores):
-    """Set `scores` ``[pixel, component]`` in place to each pixel's non-negative least squares."""
-    k = scores.shape[1]
-    dense = loadings.astype(np.float64)
-    gram = dense.T @ dense
-    vector, w = np.empty(k, np.float64), np.empty(k, np.float64)
-    for i in range(scores.shape[0]):
-        vector[:] = 0
-        for t in range(starts[i], starts[i + 1]):
-            for q in range(k):
-                vector[q] += count[t] * dense[channel[t], q]
-        w[:] = scores[i]
-        _nonnegative_least_squares(gram, vector, w)
-        scores[i] = w
-
-
-@numba.njit(cache=True, nogil=True)
-def frobenius_sums(starts, channel, count, channels, scores):
-    """Return ``X' W`` ``[channel, component]``, ``W' W`` and ``sum X**2`` of a block."""
-    k = scores.shape[1]
-    cross, gram, square = np.zeros((channels, k)), np.zeros((k, k)), 0.0
-    for i in range(scores.shape[0]):
+        j = 0
         for p in range(k):
-            for q in range(k):
-                gram[p, q] += np.float64(scores[i, p]) * scores[i, q]
-        for t in range(starts[i], starts[i + 1]):
-            x = np.float64(count[t])
-            square += x * x
-            for q in range(k):
-                cross[channel[t], q] += x * scores[i, q]
-    return cross, gram, square
-
-
-@numba.njit(cache=True)
-def frobenius_loadings(loadings, cross, gram):
-    """Return the loadings ``[channel, component]`` of least squares, given the sums."""
-    out = loadings.astype(np.float64)
-    for c in range(out.shape[0]):
-        _nonnegative_least_squares(gram, cross[c], out[c])
+            now[p] = max(loadings[c, p], LEAST_LOADING)
+            for q in range(p + 1):
+                square[p, q] = square[q, p] = curvature[c, j]
+                j += 1
+        floor = np.float32(1e-6) * now.max()
+        for q in range(k):
+            numerator[q] = (square[q] * now).sum()
+            gradient[q] = numerator[q] - weights[q]
+            free[q] = not fixed[q] and (now[q] > floor or gradient[q] > 0)
+        _solve(square.astype(np.float32), gradient, free, step)
+        # far away an expectation-maximisation step is surer, and longer
+        length, far = _step_length(now, step, gradient), False
+        for q in range(k):
+            far = far or length < 0.5 or numerator[q] > 3 * weights[q]
+        for q in range(k):
+            if fixed[q]:
+                out[c, q] = loadings[c, q]
+            elif far:
+                out[c, q] = now[q] * numerator[q] / (weights[q] + TINY)
+            else:
+                out[c, q] = max(now[q] + length * step[q], np.float32(0.1) * now[q])
     return out
 
 

@@ -9,11 +9,9 @@ import xarray as xr
 
 from eds_xr._parts.counts import Counts
 from eds_xr._parts.descent import unit_columns
+from eds_xr._parts.evidence import rank_evidence
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
 
-#: Eigenvalues this far above the edge of pure noise count as phases. Noise itself stays within
-#: 1.05; absorption, drift and single odd objects reach 1.2.
-NOISE_MARGIN = 1.25
 #: The rough start needs no more channels than this.
 ROUGH_CHANNELS = 256
 
@@ -21,7 +19,7 @@ ROUGH_CHANNELS = 256
 def choose_rank(n_components: int | str, counts: Counts) -> int:
     """Return the number of components asked for, or the suggestion for "auto"."""
     if isinstance(n_components, str) and n_components == "auto":
-        return count_signals(noise_eigenvalues(counts.binned))[0]
+        return rank_evidence(counts.binned).suggested
     if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer):
         raise EdsError(f"n_components must be a number or 'auto', found {n_components!r}")
     most = min(counts.full.pixels, counts.full.channels)
@@ -31,24 +29,6 @@ def choose_rank(n_components: int | str, counts: Counts) -> int:
             f"found {n_components}"
         )
     return int(n_components)
-
-
-def noise_eigenvalues(binned: np.ndarray) -> np.ndarray:
-    """Return the eigenvalues after Poisson scaling, largest first, in units of noise's edge."""
-    counts = _merge_weak_channels(binned.astype(float))
-    pixels, channels = counts.shape
-    expected = np.outer(counts.sum(1), counts.sum(0)) / counts.sum()
-    scaled = counts / np.sqrt(expected)
-    small = scaled @ scaled.T if pixels < channels else scaled.T @ scaled
-    edge = (np.sqrt(pixels) + np.sqrt(channels)) ** 2
-    return np.linalg.eigvalsh(small)[::-1] / edge
-
-
-def count_signals(values: np.ndarray) -> tuple[int, float]:
-    """Return how many eigenvalues stand out, and the last one's ratio to the next."""
-    rank = max(1, int((values > NOISE_MARGIN).sum()))
-    following = values[rank] if rank < values.size else 1.0  # no more: compare with pure noise
-    return rank, float(values[rank - 1] / max(following, 1e-9))
 
 
 def start_loadings(
@@ -66,20 +46,22 @@ def start_loadings(
     return unit_columns(unit_columns(start(binned, rank, seed)) + 1e-4 * mean[:, None])
 
 
+def hold_first(start: np.ndarray, known: np.ndarray | None) -> np.ndarray:
+    """Return a start whose first columns are `known`, in place of those most like them."""
+    from scipy.optimize import linear_sum_assignment
+
+    if known is None:
+        return start
+    length = np.linalg.norm(known, axis=0)[:, None] * np.linalg.norm(start, axis=0)
+    _, taken = linear_sum_assignment(-(known.T @ start) / length)
+    return np.ascontiguousarray(np.hstack([known, np.delete(start, taken, axis=1)]))
+
+
 def check_spectra_table(spectra: xr.DataArray, what: str) -> None:
     """Raise unless spectra ``[component, energy]`` are finite, not negative and not all zero."""
     values = spectra.transpose(ENERGY, COMPONENT).values
     if not (np.isfinite(values).all() and (values >= 0).all() and values.any(axis=0).all()):
         raise EdsError(f"{what} must be spectra: finite, not negative, none of them all zero")
-
-
-def _merge_weak_channels(counts: np.ndarray, least: float = 1.0) -> np.ndarray:
-    """Merge neighbours until each holds a count a pixel: rarer counts are not near-normal."""
-    level = np.cumsum(counts.sum(0)) / (least * len(counts))
-    group = np.floor(level * (1 - 1e-12)).astype(int)
-    _, first = np.unique(group, return_index=True)
-    merged = np.add.reduceat(counts, first, axis=1)
-    return merged[:, merged.any(0)]
 
 
 def _given_start(init: xr.DataArray, rank: int, channels: int) -> np.ndarray:

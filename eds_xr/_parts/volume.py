@@ -1,0 +1,244 @@
+"""The turn of a factorisation to its purest components, on plain arrays.
+
+Scores are divided by their noise, so that distances are in standard deviations. The matrix is the
+composition that most pixels have. Seen from there, pixels in which one phase lies over the matrix
+form a ray, whatever their share of the phase; overlaps of phases lie between rays. The components
+are the matrix and the rays on which most pixels lie. How far along its ray a component lies, no
+pixel tells when the phase is nowhere without matrix: its spectrum can be as far as it stays
+non-negative, and is at least as far as its purest pixels.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+#: Rows of scores beyond this are left out evenly: directions need no more.
+MOST_ROWS = 8192
+#: Points tried as the commonest composition, and directions tried as rays.
+MOST_TRIED = 1024
+#: Fractions vary by this much beyond counting: thickness, absorption, drift.
+MODEL_ERROR = 0.003
+#: A pixel this many standard deviations from the matrix tells a direction.
+SIGNIFICANT = 5.0
+#: Directions vary by this much beyond counting, and pixels beyond this many squared standard
+#: deviations off count no more: they are overlaps, not worse fits.
+DIRECTION_ERROR, FAR_OFF = 0.03, 30.0
+#: Spectra are compared in groups of channels of equal counts; so many.
+CHANNEL_GROUPS = 64
+#: A spectrum may be below zero by so many standard deviations in its lowest group.
+SPECTRUM_TOLERANCE = 0.5
+#: Share of the pixels rich in a component that may be purer than the component.
+PUREST_QUANTILE = 0.95
+
+
+def purest_turn(scores: np.ndarray, loadings: np.ndarray, *, reach: str = "spectra") -> np.ndarray:
+    """Return the change of basis ``T`` to the purest components.
+
+    Parameters
+    ----------
+    scores : ndarray [pixel, component; counts]
+        Summed over neighbouring pixels to some thousand counts each.
+    loadings : ndarray [component, channel; sum 1]
+    reach : {"spectra", "pixels"}
+        How far components lie from the matrix: as far as their spectra stay non-negative, or as
+        their purest pixels.
+
+    Returns
+    -------
+    ndarray [component, component]
+        ``T @ loadings`` are the new loadings (sum 1, non-negative within noise), strongest
+        first; ``scores @ inv(T)`` the new scores. The identity where nothing is to be told:
+        one component, or no counts.
+    """
+    rows = even_rows(scores)
+    if rows.shape[1] < 2 or len(rows) < 2:
+        return np.eye(loadings.shape[0])
+    turn = _matrix_and_rays(rows, loadings)
+    for _ in range(2):  # noise is estimated from the spectra, which change
+        now, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+        step = np.eye(len(turn))
+        bound = spectral_share if reach == "spectra" else pixel_share
+        step[1:, 0] = [-bound(now, spectra, c, 0) for c in range(1, len(turn))]
+        turn = _unit_sum(step @ turn, loadings)
+    order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
+    return turn[order]
+
+
+def even_rows(scores: np.ndarray) -> np.ndarray:
+    """Return the rows that hold counts, evenly thinned."""
+    rows = np.asarray(scores, float)
+    rows = rows[rows.sum(1) > 0]
+    return rows[:: -(-len(rows) // MOST_ROWS)] if len(rows) else rows
+
+
+def spectral_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) -> float:
+    """Return how much of the loading `other` can be taken out of `one`, both non-negative.
+
+    The lowest ratio of the two over groups of channels, plus a tolerance for noise.
+    """
+    first = _equal_groups(loadings[other])
+    grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-9)
+    noise = _loading_noise(scores, grouped)
+    ratio = np.add.reduceat(loadings[one], first) / grouped[other]
+    variance = (
+        noise[:, one, one] + ratio**2 * noise[:, other, other] - 2 * ratio * noise[:, one, other]
+    )
+    spread = np.sqrt(np.maximum(variance, 0)) / grouped[other]
+    return float((ratio + SPECTRUM_TOLERANCE * spread).min())
+
+
+def pixel_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) -> float:
+    """Return as :func:`spectral_share`, at most zero: what pixels rich in `one` can spare.
+
+    Taking a negative share out of a loading gives it some of `other`, which the scores of `other`
+    lose; the purest pixels have none left.
+    """
+    share = scores[:, one] / np.maximum(scores.sum(1), 1e-9)
+    rich = share > 0.5 * np.quantile(share, 0.995)
+    rich &= share > 0
+    if not rich.any():
+        return 0.0
+    return float(np.quantile(-scores[rich, other] / scores[rich, one], PUREST_QUANTILE))
+
+
+def _matrix_and_rays(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    """Return the turn to the matrix (first) and one component on each ray."""
+    size = len(loadings)
+    matrix = _commonest_composition(rows, _score_noise(rows, loadings))
+    replaced = int(matrix.argmax())
+    others = [c for c in range(size) if c != replaced]
+    turn = np.vstack([matrix, np.eye(size)[others]])
+    now, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+    half = np.linalg.cholesky(_score_noise(now, spectra)[1:, 1:])
+    counts = np.maximum(now.sum(1, keepdims=True), 1.0)
+    directions = half @ _rays(np.linalg.solve(half, now[:, 1:].T).T / np.sqrt(counts))
+    step = np.eye(size)
+    step[1:, 1:] = directions.T / abs(directions.sum(0))[:, None]
+    for c in range(1, size):  # a difference of spectra: give it of the matrix what it lacks
+        lack = -(step[c] @ spectra) / np.maximum(spectra[0], 1e-9)
+        step[c, 0] = max(0.0, lack[spectra[0] > 0.02 * spectra[0].max()].max()) + 0.1
+    return _unit_sum(step @ turn, loadings)
+
+
+def _unit_sum(turn: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    return turn / (turn @ loadings.sum(1))[:, None]
+
+
+def _score_noise(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+    """Return the covariance of the scores of a pixel with one count: the bound of Cramer and Rao.
+
+    At the mean spectrum; a small ridge where loadings are alike.
+    """
+    mean = np.maximum(rows.sum(0) @ loadings, 0)
+    weight = 1 / np.maximum(mean / mean.sum(), 1e-9)
+    information = (loadings * weight) @ loadings.T
+    information += 1e-6 * np.trace(information) * np.eye(len(information))
+    return np.linalg.inv(information)
+
+
+def _loading_noise(scores: np.ndarray, grouped: np.ndarray) -> np.ndarray:
+    """Return the covariance of loadings in each group of channels ``[group, one, other]``."""
+    positive = np.maximum(scores, 1e-6 * scores.sum(1, keepdims=True).clip(1e-9))
+    pairs = (positive[:, :, None] * positive[:, None, :]).reshape(len(positive), -1)
+    information = (1 / np.maximum(positive @ grouped, 1e-9)).T @ pairs
+    shaped = information.reshape(-1, scores.shape[1], scores.shape[1])
+    ridge = 1e-9 * np.trace(shaped, axis1=1, axis2=2)[:, None, None]
+    return np.linalg.inv(shaped + ridge * np.eye(scores.shape[1]))
+
+
+def _equal_groups(spectrum: np.ndarray) -> np.ndarray:
+    """Return the first channels of groups of equal counts."""
+    level = np.cumsum(np.maximum(spectrum, 0))
+    group = np.floor(level / max(level[-1], 1e-30) * CHANNEL_GROUPS * (1 - 1e-12))
+    return np.unique(group, return_index=True)[1]
+
+
+def _commonest_composition(rows: np.ndarray, noise: np.ndarray) -> np.ndarray:
+    """Return the densest point of the fractions, by mean shift from the point of most neighbours.
+
+    Cheng 1995, IEEE Trans. Pattern Anal. 17, 790.
+    """
+    counts = rows.sum(1)
+    typical = np.median(counts)
+    bright = counts > 0.3 * typical
+    fractions = rows[bright] / counts[bright, None]
+    spread = noise / typical + MODEL_ERROR**2 * np.eye(len(noise))
+    half = np.linalg.cholesky(spread)
+    points = np.linalg.solve(half, fractions.T).T
+    tried = points[:: -(-len(points) // MOST_TRIED)]
+    reach = 1.5 * np.sqrt(max(1, len(noise) - 1))
+    near = [int((((points - t) ** 2).sum(1) < reach**2).sum()) for t in tried]
+    centre = tried[int(np.argmax(near))]
+    for _ in range(50):
+        weight = np.exp(-0.5 * ((points - centre) ** 2).sum(1) / (reach / 1.5) ** 2)
+        previous, centre = centre, weight @ points / weight.sum()
+        if abs(centre - previous).max() < 1e-9:
+            break
+    found: np.ndarray = half @ centre
+    return found / found.sum()
+
+
+def _rays(points: np.ndarray) -> np.ndarray:
+    """Return as many unit directions (columns) as there are dimensions, most pixels first.
+
+    Each next one explains most of what the cone of those before does not: the drop of the squared
+    distances of pixels, none counting more than `FAR_OFF`.
+    """
+    size = points.shape[1]
+    length = np.sqrt((points**2).sum(1))
+    points, length = points[length > SIGNIFICANT], length[length > SIGNIFICANT]
+    tolerance = 1 + (DIRECTION_ERROR * length) ** 2
+    tried = (points / length[:, None])[:: max(1, -(-len(points) // MOST_TRIED))]
+    off = _squared_distances(points, length, tried) / tolerance[:, None]
+    rays: np.ndarray = np.zeros((size, 0))
+    for _ in range(size):
+        left = np.minimum(_squared_to_cone(points, rays) / tolerance, FAR_OFF)
+        gain = np.maximum(left[:, None] - off, 0).sum(0)
+        if not gain.size or gain.max() < 2 * FAR_OFF:  # no pixel tells: any new direction
+            ray = _least_like(rays)
+        else:
+            ray = _centred(tried[int(gain.argmax())], points, length, tolerance, left)
+        rays = np.column_stack([rays, ray])
+    return rays if np.linalg.cond(rays) < 1e4 else np.eye(size)
+
+
+def _squared_distances(points: np.ndarray, length: np.ndarray, tried: np.ndarray) -> np.ndarray:
+    """Return squared distances of pixels to rays ``[pixel, ray]``."""
+    along = np.maximum(points @ tried.T, 0)
+    return np.maximum(length[:, None] ** 2 - along**2, 0)
+
+
+def _squared_to_cone(points: np.ndarray, rays: np.ndarray) -> np.ndarray:
+    """Return squared distances to the non-negative sums of rays, by coordinate descent."""
+    gram, along = rays.T @ rays, points @ rays
+    amounts = np.zeros_like(along)
+    for _ in range(60):
+        for j in range(rays.shape[1]):
+            step = (along[:, j] - amounts @ gram[:, j]) / gram[j, j]
+            amounts[:, j] = np.maximum(0, amounts[:, j] + step)
+    return ((points - amounts @ rays.T) ** 2).sum(1)
+
+
+def _centred(
+    ray: np.ndarray, points: np.ndarray, length: np.ndarray, tolerance: np.ndarray, left: np.ndarray
+) -> np.ndarray:
+    """Return the ray moved to the middle of the pixels about it that are not explained yet."""
+    for _ in range(30):
+        off = _squared_distances(points, length, ray[None])[:, 0] / tolerance
+        weight = np.exp(-off / 8) * (points @ ray > 0) * (left > 4) / tolerance
+        if not weight.sum() > 0:
+            return ray
+        moved = np.linalg.eigh((points * weight[:, None]).T @ points)[1][:, -1]
+        moved *= np.sign(moved @ ray)
+        previous, ray = ray, moved
+        if abs(ray - previous).max() < 1e-9:
+            break
+    return ray
+
+
+def _least_like(rays: np.ndarray) -> np.ndarray:
+    """Return the axis that the span of the rays explains least."""
+    basis = np.linalg.qr(rays)[0] if rays.size else rays
+    explained = (basis**2).sum(1) if basis.size else np.zeros(len(rays))
+    axis: np.ndarray = np.eye(len(rays))[int(explained.argmin())]
+    return axis

@@ -26,7 +26,9 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Values with errors are pairs ``[value, standard deviation]``; statistical errors only.
+        Values with errors are pairs ``[value, standard deviation]``. Those of net counts and
+        atoms hold counting, the matrix's variation from place to place and the choice of the
+        background; the k-factors' uncertainty comes on top. Those under ``snr`` are counting only.
     """
     return {
         "sample": {

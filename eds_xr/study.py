@@ -19,13 +19,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import masks as mk
-from eds_xr.line_fit import Calibration, calibrate, fit_lines
+from eds_xr.line_fit import FIT_RANGE_KEV, Calibration, calibrate, fit_lines
 from eds_xr.maps import element_map
 from eds_xr.mixing import move_shares, remove_baseline
 from eds_xr.nmf import nmf
 from eds_xr.progress import progress
 from eds_xr.provenance import with_step
-from eds_xr.quantify import quantify, variation
+from eds_xr.quantify import add_variance, quantify, variation, with_model_variation
 from eds_xr.rank import suggest_rank
 from eds_xr.schema import (
     COMPONENT,
@@ -56,6 +56,8 @@ GRAIN_SIGMA = 8.0
 #: ... and this is enough of the other grain to keep a pixel out of a mixture.
 TRACE_SIGMA = 3.0
 SMALLEST_GRAIN_PIXELS = 12
+#: Ranges that are as good as the fit's own; they move the knots of the background [keV].
+OTHER_RANGES_KEV = ((0.6, 12.5), (0.8, 12.5), (1.0, 12.5), (0.7, 11.5))
 RECTANGLE_PIXELS = 30
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
 NOISE_ANGLE_DEG = 8.0
@@ -161,6 +163,8 @@ def run(
     notes += _not_detected(lines)
     varied = _fit(sums.sel({PHASE: tiles[PHASE]}), calibration)
     lines = with_matrix_variation(lines, pure, varied, masks)
+    refits = [_fit(pure, calibration, other) for other in OTHER_RANGES_KEV]
+    lines = with_model_variation(lines, refits)
     return Study(
         image, total, rank, factors, rotated, segmentation, masks, spectra, pure, lines, regions,
         quantify(lines), correlation, seed, notes,
@@ -289,14 +293,8 @@ def with_matrix_variation(
             1 / _tiles_spanned(masks.sel({PHASE: p})) for p in (f"{grain}+{MATRIX}", MATRIX)
         )
         added.loc[{PHASE: grain}] = taken**2 * between * spans
-    diagonal = xr.DataArray(np.eye(lines.sizes["line"]), dims=("line", "line_other"))
-    return lines.assign(
-        variance=(lines.variance + added).assign_attrs(lines.variance.attrs),
-        covariance=(lines.covariance + added * diagonal).assign_attrs(lines.covariance.attrs),
-        matrix_variance=added.assign_attrs(
-            long_name="variance due to the matrix", units="counts^2"
-        ),
-    )
+    attrs = {"long_name": "variance due to the matrix", "units": "counts^2"}
+    return add_variance(lines, added).assign(matrix_variance=added.assign_attrs(attrs))
 
 
 def _tiles_spanned(mask: xr.DataArray) -> float:
@@ -361,8 +359,12 @@ def _correlation(score: xr.DataArray, image: xr.DataArray) -> float:
     return float(np.corrcoef(*smooth)[0, 1])
 
 
-def _fit(spectra: xr.Dataset, calibration: Calibration) -> xr.Dataset:
-    return fit_lines(spectra, ELEMENTS, stray=STRAY, calibration=calibration)
+def _fit(
+    spectra: xr.Dataset,
+    calibration: Calibration,
+    range_kev: tuple[float, float] = FIT_RANGE_KEV,
+) -> xr.Dataset:
+    return fit_lines(spectra, ELEMENTS, stray=STRAY, calibration=calibration, range_kev=range_kev)
 
 
 def _too_noisy(grain: str, spectrum: xr.Dataset) -> list[str]:

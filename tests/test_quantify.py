@@ -6,7 +6,14 @@ from hypothesis import strategies as st
 
 from eds_xr import provenance, simulate
 from eds_xr.line_fit import fit_lines
-from eds_xr.quantify import atomic_mass, quantify, ratio, standardless_k_factors, variation
+from eds_xr.quantify import (
+    atomic_mass,
+    quantify,
+    ratio,
+    standardless_k_factors,
+    variation,
+    with_model_variation,
+)
 from eds_xr.schema import EdsError
 
 ELEMENTS = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]
@@ -218,3 +225,23 @@ def test_variation__needs_regions_and_its_line():
         variation(regions(0, count=1), per="Si_Ka")
     with pytest.raises(EdsError, match="Ca_Ka was not fitted"):
         variation(regions(0), per="Ca_Ka")
+
+
+def test_with_model_variation__adds_the_mean_square_of_the_differences():
+    first = lines_of([100.0, 200.0, 50.0])
+    first = first.assign(variance=first.net)
+    others = [lines_of([100.0 + d, 200.0, 50.0]) for d in (-6.0, 8.0)]
+    found = with_model_variation(first, others)
+    np.testing.assert_allclose(found.model_variance, [50, 0, 0])
+    np.testing.assert_allclose(found.variance, [150, 200, 50])
+    np.testing.assert_allclose(np.diag(found.covariance), [150, 200, 50])
+    np.testing.assert_allclose(found.net, first.net)
+
+
+def test_with_model_variation__needs_the_same_lines():
+    first = lines_of([100.0, 200.0, 50.0])
+    first = first.assign(variance=first.net)
+    with pytest.raises(EdsError, match="at least one other fit"):
+        with_model_variation(first, [])
+    with pytest.raises(EdsError, match="lacks Fe_Ka"):
+        with_model_variation(first, [lines_of([1.0, 2.0], names=NAMES[:2])])

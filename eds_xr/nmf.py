@@ -33,6 +33,8 @@ from eds_xr.schema import (
 
 #: In how many blocks the binned image is worked on.
 BINNED_BLOCKS = 4
+#: How much smaller the tolerance is on the binned image, where steps are cheap.
+ROUGH_TOL = 25
 
 
 def nmf(
@@ -45,7 +47,7 @@ def nmf(
     fixed: xr.DataArray | None = None,
     mask: xr.DataArray | None = None,
     seed: int = 0,
-    tol: float = 1e-5,
+    tol: float = 5e-5,
     max_iter: int = 60,
 ) -> xr.Dataset:
     """Factorise a spectrum image into scores and loadings.
@@ -81,7 +83,8 @@ def nmf(
     seed : int
         Seed of whatever is random.
     tol : float
-        The fit ends when a step lowers the deviance by less than this fraction.
+        The fit ends when a step lowers the deviance by less than this fraction. A lower deviance
+        is not a truer loading: further steps fit the noise and let components mix.
     max_iter : int
         Largest number of steps on the full image; the binned one takes up to three times that.
 
@@ -128,7 +131,7 @@ def nmf(
     with counting("NMF") as on_step:
         if not warm:
             rough = split_rows(counts.binned, BINNED_BLOCKS)
-            fit = lower(rough, start, tol=tol / 5, max_iter=3 * max_iter)
+            fit = lower(rough, start, tol=tol / ROUGH_TOL, max_iter=3 * max_iter)
             start = fit.loadings
         if warm or not fit.interrupted:
             fit = lower(counts.full, start, tol=tol, max_iter=max_iter, on_step=on_step)

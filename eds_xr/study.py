@@ -193,7 +193,7 @@ def factorise(image: xr.DataArray, *, seed: int = 0) -> xr.Dataset:
     Without a choice among mixtures: :func:`rotate` takes the baselines out, phase by phase.
     """
     with progress("NMF"):
-        factors = nmf(image, len(PHASES), mixing="free", seed=seed)
+        factors = nmf(image, len(PHASES), mixing="free", seed=seed, tol=1e-5)
     factors = factors.assign_coords({COMPONENT: _phases_of(factors.loadings)})
     factors = factors.sel({COMPONENT: list(PHASES)})
     with progress("scores"):

@@ -91,12 +91,14 @@ def _plain_start(binned: np.ndarray, rank: int, seed: int) -> np.ndarray:
 
 def _factorise(rows: np.ndarray, rank: int, seed: int) -> np.ndarray:
     from sklearn.decomposition import NMF
+    from threadpoolctl import threadpool_limits
 
     if rank > min(rows.shape):  # the decomposition behind the start has no more directions
         draw = np.random.default_rng(seed).gamma(1.0, size=(rank, rows.shape[1]))
         return draw * rows.mean(0)
     model = NMF(rank, init="nndsvda", max_iter=50, tol=1e-5, random_state=seed)
-    with warnings.catch_warnings():
+    # small matrices: more threads would only wait for each other
+    with warnings.catch_warnings(), threadpool_limits(1):
         warnings.simplefilter("ignore")  # it is only a start: convergence comes later
         model.fit(rows)
     return model.components_

@@ -26,8 +26,9 @@ _SUBSHELLS = {
     "M4": (4, 0.978, 0.777),
     "M5": (6, 0.978, 0.777),
 }
-#: Kb to Ka of light elements, whose 3p shell fills up (Schreiber & Wims, X-Ray Spectrom. 11 (1982)
-#: 42). Elam's table extrapolates the ratio of heavier elements, some 0.12, down to sodium.
+#: Kb to Ka of light elements, whose 3p shell fills up, as EDS software commonly has it. Elam's
+#: table extrapolates the ratio of heavier elements, some 0.12, down to sodium. With Kb free, the
+#: published 71 GPa map gives 0.00 for Mg, 0.032 for Si and 0.125 for Ca.
 _KB_TO_KA = {
     "Na": 0.01, "Mg": 0.01, "Al": 0.0132, "Si": 0.0278, "P": 0.0498, "S": 0.0653, "Cl": 0.0838,
     "Ar": 0.1017, "K": 0.1039, "Ca": 0.112,
@@ -105,13 +106,13 @@ def single_lines(
         )
         if name[0] == shell and photons > 0:
             found.append((name, line.energy / 1000, photons))
-    return tuple(_with_measured_kb(found, element) if shell == "K" else found)
+    return tuple(_with_real_kb(found, element) if shell == "K" else found)
 
 
-def _with_measured_kb(
+def _with_real_kb(
     lines: list[tuple[str, float, float]], element: str
 ) -> list[tuple[str, float, float]]:
-    """Return K lines with Kb / Ka as measured; the photons of the family stay as they are."""
+    """Return K lines with a realistic Kb / Ka; the photons of the family stay as they are."""
     alpha, beta = (sum(p for n, _, p in lines if n[:2] == g) for g in ("Ka", "Kb"))
     if element not in _KB_TO_KA or not alpha or not beta:
         return lines

@@ -112,8 +112,10 @@ def test_run__cluster_of_two_processes_gives_the_local_result(tmp_path):
         distributed.Client(cluster),
     ):
         remote = study.run(image)
+    # relative to the peaks: between them, loadings are small differences of large ones
+    peaks = float(local.rotated.loadings.max())
     np.testing.assert_allclose(
-        remote.rotated.loadings, local.rotated.loadings, rtol=1e-5, atol=1e-9
+        remote.rotated.loadings, local.rotated.loadings, rtol=1e-5, atol=1e-5 * peaks
     )
     xr.testing.assert_identical(remote.masks, local.masks)
     xr.testing.assert_identical(remote.spectra.counts, local.spectra.counts)

@@ -110,12 +110,7 @@ def nmf(
     small they gain momentum, as mixing of components changes the deviance little.
     """
     check_spectrum_image(image)
-    check_one_of(loss, ("poisson", "frobenius"), "loss")
-    check_one_of(mixing, ("purest", "free"), "mixing")
-    if isinstance(init, str):
-        check_one_of(init, ("scaled", "random"), "init")
-    if seed < 0 or max_iter < 1:
-        raise EdsError(f"expected seed >= 0 and max_iter >= 1, found {seed!r} and {max_iter!r}")
+    _check_options(loss, mixing, init, seed, max_iter)
     if fixed is not None:
         _check_loadings(fixed, image, "fixed spectra")
     warm = isinstance(init, xr.Dataset)
@@ -278,6 +273,15 @@ def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 
     image = as_chunked(image)
     table = known_scores_loadings(image, scores.clip(min=0), max_iter)
     return _as_loadings(table, image).assign_coords({COMPONENT: result[COMPONENT]})
+
+
+def _check_options(loss: str, mixing: str, init: object, seed: int, max_iter: int) -> None:
+    check_one_of(loss, ("poisson", "frobenius"), "loss")
+    check_one_of(mixing, ("purest", "free"), "mixing")
+    if isinstance(init, str):
+        check_one_of(init, ("scaled", "random"), "init")
+    if seed < 0 or max_iter < 1:
+        raise EdsError(f"expected seed >= 0 and max_iter >= 1, found {seed!r} and {max_iter!r}")
 
 
 def _earlier(result: xr.Dataset, n_components: int | str) -> tuple[xr.DataArray, int | str]:

@@ -132,6 +132,18 @@ def groups(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
+def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return the sums of several blocks added up, each with its like."""
+    return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))
+
+
+def add_delayed(sums: list[Any]) -> Any:
+    """Return the delayed sums of blocks added up in a tree: no worker has to hold them all."""
+    while len(sums) > 1:
+        sums = [delayed(add_sums)(group) for group in groups(sums, 16)]
+    return sums[0]
+
+
 def check_channels(channels: int) -> None:
     """Raise when there are more channels than 16 bits can count."""
     if channels > MOST_CHANNELS:

@@ -14,7 +14,7 @@ import numpy as np
 from dask.base import compute, persist
 from dask.delayed import delayed
 
-from eds_xr._parts.counts import Rows, Sparse, groups
+from eds_xr._parts.counts import Rows, Sparse, add_delayed, add_sums
 from eds_xr._parts.workers import in_threads
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
@@ -128,7 +128,7 @@ def _sweep_here(
     kept, total = [], None
     for w, sums in in_threads(step, blocks, scores, repeat(loadings)):
         kept.append(w)
-        total = sums if total is None else _add((total, sums))
+        total = sums if total is None else add_sums((total, sums))
     return kept, total
 
 
@@ -138,20 +138,13 @@ def _sweep_there(
     """As :func:`_sweep`, for blocks that Dask knows: at the workers, or still to be read."""
     table = delayed(loadings)
     done = [delayed(step, nout=2)(block, w, table) for block, w in zip(blocks, scores, strict=True)]
-    sums = [d[1] for d in done]
-    while len(sums) > 1:
-        sums = [delayed(_add)(group) for group in groups(sums, 16)]
-    *kept, total = persist(*(d[0] for d in done), sums[0])
+    *kept, total = persist(*(d[0] for d in done), add_delayed([d[1] for d in done]))
     return kept, compute(total)[0]
 
 
 def _extrapolate(new: np.ndarray, old: np.ndarray, factor: float) -> np.ndarray:
     """Return `new` moved on by `factor` of the way from `old`, nothing by more than half down."""
     return unit_columns(np.maximum(new + factor * (new - old), 0.5 * new))
-
-
-def _add(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))
 
 
 def _poisson_update(

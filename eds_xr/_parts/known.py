@@ -11,7 +11,7 @@ from dask.base import compute, persist
 from dask.delayed import delayed
 
 from eds_xr._parts import poisson
-from eds_xr._parts.counts import Sparse, compress_block, groups
+from eds_xr._parts.counts import Sparse, add_delayed, compress_block
 
 
 def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: int) -> np.ndarray:
@@ -29,12 +29,14 @@ def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: i
         )
     ]
     blocks = list(persist(*blocks))
-    (sums,) = compute(_sum([delayed(_least_squares_block)(b, image.shape[-1]) for b in blocks]))
+    (sums,) = compute(
+        add_delayed([delayed(_least_squares_block)(b, image.shape[-1]) for b in blocks])
+    )
     loadings = _least_squares_start(*sums)
     free: np.ndarray = np.zeros(loadings.shape[1], bool)
     for _ in range(max_iter):
         table = np.ascontiguousarray(loadings, dtype=np.float32)
-        (sums,) = compute(_sum([delayed(_sums_block)(b, table) for b in blocks]))
+        (sums,) = compute(add_delayed([delayed(_sums_block)(b, table) for b in blocks]))
         curvature, weight, _ = sums
         loadings = poisson.poisson_loadings(table, curvature, weight, free)
     return loadings / np.maximum(loadings.sum(0), np.finfo(float).tiny)
@@ -60,16 +62,6 @@ def fisher_variance(block: Sparse, loadings: np.ndarray, amounts: np.ndarray) ->
     variance = np.einsum("ijj->ij", np.linalg.inv(scaled)) / scale**2
     variance[block[0][1:] == block[0][:-1]] = np.inf
     return variance.astype(np.float32)
-
-
-def _sum(parts: list[Any]) -> Any:
-    while len(parts) > 1:
-        parts = [delayed(_add)(group) for group in groups(parts, 16)]
-    return parts[0]
-
-
-def _add(parts: list[tuple[Any, ...]]) -> tuple[Any, ...]:
-    return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -14,7 +14,7 @@ from eds_xr import masks, readers, samples, simulate
 from eds_xr.line_fit import calibrate, fit_lines
 from eds_xr.maps import element_map, element_maps, rebin, split_counts
 from eds_xr.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
-from eds_xr.nmf import extend_loadings, nmf, project, unmix
+from eds_xr.nmf import nmf, nmf_spread
 from eds_xr.provenance import history, package_version
 from eds_xr.quantify import quantify, ratio, standardless_k_factors
 from eds_xr.rank import suggest_rank
@@ -22,6 +22,7 @@ from eds_xr.schema import EdsError
 from eds_xr.segment import segment
 from eds_xr.spectra import SubtractionWarning, net_counts, subtract_phase, sum_spectra
 from eds_xr.store import convert, info, open, save
+from eds_xr.unmix import extend_loadings, project, unmix
 
 __version__ = package_version()
 
@@ -41,6 +42,7 @@ __all__ = [
     "move_shares",
     "net_counts",
     "nmf",
+    "nmf_spread",
     "open",
     "project",
     "purest",

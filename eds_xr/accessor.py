@@ -13,12 +13,13 @@ from eds_xr.line_fit import fit_lines
 from eds_xr.maps import element_map, element_maps, rebin, split_counts
 from eds_xr.masks import confident_pixels, describe, from_labels, significance
 from eds_xr.mixing import mixing_uncertainty, purest, remove_baseline
-from eds_xr.nmf import extend_loadings, nmf, project, unmix
+from eds_xr.nmf import nmf, nmf_spread
 from eds_xr.quantify import quantify, ratio
 from eds_xr.rank import suggest_rank
 from eds_xr.segment import segment
 from eds_xr.spectra import net_counts, subtract_phase, sum_spectra
 from eds_xr.store import save
+from eds_xr.unmix import extend_loadings, project, unmix
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,6 +58,7 @@ class ArrayAccessor:
     element_map = _method(element_map)
     element_maps = _method(element_maps)
     nmf = _method(nmf)
+    nmf_spread = _method(nmf_spread)
     suggest_rank = _method(suggest_rank)
     project = _method(project)
     unmix = _method(unmix)

@@ -14,7 +14,7 @@ LAYERS = (
     {"schema"},
     {"chunks", "xray_lines", "provenance", "progress"},
     {
-        "nmf", "rank", "mixing", "maps", "features", "classify", "graph_cut", "masks", "spectra",
+        "nmf", "unmix", "rank", "mixing", "maps", "features", "classify", "graph_cut", "masks", "spectra",
         "line_fit", "quantify", "simulate", "store", "samples", "readers",
     },
     {"segment"},

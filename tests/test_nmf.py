@@ -4,7 +4,6 @@ import pytest
 import xarray as xr
 from known import (
     LIGHT,
-    PHASES,
     angles_deg,
     correlation,
     largest_change,
@@ -16,7 +15,7 @@ from known import (
 from eds_xr import simulate, store
 from eds_xr.maps import element_map
 from eds_xr.mixing import remove_baseline
-from eds_xr.nmf import extend_loadings, nmf, project, unmix
+from eds_xr.nmf import nmf, nmf_spread
 from eds_xr.provenance import history
 from eds_xr.rank import suggest_rank
 from eds_xr.schema import EdsError
@@ -268,55 +267,6 @@ def test_nmf__refuses_chunks_along_energy(eager_image):
         nmf(eager_image.chunk(energy=32), 2)
 
 
-# -- project -------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("loss", ["poisson", "frobenius"])
-def test_project__gives_the_scores_of_the_fit(eager_image, loss):
-    result = nmf(eager_image, 2, loss=loss)
-    scores = project(eager_image, result.loadings * [[3], [0.1]], loss=loss)
-    xr.testing.assert_allclose(scores, result.scores, rtol=1e-4)
-
-
-def test_project__finds_known_amounts():
-    truth = simulate.phase_spectra(PHASES, 0.3 + 0.02 * np.arange(205))
-    loadings = truth.loadings.rename(phase="component")
-    random = np.random.default_rng(7)
-    amounts = random.uniform(300, 600, (40, 40, 3))  # far from zero, so without bias
-    counts = random.poisson(amounts @ loadings.values).astype(np.uint8)
-    image = xr.DataArray(counts, {"energy": loadings.energy}, ("y", "x", "energy"))
-    error = project(image, loadings).values - amounts
-    assert (abs(error.mean((0, 1))) < 4 * error.std((0, 1)) / 40).all()
-    assert (error.std((0, 1)) < 100).all()
-
-
-def test_project__is_the_same_for_any_chunks(spectrum_image, eager_image):
-    loadings = nmf(eager_image, 2).loadings
-    found = project(spectrum_image, loadings).compute()
-    xr.testing.assert_identical(found, project(eager_image, loadings).compute())
-
-
-def test_project__computes_nothing_until_asked(spectrum_image):
-    loadings = nmf(spectrum_image, 2).loadings
-    with dask.config.set(scheduler=_refuse):
-        scores = project(spectrum_image, loadings)
-    assert scores.dtype == np.float32
-
-
-def test_project__refuses(eager_image):
-    loadings = nmf(eager_image, 2).loadings
-    for bad, message in (
-        (loadings[:, 1:], "different energy axes"),
-        (loadings.assign_coords(energy=loadings.energy + 0.1), "different energy axes"),
-        (loadings[0], r"must be \[component, energy\]"),
-        (loadings * 0, "loadings must be spectra"),
-    ):
-        with pytest.raises(EdsError, match=message):
-            project(eager_image, bad)
-    with pytest.raises(EdsError, match="loss must be"):
-        project(eager_image, loadings, loss="l1")
-
-
 # -- science: a simulation, and the published map ------------------------------------------------
 
 
@@ -369,12 +319,8 @@ def test_nmf__finds_the_phases_of_the_real_map(real_71gpa, init):
 
 @pytest.mark.network
 def test_nmf__least_squares_loses_the_weak_phase_of_the_real_map(real_71gpa):
-    result = nmf(real_71gpa.sel(energy=LIGHT), 3, loss="frobenius").compute()
+    result = nmf(real_71gpa.sel(energy=LIGHT), 3, loss="frobenius", weighting="none").compute()
     assert correlation(result.scores, element_map(real_71gpa, "Ca", background=False)) < 0.6
-
-
-def _refuse(*args: object, **kwargs: object) -> None:
-    raise AssertionError("computed too early")
 
 
 # -- what is known beforehand --------------------------------------------------------------------
@@ -443,51 +389,89 @@ def test_nmf__interruption_returns_the_last_complete_state(assemblage, monkeypat
     assert np.isfinite(found.loadings).all()
 
 
-def test_unmix__finds_the_amounts_with_errors_that_are_right(assemblage):
-    """Away from the bound at zero, which pushes what is not there up and the rest down."""
-    _, truth = assemblage
-    known = truth.loadings.sel(phase=["Brg", "Fp"])
-    amounts = np.random.default_rng(4).uniform(60, 200, size=(60, 60, 2))
-    counts = np.random.default_rng(5).poisson(amounts @ known.values)
-    image = xr.DataArray(
-        counts.astype("u1"), dims=("y", "x", "energy"), coords={"energy": known.energy}
-    ).chunk(y=20)
-    found = unmix(image, known)
-    assert found.amounts.chunks is not None
-    pulls = ((found.amounts - amounts) / found.variance**0.5).values
-    assert abs(pulls.mean()) < 0.05
-    assert 0.95 < pulls.std() < 1.05
+# -- weighted least squares, and several starts ---------------------------------------------------
 
 
-def test_unmix__does_not_depend_on_chunks(assemblage):
-    image, truth = assemblage
-    whole = unmix(image, truth.loadings).compute()
-    cut = unmix(image.chunk(y=17, x=29), truth.loadings).compute()
-    np.testing.assert_allclose(cut.amounts, whole.amounts, rtol=1e-5, atol=1e-4)
-
-
-def test_unmix__takes_spectra_of_masks_and_refuses_others(assemblage):
-    image, truth = assemblage
-    spectra = xr.Dataset({"counts": truth.loadings * 1e5, "variance": truth.loadings * 1e5})
-    np.testing.assert_allclose(
-        unmix(image, spectra).amounts, unmix(image, truth.loadings).amounts, rtol=1e-4, atol=1e-3
+def test_nmf__weighting_makes_least_squares_find_the_phases(pyrolite):
+    image, truth, _ = pyrolite
+    good, poor = (
+        angles_deg(nmf(image, 3, loss="frobenius", weighting=w).loadings, truth.loadings)
+        for w in ("poisson", "none")
     )
-    with pytest.raises(EdsError, match=r"must be \[phase, energy\]"):
-        unmix(image, truth.loadings.rename(phase="component"))
+    good, poor = (a[matched(a), range(3)] for a in (good, poor))
+    assert (good < 6).all()
+    assert np.median(poor) > 3 * np.median(good)
 
 
-def test_extend_loadings__from_part_of_the_energies_to_all(assemblage):
-    image, truth = assemblage
-    part = nmf(image.sel(energy=slice(0.3, 4.4)), 3, mixing="free")
-    whole = extend_loadings(part, image)
-    assert whole.dims == ("component", "energy")
-    np.testing.assert_allclose(whole.sum("energy"), 1)
-    inside = whole.sel(energy=slice(0.3, 4.4))
-    inside = inside / inside.sum("energy")
-    np.testing.assert_allclose(inside, part.loadings, atol=2e-3)
-    # the phase with most Fe is the one with most Mg for its Si, though Fe was not fitted
-    fe, mg, si = (
-        whole.sel(energy=slice(e - 0.1, e + 0.1)).sum("energy").values for e in (6.4, 1.25, 1.74)
+def test_nmf__least_squares_are_weighted_for_counts_only(eager_image):
+    counts, weighted = (
+        nmf(eager_image, 2, loss="frobenius", **o).loadings for o in ({}, {"weighting": "poisson"})
     )
-    assert fe.argmax() == (mg / (mg + si)).argmax()
-    assert fe.max() > 2 * np.median(fe)
+    xr.testing.assert_identical(counts, weighted)
+    signal = eager_image.astype(float)
+    plain, none = (
+        nmf(signal, 2, loss="frobenius", **o).loadings for o in ({}, {"weighting": "none"})
+    )
+    xr.testing.assert_identical(plain, none)
+    assert largest_change(plain, counts) > 1e-3
+
+
+@pytest.mark.network
+def test_nmf__weighted_least_squares_find_the_weak_phase_of_the_real_map(real_71gpa):
+    result = nmf(real_71gpa.sel(energy=LIGHT), 3, loss="frobenius").compute()
+    calcium = element_map(real_71gpa, "Ca", background=False)
+    assert correlation(result.scores, calcium) > 0.98
+
+
+def test_nmf_spread__of_several_starts(assemblage):
+    image, _ = assemblage
+    result = nmf_spread(image, 3, seeds=4)
+    assert result.deviance.dims == ("seed",)
+    assert float(result.deviance.min()) == result.attrs["deviance"]
+    best = int(result.deviance.argmin("seed"))
+    assert result.attrs["seed"] == int(result.seed[best])
+    np.testing.assert_allclose(result.angle_deg.isel(seed=best), 0, atol=0.01)
+    assert (result.loadings_std >= 0).all()
+    assert float(result.loadings_std.max()) > 0
+    alone = nmf(image, 3, init="random", seed=result.attrs["seed"])
+    xr.testing.assert_identical(result.loadings, alone.loadings)
+    xr.testing.assert_equal(result.scores.compute(), alone.scores.compute())
+
+
+def test_nmf_spread__tells_what_the_starts_do_not_agree_on(assemblage):
+    image, _ = assemblage
+    sure, unsure = (nmf_spread(image, n, seeds=[3, 4, 5]) for n in (3, 6))
+    assert float(sure.angle_deg.max()) < 15
+    assert float(unsure.angle_deg.max()) > 30
+
+
+def test_nmf_spread__reads_the_image_once(eager_image, monkeypatch):
+    from eds_xr._parts import factorise
+
+    read, calls = factorise.read_once, []
+    monkeypatch.setattr(factorise, "read_once", lambda image: calls.append(1) or read(image))
+    nmf_spread(eager_image, 2, seeds=3)
+    assert calls == [1]
+
+
+def test_nmf_spread__keeps_what_was_done_before_an_interruption(assemblage, monkeypatch):
+    from eds_xr._parts import factorise
+
+    original, calls = factorise.descend, iter(range(100))
+
+    def descend(*args, **kwargs):
+        fit = original(*args, **kwargs)
+        return fit._replace(interrupted=next(calls) == 3)  # the second start
+
+    monkeypatch.setattr(factorise, "descend", descend)
+    result = nmf_spread(assemblage[0], 3, seeds=5)
+    assert result.sizes["seed"] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"seeds": []}, "at least one seed"), ({"colour": 1}, "no option colour")],
+)
+def test_nmf_spread__refuses(eager_image, options, message):
+    with pytest.raises(EdsError, match=message):
+        nmf_spread(eager_image, 2, **options)

@@ -1,17 +1,8 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 from scipy.optimize import minimize, nnls
 
-from eds_xr._parts import least_squares, poisson
-
-COUNTS = hnp.arrays(
-    st.sampled_from([np.uint8, np.uint16, np.int64, np.float64]),
-    st.tuples(st.integers(1, 6), st.integers(1, 9)),
-    elements=st.integers(0, 255),
-)
+from eds_xr._parts import least_squares, poisson, sparse
 
 
 def poisson_rows(pixels: int = 20, channels: int = 30, seed: int = 0):
@@ -33,39 +24,8 @@ def half_deviance(w, row, loadings):
 
 def solved(rows: np.ndarray, loadings: np.ndarray, steps: int = 50) -> np.ndarray:
     scores = even_scores(rows)
-    poisson.poisson_scores(*poisson.compress(rows), loadings, scores, steps)
+    poisson.poisson_scores(*sparse.compress(rows), loadings, scores, steps)
     return scores
-
-
-@settings(deadline=None)
-@given(COUNTS)
-def test_compress__holds_every_count(rows):
-    starts, channel, count = poisson.compress(rows)
-    dense = np.zeros_like(rows)
-    dense[np.repeat(np.arange(len(rows)), np.diff(starts)), channel] = count
-    np.testing.assert_array_equal(dense, rows)
-    assert (count != 0).all()
-
-
-@pytest.mark.parametrize(
-    ("highest", "dtype", "kept"),
-    [(255, "uint16", "uint8"), (256, "int64", "uint16"), (2**16, "uint32", "uint32")]
-    + [(2**40, "int64", "float32"), (3, "float64", "float32")],
-)
-def test_compress__keeps_counts_small(highest, dtype, kept):
-    _, _, count = poisson.compress(np.array([[0, 1, 0], [highest, 0, 2]], dtype))
-    assert count.dtype == kept
-    np.testing.assert_array_equal(count, [1, highest, 2])
-
-
-@settings(deadline=None)
-@given(COUNTS, st.integers(1, 4))
-def test_add_binned__sums_rows_of_a_bin(rows, bins):
-    target = np.arange(len(rows)) % bins
-    binned = np.zeros((bins, rows.shape[1]))
-    poisson.add_binned(*poisson.compress(rows), target, binned)
-    for b in range(bins):
-        np.testing.assert_array_equal(binned[b], rows[target == b].sum(0))
 
 
 def test_poisson_scores__are_the_maximum_of_the_likelihood():
@@ -110,7 +70,7 @@ def test_poisson_step__equals_dense_formulas():
     rows, loadings = poisson_rows()
     scores = random_scores(len(rows))
     curvature, weights, likelihood = poisson.poisson_step(
-        *poisson.compress(rows), loadings, scores.copy(), 0
+        *sparse.compress(rows), loadings, scores.copy(), 0
     )
     model = scores.astype(float) @ loadings.T
     np.testing.assert_allclose(weights, scores.sum(0), rtol=1e-5)
@@ -124,8 +84,8 @@ def test_poisson_step__equals_dense_formulas():
 def test_poisson_step__moves_scores_like_poisson_scores():
     rows, loadings = poisson_rows()
     expected, found = even_scores(rows), even_scores(rows)
-    poisson.poisson_scores(*poisson.compress(rows), loadings, expected, 3)
-    poisson.poisson_step(*poisson.compress(rows), loadings, found, 3)
+    poisson.poisson_scores(*sparse.compress(rows), loadings, expected, 3)
+    poisson.poisson_step(*sparse.compress(rows), loadings, found, 3)
     np.testing.assert_array_equal(found, expected)
 
 
@@ -143,7 +103,7 @@ def test_poisson_scores__of_any_number_of_components_give_back_all_counts(compon
     loadings = (loadings / loadings.sum(0)).astype(np.float32)
     rows = random.poisson(random.gamma(1.0, 60, size=(9, components)) @ loadings.T)
     scores = np.repeat(rows.sum(1, keepdims=True) / components, components, 1).astype(np.float32)
-    poisson.poisson_scores(*poisson.compress(rows), loadings, scores, 50)
+    poisson.poisson_scores(*sparse.compress(rows), loadings, scores, 50)
     np.testing.assert_allclose(scores.sum(1), rows.sum(1), rtol=1e-3)
 
 
@@ -151,7 +111,7 @@ def test_linear_scores__equal_a_dense_product():
     rows, _ = poisson_rows()
     weights = np.random.default_rng(4).normal(size=(3, rows.shape[1])).astype(np.float32)
     out = np.empty((len(rows), 3), np.float32)
-    poisson.linear_scores(*poisson.compress(rows), weights, out)
+    poisson.linear_scores(*sparse.compress(rows), weights, out)
     np.testing.assert_allclose(out, rows @ weights.T, rtol=1e-4, atol=1e-3)
 
 
@@ -187,14 +147,14 @@ def test_poisson_loadings__come_back_from_zero():
 
 def stepped(rows, loadings, fixed):
     scores = solved(rows, loadings)
-    curvature, weights, _ = poisson.poisson_step(*poisson.compress(rows), loadings, scores, 0)
+    curvature, weights, _ = poisson.poisson_step(*sparse.compress(rows), loadings, scores, 0)
     return poisson.poisson_loadings(loadings, curvature, weights, fixed), scores
 
 
 def test_frobenius_scores__equal_scipy():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
-    least_squares.frobenius_scores(*poisson.compress(rows), loadings, scores)
+    least_squares.frobenius_scores(*sparse.compress(rows), loadings, scores)
     expected = [nnls(loadings.astype(float), row.astype(float))[0] for row in rows]
     np.testing.assert_allclose(scores, expected, atol=0.02)
 
@@ -203,7 +163,7 @@ def test_frobenius_sums__equal_dense_formulas():
     rows, loadings = poisson_rows()
     scores = even_scores(rows)
     cross, gram, square = least_squares.frobenius_sums(
-        *poisson.compress(rows), len(loadings), scores
+        *sparse.compress(rows), len(loadings), scores
     )
     np.testing.assert_allclose(cross, rows.T.astype(float) @ scores, rtol=1e-6)
     np.testing.assert_allclose(gram, scores.T.astype(float) @ scores, rtol=1e-6)
@@ -213,7 +173,7 @@ def test_frobenius_sums__equal_dense_formulas():
 def test_frobenius_loadings__equal_scipy():
     rows, loadings = poisson_rows()
     scores = np.random.default_rng(3).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    cross, gram, _ = least_squares.frobenius_sums(*poisson.compress(rows), len(loadings), scores)
+    cross, gram, _ = least_squares.frobenius_sums(*sparse.compress(rows), len(loadings), scores)
     expected = [nnls(scores.astype(float), column.astype(float))[0] for column in rows.T]
     np.testing.assert_allclose(
         least_squares.frobenius_loadings(loadings, cross, gram, np.zeros(3, bool)),

@@ -7,8 +7,10 @@ them, they are read anew each time. The binned copy is small and comes back.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
+from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -46,9 +48,16 @@ class Rows(NamedTuple):
     """
 
     blocks: list[Any]
-    pixels: int
+    places: Sequence[Sequence[Box]]  # the parts of the image that each block holds
+    shape: tuple[int, ...]  # of the image, without energy
     channels: int
     counts: float
+    streamed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return math.prod(self.shape)
 
 
 class Counts(NamedTuple):
@@ -107,7 +116,8 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
         blocks = [delayed(_join_rows)(rows) for rows in groups(again, size)]
     if total == 0:
         raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
-    full = Rows(blocks, math.prod(grid.shape), grid.channels, total)
+    places = list(groups(boxes(image.data.chunks[:-1]), size))
+    full = Rows(blocks, places, grid.shape, grid.channels, total, stream)
     return Counts(full, _coarsened(binned, grid, total))
 
 
@@ -115,7 +125,19 @@ def split_rows(dense: np.ndarray, pieces: int) -> Rows:
     """Cut dense counts ``[pixel, channel]`` into a fixed number of blocks: sums depend on it."""
     parts = [part for part in np.array_split(dense, pieces) if len(part)]
     blocks = list(in_threads(compress_block, parts))
-    return Rows(blocks, len(dense), dense.shape[1], float(dense.sum(dtype=np.float64)))
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    places = [[(slice(a, b),)] for a, b in itertools.pairwise(ends)]
+    total = float(dense.sum(dtype=np.float64))
+    return Rows(blocks, places, (len(dense),), dense.shape[1], total)
+
+
+def weighted(rows: Rows, channel: np.ndarray) -> Rows:
+    """Return counts times a weight ``[channel]``, divided by the root of their pixel's total."""
+    blocks = rows.blocks
+    if isinstance(blocks[0], tuple):
+        return rows._replace(blocks=list(in_threads(_weighted_block, blocks, repeat(channel))))
+    factors = delayed(channel)
+    return rows._replace(blocks=[delayed(_weighted_block)(block, factors) for block in blocks])
 
 
 def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:
@@ -185,13 +207,13 @@ def _most_blocks() -> int:
 
 def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
     """Add the sums of many chunks to `binned` and return their counts."""
-    from eds_xr._parts import poisson
+    from eds_xr._parts import sparse
 
     total = 0.0
     for counts, sums in found:
         total += counts
         for bins, values in sums:
-            poisson.add_binned(*values, bins, binned)
+            sparse.add_binned(*values, bins, binned)
     return total
 
 
@@ -236,16 +258,24 @@ def _native(dtype: np.dtype) -> np.dtype:
 
 def compress_block(block: np.ndarray) -> Sparse:
     """Return the non-zero counts of a block ``[*spatial, channel]``, pixel by pixel."""
-    from eds_xr._parts import poisson
+    from eds_xr._parts import sparse
 
     check_counts_block(block)
     rows = np.ascontiguousarray(block, _native(block.dtype)).reshape(-1, block.shape[-1])
-    return poisson.compress(rows)
+    return sparse.compress(rows)
+
+
+def _weighted_block(block: Sparse, channel: np.ndarray) -> Sparse:
+    from eds_xr._parts import sparse
+
+    pixel = 1 / np.sqrt(np.maximum(sparse.pixel_totals(block[0], block[2]), 1e-9))
+    factor = np.repeat(pixel, np.diff(block[0])) * channel[block[1]]
+    return block[0], block[1], (block[2] * factor).astype(np.float32)
 
 
 def _read_block(block: np.ndarray, box: Box, grid: Grid) -> Part:
     """Return a chunk's non-zero counts, their number and its share of the bins."""
-    from eds_xr._parts import poisson
+    from eds_xr._parts import sparse
 
     rows = compress_block(block)
     index = np.meshgrid(*(np.arange(s.start, s.stop) // grid.size for s in box), indexing="ij")
@@ -253,8 +283,8 @@ def _read_block(block: np.ndarray, box: Box, grid: Grid) -> Part:
     bins, target = np.unique(flat, return_inverse=True)
     dtype = np.float64 if block.dtype.kind == "f" else np.int64
     binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
-    poisson.add_binned(*rows, target.ravel(), binned)
-    return Part(rows, float(rows[2].sum(dtype=np.float64)), bins, poisson.compress(binned))
+    sparse.add_binned(*rows, target.ravel(), binned)
+    return Part(rows, float(rows[2].sum(dtype=np.float64)), bins, sparse.compress(binned))
 
 
 def _rows_only(parts: Sequence[Part]) -> Sparse:

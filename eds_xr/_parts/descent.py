@@ -5,7 +5,7 @@ Counts and scores stay with the workers; only sums over pixels come back.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from itertools import repeat
 from typing import Any, NamedTuple
@@ -15,6 +15,7 @@ from dask.base import compute, persist
 from dask.delayed import delayed
 
 from eds_xr._parts.counts import Rows, Sparse, add_delayed, add_sums
+from eds_xr._parts.prior import NO_PRIOR, Prior, Pull
 from eds_xr._parts.workers import in_threads
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
@@ -46,6 +47,7 @@ def descend(
     tol: float,
     max_iter: int,
     fixed: np.ndarray | None = None,
+    prior: Prior = NO_PRIOR,
     on_step: Callable[[int, float], None] | None = None,
 ) -> Fit:
     """Lower the deviance until a plain step lowers it by less than the fraction `tol`.
@@ -54,11 +56,12 @@ def descend(
     do, each goes on in the direction of the last one (Nesterov 1983), and starts anew from the
     best loadings when that stops helping (O'Donoghue & Candes 2015, Found. Comput. Math. 15, 715).
 
-    The loadings of components marked in `fixed` [component; bool] stay. `on_step` is told the
+    The loadings of components marked in `fixed` [component; bool] stay. What `prior` wants of the
+    scores adds to the deviance (Poisson loss). `on_step` is told the
     number of the iteration and the lowest deviance so far. An interruption (from the keyboard, or
     of a cluster's work) ends the descent with the best loadings found.
     """
-    walk = _Walk(rows, loadings, loss, fixed)
+    walk = _Walk(rows, loadings, loss, fixed, prior)
     try:
         while walk.iteration < max_iter and not walk.converged:
             walk.go_on(tol)
@@ -80,9 +83,14 @@ class _Walk:
     """The state of a descent between two steps."""
 
     def __init__(
-        self, rows: Rows, loadings: np.ndarray, loss: str, fixed: np.ndarray | None
+        self,
+        rows: Rows,
+        loadings: np.ndarray,
+        loss: str,
+        fixed: np.ndarray | None,
+        prior: Prior,
     ) -> None:
-        self._rows, (self._step, self._update) = rows, _LOSSES[loss]
+        self._rows, self._prior, (self._step, self._update) = rows, prior, _LOSSES[loss]
         self._fixed = np.zeros(loadings.shape[1], bool) if fixed is None else np.asarray(fixed)
         self._scores: Sequence[Any] = [None] * len(rows.blocks)
         self._trial = self._best = loadings
@@ -91,8 +99,10 @@ class _Walk:
 
     def go_on(self, tol: float) -> None:
         """Solve the scores for the trial loadings, and find the next ones."""
-        scores, sums = _sweep(self._rows, self._scores, self._trial, self._step)
+        pulls = self._prior.pulls()
+        scores, sums = _sweep(self._rows, self._scores, self._trial, pulls, self._step)
         new, sizes, deviance = self._update(self._trial, sums, self._rows.counts, self._fixed)
+        deviance += self._prior.take(scores)
         gain = (self.lowest - deviance) / max(abs(deviance), TINY)
         creeps = tol <= gain < CREEP
         ahead = self._ahead(new) if creeps else None
@@ -114,30 +124,45 @@ class _Walk:
 
 
 def _sweep(
-    rows: Rows, scores: Sequence[Any], loadings: np.ndarray, step: Callable[..., Any]
+    rows: Rows,
+    scores: Sequence[Any],
+    loadings: np.ndarray,
+    pulls: Iterable[Pull | None],
+    step: Callable[..., Any],
 ) -> tuple[Sequence[Any], Any]:
     """Solve all scores for the loadings and return them with the sums over pixels."""
     here = isinstance(rows.blocks[0], tuple)
-    return (_sweep_here if here else _sweep_there)(rows.blocks, scores, loadings, step)
+    return (_sweep_here if here else _sweep_there)(rows.blocks, scores, loadings, pulls, step)
 
 
 def _sweep_here(
-    blocks: Sequence[Any], scores: Sequence[Any], loadings: np.ndarray, step: Callable[..., Any]
+    blocks: Sequence[Any],
+    scores: Sequence[Any],
+    loadings: np.ndarray,
+    pulls: Iterable[Pull | None],
+    step: Callable[..., Any],
 ) -> tuple[Sequence[Any], Any]:
     """As :func:`_sweep`, for blocks in this process."""
     kept, total = [], None
-    for w, sums in in_threads(step, blocks, scores, repeat(loadings)):
+    for w, sums in in_threads(step, blocks, scores, repeat(loadings), pulls):
         kept.append(w)
         total = sums if total is None else add_sums((total, sums))
     return kept, total
 
 
 def _sweep_there(
-    blocks: Sequence[Any], scores: Sequence[Any], loadings: np.ndarray, step: Callable[..., Any]
+    blocks: Sequence[Any],
+    scores: Sequence[Any],
+    loadings: np.ndarray,
+    pulls: Iterable[Pull | None],
+    step: Callable[..., Any],
 ) -> tuple[Sequence[Any], Any]:
     """As :func:`_sweep`, for blocks that Dask knows: at the workers, or still to be read."""
     table = delayed(loadings)
-    done = [delayed(step, nout=2)(block, w, table) for block, w in zip(blocks, scores, strict=True)]
+    done = [
+        delayed(step, nout=2)(block, w, table, pull)
+        for block, w, pull in zip(blocks, scores, pulls, strict=False)
+    ]
     *kept, total = persist(*(d[0] for d in done), add_delayed([d[1] for d in done]))
     return kept, compute(total)[0]
 
@@ -153,8 +178,10 @@ def _poisson_update(
     """Return better loadings, the counts of each component, and the deviance before the step."""
     from eds_xr._parts import poisson
 
-    curvature, weights, likelihood = sums
-    new = unit_columns(poisson.poisson_loadings(loadings, curvature, weights, fixed))
+    curvature, weights, likelihood, pulled = sums
+    # columns of sum 1 balance the weights at the maximum; a pull shifts that balance
+    balance = poisson.explained(loadings, curvature) if pulled else weights
+    new = unit_columns(poisson.poisson_loadings(loadings, curvature, balance, fixed))
     new = np.where(fixed, loadings, new)
     return new, weights, float(2 * (likelihood + weights.sum() - counts))
 
@@ -182,6 +209,7 @@ def project_block(block: Sparse, loadings: np.ndarray, loss: str) -> np.ndarray:
     scores = _first_scores_block(block, loadings)
     if loss == "poisson":
         poisson.poisson_scores(*block, loadings, scores, 30)
+        scores = _of_all_counts(block, scores)  # of all scales the likeliest
     else:
         least_squares.frobenius_scores(*block, loadings, scores)
     return scores
@@ -192,32 +220,41 @@ def _first_scores_block(block: Sparse, loadings: np.ndarray) -> np.ndarray:
 
     The weights are those of an even mixture, so that all pixels share one linear map.
     """
-    from eds_xr._parts import poisson
+    from eds_xr._parts import poisson, sparse
 
     table = loadings.astype(float)
     scaled = table / np.maximum(table.mean(axis=1), 1e-9)[:, None]
     linear = np.linalg.pinv(table.T @ scaled, rcond=1e-6, hermitian=True) @ scaled.T
     scores = np.empty((block[0].size - 1, table.shape[1]), np.float32)
     poisson.linear_scores(*block, linear.astype(np.float32), scores)
-    total = _pixel_counts(block)[:, None]
-    scores = np.maximum(scores, LEAST_SHARE * total)
+    total = sparse.pixel_totals(block[0], block[2])[:, None]
+    return _of_all_counts(block, np.maximum(scores, LEAST_SHARE * total))
+
+
+def _of_all_counts(block: Sparse, scores: np.ndarray) -> np.ndarray:
+    """Return scores scaled to add up to the counts of their pixel."""
+    from eds_xr._parts import sparse
+
+    total = sparse.pixel_totals(block[0], block[2])[:, None]
     return scores * (total / np.maximum(scores.sum(axis=1, keepdims=True), TINY))
 
 
-def _pixel_counts(block: Sparse) -> np.ndarray:
-    totals = np.concatenate([[0.0], np.cumsum(block[2], dtype=np.float64)])
-    return (totals[block[0][1:]] - totals[block[0][:-1]]).astype(np.float32)
-
-
-def _poisson_step_block(block: Sparse, scores: np.ndarray | None, loadings: np.ndarray) -> Any:
+def _poisson_step_block(
+    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, pull: Pull | None
+) -> Any:
     from eds_xr._parts import poisson
 
     first = scores is None
     w = _first_scores_block(block, loadings) if scores is None else scores.copy()
-    return w, poisson.poisson_step(*block, loadings, w, FIRST_STEPS if first else STEPS)
+    steps = FIRST_STEPS if first else STEPS
+    if pull is None:
+        return w, (*poisson.poisson_step(*block, loadings, w, steps), False)
+    return w, (*poisson.poisson_step_pulled(*block, loadings, w, steps, *pull), True)
 
 
-def _frobenius_step_block(block: Sparse, scores: np.ndarray | None, loadings: np.ndarray) -> Any:
+def _frobenius_step_block(
+    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, pull: Pull | None
+) -> Any:
     from eds_xr._parts import least_squares
 
     w = _first_scores_block(block, loadings) if scores is None else scores.copy()

@@ -1,8 +1,6 @@
-"""Compiled kernels on sparse blocks of counts: NumPy in, NumPy out.
+"""Compiled kernels of the Poisson likelihood on sparse blocks: NumPy in, NumPy out.
 
-A block is ``(starts, channels, counts)``: pixel ``i`` holds ``counts[t]`` in ``channels[t]`` for
-``t`` in ``starts[i]:starts[i + 1]``. At a few counts a voxel this is some 3 bytes a count, ten to
-a hundred times smaller than the dense block, and every sum over channels runs on it directly.
+The form of a block is described in :mod:`sparse`.
 
 Loadings enter as ``[channel, component]`` with columns that sum to 1, so that the scores of a
 pixel are counts, and the gradient of its Poisson log-likelihood is ``sum_c x_c h_c / s_c - 1``.
@@ -22,50 +20,6 @@ ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)  # a plain 1 make
 LEAST_LOADING = np.float32(1e-9)
 #: Pixels are padded to a multiple of this many channels: what a vector loop takes at once.
 VECTOR = 32
-
-
-def compress(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sparse form of counts `rows` ``[pixel, channel]``.
-
-    Counts come back in the smallest of uint8, uint16, uint32 and float32 that holds them.
-    """
-    per_word = 8 // rows.itemsize
-    rows = np.ascontiguousarray(rows)
-    if rows.shape[1] % per_word:
-        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % per_word)))
-    found = np.count_nonzero(rows)
-    starts, channel, count = _compress(rows, rows.view(np.uint64), found + per_word)
-    count = count[:found]
-    whole = rows.dtype.kind != "f" and count.max(initial=0) < 2**32
-    kind = np.min_scalar_type(count.max(initial=0)) if whole else np.float32
-    return starts, channel[:found], count.astype(kind, copy=False)
-
-
-@numba.njit(cache=True, nogil=True)
-def _compress(rows, words, room):
-    """Step over the words of eight bytes that are zero; most are."""
-    pixels = rows.shape[0]
-    per_word = rows.shape[1] // words.shape[1]
-    starts = np.zeros(pixels + 1, np.int64)
-    channel, count = np.empty(room, np.uint16), np.empty(room, rows.dtype)
-    t = 0
-    for i in range(pixels):
-        for word in range(words.shape[1]):
-            if words[i, word] != 0:
-                for c in range(word * per_word, (word + 1) * per_word):
-                    channel[t], count[t] = c, rows[i, c]  # overwritten by the next if zero
-                    t += rows[i, c] != 0
-        starts[i + 1] = t
-    return starts, channel, count
-
-
-@numba.njit(cache=True, nogil=True)
-def add_binned(starts, channel, count, target, binned):
-    """Add each pixel's counts to row ``target[pixel]`` of `binned` ``[coarse pixel, channel]``."""
-    for i in range(starts.size - 1):
-        row = binned[target[i]]
-        for t in range(starts[i], starts[i + 1]):
-            row[channel[t]] += count[t]
 
 
 @numba.njit(cache=True, nogil=True)
@@ -242,7 +196,8 @@ def poisson_scores(starts, channel, count, loadings, scores, steps):
     a score may fall tenfold a step at most, and rests at zero where its gradient stays negative.
     (That cut may undo a little of a step; the next one makes it good.)
     """
-    _poisson(starts, channel, count, loadings, scores, steps, np.empty((0, 1), np.float64))
+    nothing = np.empty((0, 1), np.float64)
+    _poisson(starts, channel, count, loadings, scores, steps, *_no_pull(), nothing)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -253,9 +208,20 @@ def poisson_step(starts, channel, count, loadings, scores, steps):
     ``q <= p`` row by row; ``weights[q] = sum_i w_iq``; and the likelihood
     ``sum_ic x_ic log(x_ic / s_ic)``, half the deviance once ``sum s - sum x`` is added.
     """
+    return poisson_step_pulled(starts, channel, count, loadings, scores, steps, *_no_pull())
+
+
+@numba.njit(cache=True, nogil=True)
+def poisson_step_pulled(starts, channel, count, loadings, scores, steps, stiffness, pull):
+    """As :func:`poisson_step`, for scores that something besides the likelihood pulls at.
+
+    Added to a pixel's log-likelihood is ``sum_q pull[i, q] w_q - stiffness[i] w_q**2 / 2``.
+    """
     k = scores.shape[1]
     curvature = np.zeros((loadings.shape[0], k * (k + 1) // 2), np.float64)
-    likelihood = _poisson(starts, channel, count, loadings, scores, steps, curvature)
+    likelihood = _poisson(
+        starts, channel, count, loadings, scores, steps, stiffness, pull, curvature
+    )
     weights = np.zeros(k, np.float64)
     for i in range(scores.shape[0]):
         for q in range(k):
@@ -263,8 +229,13 @@ def poisson_step(starts, channel, count, loadings, scores, steps):
     return curvature, weights, likelihood
 
 
+@numba.njit(cache=True, nogil=True)
+def _no_pull():
+    return np.empty(0, np.float32), np.empty((0, 1), np.float32)
+
+
 @numba.njit(cache=True, nogil=True, fastmath=True)
-def _poisson(starts, channel, count, loadings, scores, steps, sums):
+def _poisson(starts, channel, count, loadings, scores, steps, stiffness, pull, sums):
     """Improve `scores`; unless `sums` is empty, add to it and return the likelihood."""
     k = scores.shape[1]
     room = _widest(starts)
@@ -289,6 +260,10 @@ def _poisson(starts, channel, count, loadings, scores, steps, sums):
         for _ in range(steps):
             _model(n, w, h, s)
             _slopes(n, x, h, s, ratio, part, gradient, curvature)
+            if stiffness.size:
+                for q in range(k):
+                    gradient[q] += pull[i, q] - stiffness[i] * w[q]
+                    curvature[q, q] += stiffness[i]
             moved, cut = _move(w, floor, least, gradient, curvature, free, step)
             if moved < np.float32(1e-4) * total and not cut:
                 break
@@ -353,6 +328,18 @@ def poisson_loadings(loadings, curvature, weights, fixed):
             else:
                 out[c, q] = max(now[q] + length * step[q], np.float32(0.1) * now[q])
     return out
+
+
+def explained(loadings: np.ndarray, curvature: np.ndarray) -> np.ndarray:
+    """Return the counts that each component explains, ``sum_ic x_ic w_iq h_cq / s_ic``."""
+    k = loadings.shape[1]
+    pairs = np.tril_indices(k)
+    square = np.empty((k, k, loadings.shape[0]))
+    square[pairs] = curvature.T
+    square[pairs[::-1]] = curvature.T
+    table = loadings.astype(np.float64)
+    counts: np.ndarray = np.einsum("pqc,cp,cq->p", square, table, table)
+    return counts
 
 
 @numba.njit(cache=True, nogil=True)

@@ -26,9 +26,11 @@ def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> x
     the mean that each rank finds in the first (shrunk as Gavish & Donoho 2017 have it) is scored
     by its Poisson likelihood on the second.
 
-    Suggested are the eigenvalues above 1.25, as long as none foretells held-out counts worse than
-    the rank before. What lies below (absorption, drift, single odd objects, a phase of few
-    counts), but above 1.05, and does foretell held-out counts, is ``possible``.
+    ``possible`` are the eigenvalues above noise (by four times the scatter of its largest), as
+    long as none foretells held-out counts worse than the rank before. Suggested are those of
+    them with the *inertia* of a phase: chi-squared a count, noise taken off (Benaych-Georges &
+    Nadakuditi 2012, J. Multivar. Anal. 111, 120), of 3.8e-4 at least. Absorption, drift and
+    single odd objects have less, whatever the dose.
 
     Parameters
     ----------
@@ -41,7 +43,8 @@ def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> x
     Returns
     -------
     Dataset
-        ``eigenvalue`` [component; in units of the edge of noise]; ``held_out`` [component; nats],
+        ``eigenvalue`` [component; in units of the edge of noise]; ``inertia`` [component; 1];
+        ``held_out`` [component; nats],
         the log-likelihood of a held-out half over that of one component, the mean over splits;
         ``gain``, the same over one component less; ``held_out_error`` and ``gain_error``, their
         standard errors; attributes ``suggested``, ``possible``, ``gap``
@@ -68,12 +71,14 @@ def _as_dataset(found: Evidence, shown: int) -> xr.Dataset:
     values, gains = found.eigenvalues[:shown], found.gains[:, :shown]
     steps = np.diff(gains, axis=1, prepend=0)
     edge = {"long_name": "eigenvalue over the edge of noise", "units": "1"}
+    inertia = {"long_name": "chi-squared a count, without noise", "units": "1"}
     whole = {"long_name": "log-likelihood of held-out counts over rank 1", "units": "nats"}
     step = {"long_name": "gain over one component less", "units": "nats"}
     error = {"long_name": "standard error", "units": "nats"}
     return xr.Dataset(
         {
             "eigenvalue": (COMPONENT, values, edge),
+            "inertia": (COMPONENT, found.inertia[:shown], inertia),
             "held_out": (COMPONENT, gains.mean(0), whole),
             "held_out_error": (COMPONENT, _standard_error(gains), error),
             "gain": (COMPONENT, steps.mean(0), step),

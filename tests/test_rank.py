@@ -28,6 +28,7 @@ def real_71gpa(sample, tmp_path_factory) -> xr.DataArray:
         ((*PHASES, SILICA), 180),
         ((*PHASES, SILICA, IRON), 400),
         ((*PHASES[:2], TRACE), 180),
+        ((*PHASES, SILICA), 60),
     ],
 )
 def test_suggest_rank__counts_the_phases(phases, dose):
@@ -54,8 +55,9 @@ def test_suggest_rank__does_not_depend_on_how_many_are_shown(eager_image):
     assert few.attrs == many.attrs
 
 
-def test_suggest_rank__counts_six_phases():
-    image, _ = simulated(128, 400, seed=12, phases=(*PHASES, SILICA, IRON, ZIRCONIA))
+@pytest.mark.parametrize("dose", [20, 400])
+def test_suggest_rank__counts_six_phases(dose):
+    image, _ = simulated(192, dose, seed=12, phases=(*PHASES, SILICA, IRON, ZIRCONIA))
     assert suggest_rank(image).attrs["suggested"] == 6
 
 
@@ -68,10 +70,15 @@ def test_suggest_rank__held_out_counts_tell_structure_from_noise(eager_image):
     assert (gain[1:] <= 3 * error[1:]).all()
 
 
-def test_suggest_rank__a_weak_phase_is_possible():
-    image, _ = simulated(128, 60, seed=1, phases=(*PHASES, SILICA, IRON))
-    rank = suggest_rank(image).attrs
-    assert (rank["suggested"], rank["possible"]) == (4, 5)
+@pytest.mark.parametrize(("contrast", "suggested"), [(0.015, 1), (0.03, 2)])
+def test_suggest_rank__what_has_no_inertia_of_a_phase_is_possible(contrast, suggested):
+    # half of the image is a little richer in half of the channels: no noise, and no phase
+    random = np.random.default_rng(0)
+    there, peak = random.choice([-1, 1], size=(40, 50, 1)), random.choice([-1, 1], size=40)
+    counts = random.poisson(100 * (1 + contrast * there * peak)).astype(np.uint8)
+    rank = suggest_rank(xr.DataArray(counts, {"energy": np.arange(40.0)}, ("y", "x", "energy")))
+    assert (rank.attrs["suggested"], rank.attrs["possible"]) == (suggested, 2)
+    np.testing.assert_allclose(rank.inertia[1:3], [contrast**2, 0], rtol=0.1)
 
 
 def test_suggest_rank__seed_repeats_and_splits_anew(eager_image):
@@ -109,7 +116,7 @@ def test_draw_rank__shows_both_witnesses(eager_image):
 @pytest.mark.parametrize("kev", [LIGHT, slice(None)])
 def test_suggest_rank__is_clear_on_the_71gpa_map(real_71gpa, kev):
     rank = suggest_rank(real_71gpa.sel(energy=kev))
-    assert rank.attrs["suggested"] == 3
+    assert (rank.attrs["suggested"], rank.attrs["possible"]) == (3, 4)  # the needle
     assert rank.attrs["clear"]
     assert rank.eigenvalue[2] / rank.eigenvalue[3] >= 10
 

@@ -12,7 +12,7 @@ from eds_xr.schema import ENERGY, spatial_dims
 #: Decoded size of a chunk. Small enough for many in flight, large enough for fast reads.
 CHUNK_BYTES = 8 * 2**20
 #: Decoded size of a block of whole rows, as readers hand them over. Bounds the import's memory.
-ROW_BLOCK_BYTES = 128 * 2**20
+ROW_BLOCK_BYTES = 64 * 2**20
 
 
 def chunk_shape(shape: tuple[int, ...], dtype: np.dtype | str) -> tuple[int, ...]:
@@ -27,7 +27,7 @@ def chunk_shape(shape: tuple[int, ...], dtype: np.dtype | str) -> tuple[int, ...
     >>> chunk_shape((512, 512, 2048), "uint8")
     (64, 64, 2048)
     >>> chunk_shape((8192, 8192, 4096), "uint16")
-    (2, 512, 4096)
+    (1, 1024, 4096)
     """
     *spatial, channels = shape
     spectrum = channels * np.dtype(dtype).itemsize

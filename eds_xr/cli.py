@@ -72,22 +72,48 @@ def reproduce(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(help="Vendor file.")],
-    store: Annotated[Path | None, typer.Argument(help="Zarr store to write.")] = None,
+    store: Annotated[str | None, typer.Argument(help="Zarr store to write; or a URL.")] = None,
     signal: Annotated[str | None, typer.Option(help="Which signal of the file.")] = None,
+    frames: Annotated[
+        str | None, typer.Option(help="Passes to sum: 0:100 (start:stop), 7, or 1,4,7.")
+    ] = None,
+    keep_frames: Annotated[bool, typer.Option(help="Keep the frames, do not sum them.")] = False,
+    align: Annotated[bool, typer.Option(help="Correct the drift between the frames.")] = False,
+    pyramid: Annotated[bool, typer.Option(help="Write sums of 2, 4 and 8 pixels a side.")] = False,
     overwrite: OVERWRITE = False,
 ) -> None:
     """Convert a vendor file to a Zarr store, block by block."""
     from eds_xr import store as stores
 
-    print(stores.convert(source, store, signal=signal, overwrite=overwrite))
+    done = stores.convert(
+        source,
+        store,
+        signal=signal,
+        frames=None if frames is None else _frames(frames),
+        keep_frames=keep_frames,
+        align=align,
+        pyramid=pyramid,
+        overwrite=overwrite,
+    )
+    print(done)
 
 
 @app.command()
-def info(source: Annotated[Path, typer.Argument(help="Vendor file or Zarr store.")]) -> None:
+def info(
+    source: Annotated[Path, typer.Argument(help="Vendor file or Zarr store.")],
+    counts: Annotated[
+        bool | None, typer.Option(help="Add up the counts (by default where it takes seconds).")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
     """Show what a file holds, without loading it."""
     from eds_xr import store as stores
 
-    print(json.dumps(stores.info(source), indent=1, default=str))
+    found = stores.info(source, counts=counts)
+    if as_json:
+        print(json.dumps(found, indent=1, default=str))
+    else:
+        _show(found["spectrum_images"])
 
 
 @app.command()
@@ -104,6 +130,19 @@ def simulate(
 
     image = simulation.spectrum_image(shape, dose, seed=seed)
     print(stores.save(image, store, overwrite=overwrite))
+
+
+def _frames(text: str) -> slice | list[int]:
+    """Return which frames are meant by ``0:100``, ``7`` or ``1,4,7``."""
+    try:
+        if ":" in text:
+            return slice(*(int(part) if part else None for part in text.split(":")))
+        return [int(part) for part in text.split(",")]
+    except (ValueError, TypeError):
+        raise EdsError(
+            f"--frames must be start:stop (or start:stop:step), a number, or numbers with commas; "
+            f"found {text!r}"
+        ) from None
 
 
 class _Steps:
@@ -138,7 +177,8 @@ def _stored(
     if file.is_dir():
         return file, sample, digest
     say(f"converting {file.name} to Zarr")
-    return store.convert(file, out / f"{file.stem}.zarr", overwrite=True), sample, digest
+    path = store.convert(file, out / f"{file.stem}.zarr", overwrite=True)
+    return Path(path), sample, digest
 
 
 def _simulated(out: Path, seed: int, say: _Steps) -> tuple[Path, str, str]:
@@ -147,7 +187,7 @@ def _simulated(out: Path, seed: int, say: _Steps) -> tuple[Path, str, str]:
     say("simulating a spectrum image with a known truth")
     recipe: dict[str, Any] = {**SIMULATED, "seed": seed}
     path = store.save(simulate.spectrum_image(**recipe), out / "simulated.zarr", overwrite=True)
-    return path, "simulated", _sha256(path)
+    return Path(path), "simulated", _sha256(Path(path))
 
 
 def _sha256(path: Path) -> str:
@@ -166,6 +206,21 @@ def _write(path: Path, text: str) -> None:
     partial = path.with_name(f".{path.name}.partial")
     partial.write_text(text + "\n")
     partial.replace(path)
+
+
+def _show(images: list[dict[str, Any]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from eds_xr.readers.summary import as_lines
+
+    for image in images:
+        table = Table(title=image["name"], title_justify="left", show_header=False, box=None)
+        for what, how_much in as_lines(image):
+            table.add_row(what, how_much)
+        Console().print(table)
+    if len(images) > 1:
+        print("choose one with eds-xr convert --signal NAME")
 
 
 def _summary(numbers: dict[str, Any]) -> None:

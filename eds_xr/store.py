@@ -9,15 +9,20 @@ A store is a Zarr v3 group that ``xarray.open_zarr`` opens with no help: the var
 in chunks that are whole along energy, coordinates with units, images such as ``haadf`` as
 coordinates ``(y, x)``, instrument attributes on ``counts``, everything else that the vendor's
 file says as JSON in the group's attribute ``original_metadata``. Each chunk ends with a CRC32C
-checksum.
+checksum; ``metadata_sha256`` is the checksum of the group's ``zarr.json``.
+
+With ``pyramid=True`` the groups ``pyramid/2``, ``pyramid/4`` and ``pyramid/8`` hold the exact sums
+of 2 x 2, 4 x 4 and 8 x 8 pixels in the same form: ``xarray.open_zarr(store, group="pyramid/4")``
+opens one, ``xarray.open_datatree(store, group="pyramid")`` all of them. The group's attribute
+``multiscales`` describes them in the manner of OME-Zarr (as JSON). As in `rebin`, the last bin of
+a side that does not divide is part empty, and no count is lost.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +30,16 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import readers
-from eds_xr._parts.stored import lazy_variable
-from eds_xr._parts.whole import check_free, written_whole
-from eds_xr.chunks import chunk_shape
+from eds_xr._parts import pyramid as pyramids
+from eds_xr._parts import writing
+from eds_xr._parts.levels import with_source
+from eds_xr._parts.stored import open_group, reads_from
+from eds_xr._parts.whole import check_target, is_zarr_group, local_or_url, written
 from eds_xr.progress import progress, track
 from eds_xr.provenance import with_step
-from eds_xr.readers import Recording
+from eds_xr.readers import Recording, summary
+from eds_xr.readers.frames import with_frames
 from eds_xr.schema import ENERGY, EdsError, check_counts_block, check_spectrum_image
-
-#: Edge of the chunks of images, in pixels.
-_IMAGE_EDGE = 1024
-#: Group attribute: empty chunks are written too, so one that is missing was lost.
-EVERY_CHUNK_WRITTEN = "every_chunk_written"
 
 
 def convert(
@@ -44,48 +47,65 @@ def convert(
     store: str | os.PathLike[str] | None = None,
     *,
     signal: str | None = None,
+    frames: slice | int | Sequence[int] | None = None,
+    keep_frames: bool = False,
+    align: bool = False,
+    pyramid: bool = False,
     overwrite: bool = False,
-) -> Path:
+) -> Path | str:
     """Convert a spectrum image of a vendor file to a Zarr store.
 
-    Computes: reads the file once, in blocks of image rows, and writes chunk by chunk. The
-    store appears under its name only when it is complete.
+    Computes: reads the file in blocks of image rows and writes chunk by chunk, at the same time.
+    The store appears under its name only when it is complete; on an object store, where nothing
+    can be renamed, the document without which it cannot be opened is written last.
 
     Parameters
     ----------
     source : path
-        Vendor file; HyperSpy's ``.hspy`` now.
-    store : path, optional
+        Vendor file.
+    store : path or URL, optional
         Zarr store to write; beside `source`, with the suffix ``.zarr``, when not given.
     signal : str, optional
         Which spectrum image, where the file holds several.
+    frames : slice, int or sequence of int, optional
+        Which passes over the pixels to sum, ``slice(0, 100)``; all when not given.
+    keep_frames : bool
+        Keep the frames as the first dimension, ``frame``, instead of summing them.
+    align : bool
+        Move each frame back by its drift, in whole pixels, so that counts stay counts; see
+        :func:`eds_xr.readers.frames.with_frames`.
+    pyramid : bool
+        Write also the sums of 2 x 2, 4 x 4 and 8 x 8 pixels, for ``open(store, binned=4)``.
     overwrite : bool
-        Replace an existing store, once the new one is complete.
+        Replace an existing store: once the new one is complete; on an object store at once.
 
     Returns
     -------
-    Path
+    Path, or str for a URL
         The store.
 
     Raises
     ------
     EdsError
-        If the file cannot be read, holds no spectrum image or several, if X-ray counts are
-        negative or NaN, or if `store` exists.
+        If the file cannot be read, holds no spectrum image or several, or no frames where some
+        are chosen, if X-ray counts are negative or NaN, or if `store` exists.
     """
     source = Path(source).expanduser()
-    target = _local_path(store if store is not None else source.with_suffix(".zarr"))
-    _check_target(target, overwrite=overwrite)
-    if _is_zarr_group(source):
+    target = local_or_url(store if store is not None else source.with_suffix(".zarr"))
+    check_target(target, overwrite=overwrite)
+    if _is_store(source):
         raise EdsError(f"{source} is a Zarr store already; open it with eds_xr.open")
-    recording = readers.select(readers.read(source), signal)
-    with written_whole(target, overwrite=overwrite) as partial:
-        _create(_described(recording, source.name), partial)
-        _write_blocks(recording, partial)
+    found = readers.select(readers.read(source), signal)
+    with with_frames(found, frames, keep_frames=keep_frames, align=align) as recording:
+        groups = _groups(_described(recording, source.name), pyramid=pyramid)
+        with written(target, overwrite=overwrite) as place:
+            documents = writing.create(groups, place)
+            _write_blocks(recording, place, list(groups))
+            writing.seal(place, documents)
     return target
 
 
-def open(store: str | os.PathLike[str]) -> xr.DataArray:
+def open(store: str | os.PathLike[str], *, binned: int = 1) -> xr.DataArray:
     """Open a Zarr store as a spectrum image.
 
     Lazy: nothing is read but metadata and axes. Blocks are the store's chunks, whole along
@@ -96,6 +116,9 @@ def open(store: str | os.PathLike[str]) -> xr.DataArray:
     ----------
     store : path or URL
         Whatever fsspec can open: a folder, ``s3://...``, ``https://...``.
+    binned : int
+        1 for the image as recorded; 2, 4 or 8 for the stored sums of as many pixels a side, where
+        it was converted with ``pyramid=True``.
 
     Returns
     -------
@@ -107,17 +130,13 @@ def open(store: str | os.PathLike[str]) -> xr.DataArray:
     EdsError
         If there is no store, or it holds no spectrum image.
     """
-    dataset = _open_group(store)
+    if binned != 1:
+        return _open_binned(store, binned)
+    dataset = open_group(store)
     _check_group(dataset, store)
-    checked = bool(dataset.attrs.get(EVERY_CHUNK_WRITTEN))
-    for name, variable in dataset.variables.items():
-        if variable.ndim > 1:
-            dataset[name] = lazy_variable(
-                variable, str(store), str(name), every_chunk_written=checked
-            )
     image = dataset["counts"].transpose(..., ENERGY)
     check_spectrum_image(image)
-    return image
+    return with_source(image, str(store)) if "multiscales" in dataset.attrs else image
 
 
 def save(
@@ -126,28 +145,28 @@ def save(
     *,
     images: Mapping[str, xr.DataArray] | None = None,
     overwrite: bool = False,
-) -> Path:
+) -> Path | str:
     """Write a spectrum image of any size to a Zarr store.
 
     Computes: block by block through Dask, on a ``distributed.Client`` when there is one (its
     workers must see the same disk). The store appears under its name only when it is complete;
-    it may be the one that `image` was opened from.
+    on a local disk it may be the one that `image` was opened from.
 
     Parameters
     ----------
     image : DataArray
         Spectrum image [..., y, x, energy; counts], lazy or not. Its numeric coordinates are
         kept, those of text (such as a phase's name) are not.
-    store : path
+    store : path or URL
         Zarr store to write.
     images : mapping of str to DataArray, optional
         Images [y, x] to ride along as coordinates.
     overwrite : bool
-        Replace an existing store, once the new one is complete.
+        Replace an existing store: once the new one is complete; on an object store at once.
 
     Returns
     -------
-    Path
+    Path, or str for a URL
         The store.
 
     Raises
@@ -155,54 +174,69 @@ def save(
     EdsError
         If `image` is no spectrum image, X-ray counts are negative or NaN, or `store` exists.
     """
-    target = _local_path(store)
-    _check_target(target, overwrite=overwrite)
+    target = local_or_url(store)
+    check_target(target, overwrite=overwrite)
     dataset = _for_disk(_whole_spectra(image), images or {})
-    with (
-        written_whole(target, overwrite=overwrite) as partial,
-        progress(f"writing {target.name}"),
-    ):
-        _create(dataset, partial).compute()
+    if isinstance(target, str) and reads_from(dataset["counts"], target):
+        raise EdsError(
+            f"{target} is where the image is read from, and on an object store a store is removed "
+            "before it is replaced; save under another name"
+        )
+    name = str(target).rsplit("/", 1)[-1]
+    with written(target, overwrite=overwrite) as place, progress(f"writing {name}"):
+        documents = writing.create({"": dataset}, place)
+        _store_lazy(dataset, place)
+        writing.seal(place, documents)
     return target
 
 
-def info(source: str | os.PathLike[str]) -> dict[str, Any]:
+def info(source: str | os.PathLike[str], *, counts: bool | None = None) -> dict[str, Any]:
     """Return what a store, or a vendor file, holds, in plain types.
 
-    Computes: nothing; reads metadata.
+    Computes: reads metadata; with `counts` also all values, once, block by block.
+
+    Parameters
+    ----------
+    source : path or URL
+        Store, or vendor file.
+    counts : bool, optional
+        Whether to add up the counts; by default where that takes seconds.
+
+    Returns
+    -------
+    dict
+        ``source``, and a list ``spectrum_images``; see :mod:`eds_xr.readers.summary`.
     """
-    path = Path(source).expanduser()
-    if "://" in str(source) or path.is_dir() or not path.suffix:
-        return {"source": str(source), "spectrum_images": [_summary_of_store(open(source))]}
-    recordings = readers.read(path)
-    return {"source": str(source), "spectrum_images": [_summary(r) for r in recordings]}
+    if "://" in str(source) or _is_store(Path(source).expanduser()):
+        found = [summary.of_image(open(source), counts=counts)]
+    else:
+        recordings = readers.read(Path(source).expanduser())
+        found = [summary.of_recording(r, counts=counts) for r in recordings]
+    return {"source": str(source), "spectrum_images": found}
 
 
 def original_metadata(store: str | os.PathLike[str]) -> dict[str, Any]:
     """Return what the vendor's file said, as :func:`convert` kept it; empty if nothing."""
-    return json.loads(_open_group(store).attrs.get("original_metadata", "{}"))
+    return json.loads(open_group(store).attrs.get("original_metadata", "{}"))
 
 
-def _local_path(store: str | os.PathLike[str]) -> Path:
-    if "://" in str(store):
+def _open_binned(store: str | os.PathLike[str], binned: int) -> xr.DataArray:
+    if binned not in pyramids.FACTORS:
+        raise EdsError(f"binned must be one of 1, 2, 4, 8, found {binned!r}")
+    if "multiscales" not in open_group(store).attrs:
         raise EdsError(
-            f"stores are written to a local disk, as only there they can appear whole; found "
-            f"{str(store)!r}: write locally, then copy (for example with fsspec)"
+            f"{store} holds no sums of pixels: convert it with pyramid=True, or use "
+            f"eds_xr.open(store).eds.rebin(y={binned}, x={binned})"
         )
-    return Path(store).expanduser().resolve()
+    return open_group(store, pyramids.level_path(binned))["counts"]
 
 
-def _check_target(target: Path, *, overwrite: bool) -> None:
-    check_free(target, overwrite=overwrite)
-    if target.exists() and not (_is_zarr_group(target) and (target / "counts").is_dir()):
-        raise EdsError(
-            f"{target} exists and is not a spectrum image store, so it is never replaced; "
-            "choose another name, or remove it yourself"
-        )
-
-
-def _is_zarr_group(path: Path) -> bool:
-    return (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
+def _groups(dataset: xr.Dataset, *, pyramid: bool) -> dict[str, xr.Dataset]:
+    """Return the groups of a store by their paths; the first is the root."""
+    if not pyramid:
+        return {"": dataset}
+    text = json.dumps(pyramids.multiscales(dataset))
+    return {"": dataset.assign_attrs(multiscales=text), **pyramids.levels(dataset)}
 
 
 def _described(recording: Recording, source: str) -> xr.Dataset:
@@ -239,11 +273,11 @@ def _for_disk(image: xr.DataArray, images: Mapping[str, xr.DataArray]) -> xr.Dat
     image = image.assign_coords({name: image_.variable for name, image_ in images.items()})
     texts = [name for name, coord in image.coords.items() if coord.dtype.kind not in "buif"]
     image = image.drop_vars(texts)
-    image.attrs = _plain_attrs({"units": "counts", "long_name": "counts", **image.attrs})
+    image.attrs = writing.plain_attrs({"units": "counts", "long_name": "counts", **image.attrs})
     dataset = image.to_dataset(name="counts")
     for name, variable in dataset.variables.items():
         if name == "counts" or variable.chunks is not None:
-            chunks = dict(zip(variable.dims, _disk_chunks(str(name), variable), strict=True))
+            chunks = dict(zip(variable.dims, writing.disk_chunks(str(name), variable), strict=True))
             dataset[name] = variable.chunk(chunks)
     if not _may_be_negative(image.attrs):
         counts = dataset["counts"]
@@ -251,63 +285,50 @@ def _for_disk(image: xr.DataArray, images: Mapping[str, xr.DataArray]) -> xr.Dat
     return dataset
 
 
-def _create(dataset: xr.Dataset, path: Path) -> Any:
-    """Create the store with its axes and return the (delayed) writing of what is lazy."""
-    from zarr.codecs import BloscCodec, Crc32cCodec
+def _store_lazy(dataset: xr.Dataset, place: str) -> None:
+    """Compute a Dataset's lazy variables and write them, block by block."""
+    import dask.array as da
 
-    compressors = [BloscCodec(cname="zstd", clevel=5, shuffle="bitshuffle"), Crc32cCodec()]
-    encoding = {
-        name: {
-            "compressors": compressors,
-            "chunks": _disk_chunks(str(name), variable),
-            "_FillValue": None,  # every value is one, also NaN
-        }
-        for name, variable in dataset.variables.items()
-    }
-    with warnings.catch_warnings():
-        # Without consolidated metadata xarray warns at each opening; with it, zarr at writing.
-        warnings.filterwarnings("ignore", message="Consolidated metadata")
-        return (
-            dataset.drop_encoding()
-            .assign_attrs({EVERY_CHUNK_WRITTEN: True})
-            .to_zarr(
-                path,
-                mode="w-",
-                zarr_format=3,
-                consolidated=True,
-                compute=False,
-                encoding=encoding,
-                write_empty_chunks=True,
-            )
-        )
+    lazy = {str(n): v.data for n, v in dataset.variables.items() if v.chunks is not None}
+    arrays = [writing.open_array(place, name) for name in lazy]
+    da.store(list(lazy.values()), arrays, lock=False)
 
 
-def _disk_chunks(name: str, variable: xr.Variable) -> tuple[int, ...]:
-    if name == "counts":
-        return chunk_shape(variable.shape, variable.dtype)
-    if variable.ndim < 2:
-        return variable.shape
-    return tuple(min(size, _IMAGE_EDGE) for size in variable.shape)
+def _write_blocks(recording: Recording, place: str, groups: Sequence[str]) -> None:
+    """Write a recording's row blocks, and their sums for the levels of a pyramid."""
+    counts, *levels = (writing.open_array(place, f"{path}/counts".strip("/")) for path in groups)
+    sums = pyramids.Pyramid(levels, recording.shape)
+
+    def write(region: tuple[slice, ...], block: np.ndarray) -> None:
+        counts[region] = block
+        sums.add(region, block)
+
+    writing.in_background(write, _blocks(recording, counts.chunks[max(0, counts.ndim - 3)]))
 
 
-def _write_blocks(recording: Recording, path: Path) -> None:
-    import zarr
-
-    counts = zarr.open_array(path, path="counts", mode="r+", config={"write_empty_chunks": True})
-    rows = counts.chunks[max(0, len(recording.shape) - 3)]
-    regions = readers.row_regions(recording.shape, rows)
+def _blocks(recording: Recording, rows: int) -> Iterator[tuple[tuple[slice, ...], np.ndarray]]:
+    """Yield the regions of a recording with their values, checked."""
     total = readers.count_regions(recording.shape, rows)
     blocks = recording.row_blocks(rows)
+    regions = readers.row_regions(recording.shape, rows)
     for region in track(regions, f"converting {recording.name}", total=total):
-        counts[region] = _next_block(blocks, recording)  # bound to no name: one block in memory
+        yield region, _next_block(blocks, region, recording)  # bound to no name
 
 
-def _next_block(blocks: Iterator[np.ndarray], recording: Recording) -> np.ndarray:
+def _next_block(
+    blocks: Iterator[np.ndarray], region: tuple[slice, ...], recording: Recording
+) -> np.ndarray:
     block = next(blocks, None)
     if block is None:
         raise EdsError(
             f"{recording.name!r} ends before its last row: the file is cut short; copy it again "
             "from its origin"
+        )
+    shape = tuple(part.stop - part.start for part in region)
+    if block.shape != shape or block.dtype != recording.dtype:
+        raise EdsError(
+            f"the reader of {recording.name!r} promised {recording.dtype} {shape}, found "
+            f"{block.dtype} {block.shape}; please report this, with the file if you can"
         )
     return block if _may_be_negative(recording.attrs) else _checked_block(block)
 
@@ -315,38 +336,6 @@ def _next_block(blocks: Iterator[np.ndarray], recording: Recording) -> np.ndarra
 def _may_be_negative(attrs: Mapping[Any, Any]) -> bool:
     """Return whether values below zero are right: dark-corrected energy-loss spectra have them."""
     return attrs.get("signal_type") == "EELS"
-
-
-def _plain_attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    plain = {str(k): v.item() if isinstance(v, np.generic) else v for k, v in attrs.items()}
-    for name, value in plain.items():
-        try:
-            json.dumps(value.tolist() if isinstance(value, np.ndarray) else value)
-        except TypeError as error:
-            raise EdsError(
-                f"attribute {name!r} cannot be written to Zarr ({error}); make it a number, "
-                "a text or a list of them"
-            ) from error
-    return plain
-
-
-def _open_group(store: str | os.PathLike[str]) -> xr.Dataset:
-    path = Path(store).expanduser()
-    is_url = "://" in str(store)
-    if not is_url and not path.exists():
-        raise EdsError(f"no such store: {store}; make one with eds_xr.convert(vendor_file)")
-    if not is_url and path.is_file():
-        raise EdsError(f"{store} is a file, expected a Zarr store; use eds_xr.convert on it first")
-    try:
-        with warnings.catch_warnings():  # other software's stores may not be consolidated
-            warnings.filterwarnings("ignore", message="Failed to open Zarr store with cons")
-            where = str(store) if is_url else str(path)
-            return xr.open_dataset(where, engine="zarr", chunks=None, cache=False)
-    except Exception as error:  # fsspec's many back ends raise each their own
-        raise EdsError(
-            f"{store} is not a Zarr store that xarray can open ({type(error).__name__}: {error}); "
-            "make one with eds_xr.convert(vendor_file)"
-        ) from error
 
 
 def _check_group(dataset: xr.Dataset, store: str | os.PathLike[str]) -> None:
@@ -363,33 +352,9 @@ def _check_group(dataset: xr.Dataset, store: str | os.PathLike[str]) -> None:
         )
 
 
-def _summary(recording: Recording) -> dict[str, Any]:
-    return {
-        "name": recording.name,
-        "sizes": dict(zip(recording.dims, recording.shape, strict=True)),
-        "dtype": str(recording.dtype),
-        "axes": {
-            a.name: [float(a.values[0]), float(a.values[-1]), a.units] for a in recording.axes
-        },
-        "images": sorted(recording.images),
-        "attributes": dict(recording.attrs),
-    }
-
-
-def _summary_of_store(image: xr.DataArray) -> dict[str, Any]:
-    ends = {
-        str(d): [float(image[d][0]), float(image[d][-1]), str(image[d].attrs.get("units", ""))]
-        for d in image.dims
-        if d in image.coords
-    }
-    return {
-        "name": str(image.name),
-        "sizes": {str(d): int(n) for d, n in image.sizes.items()},
-        "dtype": str(image.dtype),
-        "axes": ends,
-        "images": sorted(str(n) for n, c in image.coords.items() if c.dims == ("y", "x")),
-        "attributes": dict(image.attrs),
-    }
+def _is_store(path: Path) -> bool:
+    """Return whether a folder is a store of ours, not another program's Zarr group."""
+    return is_zarr_group(path) and (path / "counts").is_dir()
 
 
 def _checked_block(block: np.ndarray) -> np.ndarray:

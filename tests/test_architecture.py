@@ -14,8 +14,8 @@ LAYERS = (
     {"schema"},
     {"chunks", "xray_lines", "provenance", "progress"},
     {
-        "nmf", "unmix", "rank", "mixing", "maps", "features", "classify", "graph_cut", "masks", "spectra",
-        "line_fit", "quantify", "simulate", "store", "samples", "readers",
+        "nmf", "unmix", "rank", "mixing", "maps", "features", "classify", "graph_cut", "scribbles",
+        "masks", "spectra", "line_fit", "quantify", "simulate", "store", "samples", "readers",
     },
     {"segment"},
     {"study"},

@@ -95,14 +95,40 @@ def test_simulate__writes_a_store(tmp_path):
 def test_info__names_what_is_inside(tmp_path):
     target = tmp_path / "made.zarr"
     runner.invoke(cli.app, ["simulate", str(target), "--shape", "8", "8", "256"])
-    done = runner.invoke(cli.app, ["info", str(target)])
-    assert json.loads(done.output)["spectrum_images"]
+    done = runner.invoke(cli.app, ["info", str(target), "--json"])
+    (found,) = json.loads(done.output)["spectrum_images"]
+    assert found["sizes"] == {"y": 8, "x": 8, "energy": 256}
+    assert found["counts"] > 0
+    shown = runner.invoke(cli.app, ["info", str(target), "--no-counts"]).output
+    assert "8 y x 8 x x 256 energy" in shown
+    assert "a pixel" not in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [("2:9", slice(2, 9)), (":9:2", slice(None, 9, 2)), ("7", [7]), ("1,4", [1, 4])],
+)
+def test_frames__as_on_the_command_line(text, meant):
+    assert cli._frames(text) == meant
+
+
+def test_convert__options_reach_the_store(write_hspy, tmp_path):
+    counts = np.random.default_rng(0).poisson(0.4, (3, 8, 6, 16)).astype("u1")
+    axis = {"scale": 1.0, "offset": 0.0, "units": "nm", "navigate": True}
+    names = [("t", "s"), ("y", "nm"), ("x", "nm"), ("Energy", "keV")]
+    axes = [{**axis, "name": name, "units": units} for name, units in names]
+    source = write_hspy(tmp_path / "a.hspy", {"EDX": (counts, axes)})
+    done = runner.invoke(cli.app, ["convert", str(source), "--frames", "0:2", "--pyramid"])
+    assert done.exit_code == 0, done.output
+    level = xr.open_zarr(tmp_path / "a.zarr", group="pyramid/2").counts
+    assert int(level.sum()) == counts[:2].sum()
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["convert", "nothing.hspy"], "nothing.hspy"),
+        (["convert", "nothing.hspy", "--frames", "all"], "--frames must be start:stop"),
         (["reproduce", "--file", "nothing.hspy"], "does not exist"),
         (["reproduce", "--sample", "99GPa"], "99GPa"),
     ],

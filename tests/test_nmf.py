@@ -475,3 +475,35 @@ def test_nmf_spread__keeps_what_was_done_before_an_interruption(assemblage, monk
 def test_nmf_spread__refuses(eager_image, options, message):
     with pytest.raises(EdsError, match=message):
         nmf_spread(eager_image, 2, **options)
+
+
+# -- stored sums of pixels -----------------------------------------------------------------------
+
+
+def test_nmf__reads_the_sums_of_pixels_that_a_store_holds(tmp_path, write_hspy):
+    image, _ = simulated(128, 60, seed=3)
+    step = {"scale": 1.0, "offset": 0.0, "units": "nm"}
+    energy = {"scale": 0.01, "offset": float(image.energy[0]), "units": "keV"}
+    axes = [{"name": n, **(energy if n == "Energy" else step)} for n in ("y", "x", "Energy")]
+    file = write_hspy(tmp_path / "map.hspy", {"EDX": (image.values, axes)})
+    store.convert(file, tmp_path / "plain.zarr")
+    path = store.convert(file, tmp_path / "with.zarr", pyramid=True)
+    expected = nmf(store.open(tmp_path / "plain.zarr"), 3)
+    found = nmf(store.open(path), 3)
+    assert largest_change(found.loadings, expected.loadings) < 1e-5
+    assert largest_change(found.scores, expected.scores) < 1e-4
+    part = slice(0.5, 3.0)
+    found, expected = (
+        nmf(store.open(p).sel(energy=part), 3) for p in (path, tmp_path / "plain.zarr")
+    )
+    assert largest_change(found.loadings, expected.loadings) < 1e-5
+    for chunk in (path / "counts" / "c").rglob("*"):  # the pixels themselves are not read
+        if chunk.is_file():
+            chunk.unlink()
+    nmf(store.open(path), 3)
+    with pytest.raises(EdsError, match="missing"):  # nor are sums taken for an image that changed
+        nmf(store.open(path) + 0, 3)
+    with pytest.raises(EdsError, match="missing"):
+        nmf(store.open(path).isel(y=slice(1, None)), 3)
+    with pytest.raises(EdsError, match="missing"):
+        nmf(store.open(path), 3, mixing="free")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 from itertools import repeat
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -15,8 +15,10 @@ from dask.delayed import delayed
 from eds_xr._parts.bins import bin_size, binned
 from eds_xr._parts.counts import Rows, Sparse, read_once, split_rows, weighted
 from eds_xr._parts.descent import Fit, descend, project_block, unit_columns
+from eds_xr._parts.levels import summed_pixels
 from eds_xr._parts.one_mask import one_mask
 from eds_xr._parts.prior import NO_PRIOR, SmoothSparse
+from eds_xr._parts.pyramid import FACTORS
 from eds_xr._parts.start import choose_rank, hold_first, start_loadings
 from eds_xr._parts.tables import as_table, check_loadings
 from eds_xr._parts.volume import purest_turn
@@ -102,18 +104,19 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: Recipe) -> Tas
         start, n_components = _earlier(start, n_components)
     image = as_chunked(image)
     mask = None if recipe.mask is None else one_mask(image, recipe.mask, "the mask")
-    # a pixel without counts adds nothing to any sum
-    full, coarse = read_once(image if mask is None else image.where(mask, 0))
-    rank = choose_rank(n_components, full, coarse)
-    fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
-    root = _root(image, coarse, recipe)
+    weigh = _is_weighted(image, recipe)
+    in_bins = recipe.mixing == "purest" and (recipe.loss == "poisson" or weigh)
+    shaped = bool(recipe.smoothness or recipe.sparsity)
     valid = None if mask is None else np.asarray(mask)
-    rows = _rows(full, recipe, valid, are_counts=recipe.loss == "poisson" or root is not None)
-    fitted = rows
+    full, coarse, size = _read(image, valid, stored_sums=in_bins and not shaped)
+    rank = choose_rank(n_components, image, coarse)
+    fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
+    rows = fitted = _in_bins(full, size, image, valid) if in_bins else full
+    root = np.sqrt(coarse.sum(0) / coarse.sum()) if weigh else None
     if root is not None:
         fitted = weighted(rows, _inverse(root))
         fixed = None if fixed is None else unit_columns(fixed * _inverse(root)[:, None])
-    pixels = full if recipe.smoothness or recipe.sparsity else None
+    pixels = full if shaped else None
     return Task(image, rows, fitted, coarse, pixels, rank, recipe, start, fixed, valid, root)
 
 
@@ -177,21 +180,34 @@ def _fixed_table(fixed: xr.DataArray, rank: int) -> np.ndarray:
     return as_table(fixed)
 
 
-def _rows(full: Rows, recipe: Recipe, valid: np.ndarray | None, *, are_counts: bool) -> Rows:
-    """Return what the loadings are fitted to."""
-    if recipe.mixing == "free" or not are_counts:
-        return full
-    pixels = full.pixels if valid is None else np.count_nonzero(valid)
-    size = bin_size(full.shape, full.counts * full.pixels / pixels)
-    return full if size == 1 else binned(full, size)
-
-
-def _root(image: xr.DataArray, coarse: np.ndarray, recipe: Recipe) -> np.ndarray | None:
-    """Return the root of the mean spectrum if it is to be divided out, else None."""
+def _is_weighted(image: xr.DataArray, recipe: Recipe) -> bool:
+    """Return whether noise is to be divided out for least squares."""
     automatic = recipe.weighting == "auto" and image.dtype.kind in "ui"
-    if recipe.loss == "poisson" or not (recipe.weighting == "poisson" or automatic):
-        return None
-    return np.sqrt(coarse.sum(0) / coarse.sum())
+    return recipe.loss == "frobenius" and (recipe.weighting == "poisson" or automatic)
+
+
+def _read(
+    image: xr.DataArray, valid: np.ndarray | None, *, stored_sums: bool
+) -> tuple[Rows, np.ndarray, int]:
+    """Return counts, a few large bins, and of how many pixels a side the counts are sums."""
+    if valid is not None:  # a pixel without counts adds nothing to any sum
+        image = image.where(xr.DataArray(valid, dims=image.dims[:-1]), 0)
+    if not stored_sums:
+        return (*read_once(image), 1)
+    summed, size = summed_pixels(image, FACTORS[-1])
+    full, coarse = read_once(summed)
+    wanted = bin_size(image.shape[:-1], full.counts)
+    if size > wanted:  # too coarse
+        summed, size = summed_pixels(image, wanted)
+        full, coarse = read_once(summed)
+    return full, coarse, size
+
+
+def _in_bins(full: Rows, size: int, image: xr.DataArray, valid: np.ndarray | None) -> Rows:
+    """Return counts in bins that hold enough of them; they are sums of `size` pixels already."""
+    share = 1.0 if valid is None else np.count_nonzero(valid) / valid.size
+    more = bin_size(image.shape[:-1], full.counts / share) // size
+    return full if more <= 1 else binned(full, more)
 
 
 def _inverse(root: np.ndarray) -> np.ndarray:

@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from eds_xr._parts.counts import Rows
 from eds_xr._parts.descent import unit_columns
 from eds_xr._parts.evidence import rank_evidence
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
@@ -16,13 +15,13 @@ from eds_xr.schema import COMPONENT, ENERGY, EdsError
 ROUGH_CHANNELS = 256
 
 
-def choose_rank(n_components: int | str, full: Rows, coarse: np.ndarray) -> int:
+def choose_rank(n_components: int | str, image: xr.DataArray, coarse: np.ndarray) -> int:
     """Return the number of components asked for, or the suggestion for "auto"."""
     if isinstance(n_components, str) and n_components == "auto":
         return rank_evidence(coarse).suggested
     if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer):
         raise EdsError(f"n_components must be a number or 'auto', found {n_components!r}")
-    most = min(full.pixels, full.channels)
+    most = min(image.size // image.shape[-1], image.shape[-1])
     if not 1 <= n_components <= most:
         raise EdsError(
             f"n_components must lie between 1 and {most} (pixels and channels of the image), "

@@ -16,11 +16,26 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from eds_xr._parts.remote import check_free_url, written_last
 from eds_xr.schema import EdsError
 
 _HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node()) or "host"
 #: Temporary folders that this process is writing now.
 _ACTIVE: set[Path] = set()
+
+
+@contextmanager
+def written(target: Path | str, *, overwrite: bool = False) -> Iterator[str]:
+    """Give the place where to write a store, a folder or (for a text) a URL, whole or not at all.
+
+    See :func:`written_whole` and :func:`eds_xr._parts.remote.written_last`.
+    """
+    if isinstance(target, str):
+        with written_last(target, overwrite=overwrite) as place:
+            yield place
+    else:
+        with written_whole(target, overwrite=overwrite) as folder:
+            yield str(folder)
 
 
 @contextmanager
@@ -51,6 +66,37 @@ def written_whole(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     finally:
         _remove(partial)
         _ACTIVE.discard(partial)
+
+
+def local_or_url(store: str | os.PathLike[str]) -> Path | str:
+    """Return where to write: a path on this machine, or the text of a URL."""
+    text = str(store)
+    if "://" not in text:
+        return Path(text).expanduser().resolve()
+    scheme, rest = text.split("://", 1)
+    if scheme not in ("file", "local"):
+        return text.rstrip("/")
+    from fsspec.core import url_to_fs
+
+    return Path(url_to_fs(f"file://{rest}")[1])
+
+
+def check_target(target: Path | str, *, overwrite: bool) -> None:
+    """Raise if there is something at `target` that may not be replaced."""
+    if isinstance(target, str):
+        check_free_url(target, overwrite=overwrite)
+        return
+    check_free(target, overwrite=overwrite)
+    if target.exists() and not (is_zarr_group(target) and (target / "counts").is_dir()):
+        raise EdsError(
+            f"{target} exists and is not a spectrum image store, so it is never replaced; "
+            "choose another name, or remove it yourself"
+        )
+
+
+def is_zarr_group(path: Path) -> bool:
+    """Return whether a folder is a Zarr group."""
+    return (path / "zarr.json").is_file() or (path / ".zgroup").is_file()
 
 
 def check_free(target: Path, *, overwrite: bool) -> None:

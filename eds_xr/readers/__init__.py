@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import cast
 
+import numpy as np
+
+from eds_xr.readers._parts.damage import damage_named
+from eds_xr.readers._parts.limits import check_axes, check_shape
 from eds_xr.readers.protocol import Axis, Reader, Recording, count_regions, row_regions
 from eds_xr.schema import EdsError
 
@@ -23,7 +28,30 @@ __all__ = [
 ]
 
 #: Extension -> modules that may read it (several formats share some), imported when needed.
-_MODULES = {".hspy": ("hyperspy",)}
+_MODULES = {
+    ".bcf": ("bruker",),
+    ".dm3": ("gatan",),
+    ".dm4": ("gatan",),
+    ".emd": ("velox",),
+    ".emi": ("tia",),
+    ".h5": ("labelled",),
+    ".hdf5": ("labelled",),
+    ".hspy": ("hyperspy",),
+    ".nc": ("labelled",),
+    ".npy": ("arrays",),
+    ".pts": ("jeol",),
+    ".raw": ("lispix",),
+    ".rpl": ("lispix",),
+    ".ser": ("tia",),
+    ".spd": ("edax",),
+    ".zarr": ("labelled",),
+    ".zspy": ("zspy",),
+}
+#: The extensions of folders; all others are files.
+_FOLDERS = {".zarr", ".zspy"}
+#: The document of a Zarr group, which stands for the head of a folder.
+_DOCUMENTS = ("zarr.json", ".zgroup")
+_HEAD_BYTES = 4096
 
 
 def extensions() -> tuple[str, ...]:
@@ -39,18 +67,25 @@ def read(path: Path) -> list[Recording]:
     EdsError
         If the file is missing, of a format that no reader knows, or damaged.
     """
-    return find_reader(path).read(path)
+    reader = find_reader(path)
+    with damage_named(path):
+        recordings = reader.read(path)
+        for recording in recordings:
+            check_shape(path.name, recording.shape)
+            check_axes(path.name, recording.axes)
+    return [_guarded(path, recording) for recording in recordings]
 
 
 def find_reader(path: Path) -> Reader:
-    """Return the reader for a file, by its extension and by how its content begins."""
-    head = _head(path)
+    """Return the reader for a file or folder, by its extension and how its content begins."""
+    _check_there(path)
     names = _MODULES.get(path.suffix.lower())
     if names is None:
         raise EdsError(
             f"{path.name}: no reader for {path.suffix or 'a file without extension'}; "
             f"files that can be read: {', '.join(extensions())}"
         )
+    head = _head(path)
     for name in names:
         reader = cast(Reader, import_module(f"eds_xr.readers.{name}"))
         if reader.recognises(head):
@@ -65,8 +100,9 @@ def select(recordings: Sequence[Recording], signal: str | None) -> Recording:
     """Return the one recording, or the one named `signal` where there are several."""
     names = ", ".join(repr(r.name) for r in recordings)
     if signal is None:
-        if len(recordings) == 1:
-            return recordings[0]
+        taken = [r for r in recordings if r.preferred] or recordings
+        if len(taken) == 1:
+            return taken[0]
         raise EdsError(f"the file holds {len(recordings)} spectrum images: choose signal= {names}")
     for recording in recordings:
         if recording.name == signal:
@@ -74,13 +110,31 @@ def select(recordings: Sequence[Recording], signal: str | None) -> Recording:
     raise EdsError(f"no spectrum image is named {signal!r}; the file holds {names}")
 
 
-def _head(path: Path) -> bytes:
+def _check_there(path: Path) -> None:
     if not path.exists():
         raise EdsError(f"no such file: {path}")
-    if path.is_dir():
+    if path.is_dir() and path.suffix.lower() not in _FOLDERS:
         raise EdsError(f"expected a file, found a folder: {path}")
+
+
+def _head(path: Path) -> bytes:
+    if path.is_dir():
+        documents = [path / name for name in _DOCUMENTS if (path / name).is_file()]
+        if not documents:
+            raise EdsError(f"{path.name} is no Zarr group: it has no {' or '.join(_DOCUMENTS)}")
+        path = documents[0]
     with path.open("rb") as file:
-        head = file.read(4096)
+        head = file.read(_HEAD_BYTES)
     if not head:
         raise EdsError(f"{path.name} is empty (0 bytes); copy it again from its origin")
     return head
+
+
+def _guarded(path: Path, recording: Recording) -> Recording:
+    """Return the recording with errors that name the file, also while its values are read."""
+
+    def row_blocks(rows: int) -> Iterator[np.ndarray]:
+        with damage_named(path):
+            yield from recording.row_blocks(rows)
+
+    return replace(recording, row_blocks=row_blocks)

@@ -9,16 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from eds_xr.readers import rosetta
-from eds_xr.readers.protocol import Axis, Recording, row_regions
+from eds_xr.readers._parts import chunked
+from eds_xr.readers._parts.damage import damage_named
+from eds_xr.readers._parts.grid import Image, images_on_grid, is_flat, nothing_found
+from eds_xr.readers._parts.hdf5_guard import HDF5_MAGIC, check_hdf5
+from eds_xr.readers._parts.limits import check_compression, check_shape
+from eds_xr.readers.protocol import Recording, Region
 from eds_xr.schema import EdsError
 
-_HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+_CURE = "if the energy axis lacks its unit, set it in HyperSpy (axes_manager) and save again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +45,7 @@ class _Signal:
 
 def recognises(head: bytes) -> bool:
     """Return whether a file that begins with `head` is HDF5."""
-    return head.startswith(_HDF5_MAGIC)
+    return head.startswith(HDF5_MAGIC)
 
 
 def read(path: Path) -> list[Recording]:
@@ -52,15 +58,16 @@ def read(path: Path) -> list[Recording]:
     EdsError
         If the file is damaged, or holds no spectrum image.
     """
-    with _damage_named(path), _signals(path) as signals:
-        images = [s for s in signals if len(s.axes) == 2 and rosetta.energy_index(s.axes) is None]
+    check_hdf5(path)
+    with damage_named(path), _signals(path) as signals:
+        images = [(s.name, s.axes, partial(_image, s)) for s in signals if is_flat(s.axes)]
         found = [
             _recording(path, signal, images)
             for signal in signals
             if rosetta.energy_index(signal.axes) is not None
         ]
         if not found:
-            raise EdsError(_nothing_found(path, signals))
+            raise EdsError(nothing_found(path.name, [(s.name, s.axes) for s in signals], _CURE))
         return found
 
 
@@ -83,13 +90,18 @@ def _signals(path: Path) -> Iterator[list[_Signal]]:
             signals[0].dataset.file.close()
 
 
-def _recording(path: Path, signal: _Signal, images: Sequence[_Signal]) -> Recording:
+def _recording(path: Path, signal: _Signal, images: Sequence[Image]) -> Recording:
     metadata = signal.entry["metadata"]
     attrs = rosetta.instrument_attrs(metadata)
-    axes = rosetta.recording_axes(signal.axes, attrs.get("signal_type", ""))
     energy = rosetta.energy_index(signal.axes) or 0
     dataset, dtype = str(signal.dataset.name), signal.dataset.dtype.newbyteorder("=")
-    shape = tuple(axis.values.size for axis in axes)
+    if [int(axis["size"]) for axis in signal.axes] != list(signal.dataset.shape):
+        raise EdsError(f"its axes do not fit its data of the shape {signal.dataset.shape}")
+    shape = _energy_last(signal.dataset.shape, energy)
+    check_shape(path.name, shape)
+    check_compression(path.name, shape, dtype, path.stat().st_size)
+    chunked.check_chunks(path.name, signal.dataset.chunks, dtype)
+    axes = rosetta.recording_axes(signal.axes, attrs.get("signal_type", ""))
 
     def row_blocks(rows: int) -> Iterator[np.ndarray]:
         return _row_blocks(path, dataset, shape, energy, dtype, rows)
@@ -100,7 +112,7 @@ def _recording(path: Path, signal: _Signal, images: Sequence[_Signal]) -> Record
         dtype=dtype,
         row_blocks=row_blocks,
         attrs=attrs,
-        images=_images_on_grid(axes, signal, images),
+        images=images_on_grid(signal.axes, images),
         original_metadata=rosetta.plain(
             {"metadata": metadata, "original_metadata": signal.entry["original_metadata"]}
         ),
@@ -112,57 +124,20 @@ def _row_blocks(
 ) -> Iterator[np.ndarray]:
     import h5py
 
-    with _damage_named(path), h5py.File(path, "r") as file:
+    with damage_named(path), h5py.File(path, "r") as file:
         values = file[dataset]
-        for region in row_regions(shape, rows):
-            in_file = (*region[:-1][:energy], region[-1], *region[:-1][energy:])
-            # no name holds the block while the next one is read
-            yield np.moveaxis(values[in_file], energy, -1).astype(dtype, copy=False)
+
+        def read(region: Region) -> np.ndarray:
+            in_file = (*region[:energy], region[-1], *region[energy:-1])
+            return np.moveaxis(values[in_file], energy, -1).astype(dtype, copy=False)
+
+        chunks = _energy_last(values.chunks, energy) if values.chunks else None
+        yield from chunked.row_blocks(read, shape, dtype, chunks, rows)
 
 
-def _images_on_grid(
-    axes: tuple[Axis, ...], signal: _Signal, images: Sequence[_Signal]
-) -> dict[str, np.ndarray]:
-    spatial = [a for i, a in enumerate(signal.axes) if i != rosetta.energy_index(signal.axes)]
-    grid = spatial[-2:]
-    found: dict[str, np.ndarray] = {}
-    for image in images:
-        if len(grid) == 2 and _same_grid(grid, image.axes):
-            name = rosetta.variable_name(image.name)
-            taken = {"counts", *(axis.name for axis in axes), *found}
-            found[f"image_{name}" if name in taken else name] = image.dataset[()]
-    return found
+def _energy_last(sizes: Sequence[int], energy: int) -> tuple[int, ...]:
+    return (*sizes[:energy], *sizes[energy + 1 :], sizes[energy])
 
 
-def _same_grid(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
-    return all(
-        int(a["size"]) == int(b["size"])
-        and np.isclose(rosetta.position_step(a), rosetta.position_step(b), rtol=1e-2)
-        for a, b in zip(one, other, strict=True)
-    )
-
-
-def _nothing_found(path: Path, signals: Sequence[_Signal]) -> str:
-    found = "; ".join(
-        f"{s.name!r} with axes "
-        + ", ".join(f"{a.get('name')} ({a['size']}, {a.get('units') or 'no unit'})" for a in s.axes)
-        for s in signals
-    )
-    return (
-        f"{path.name} holds no spectrum image: expected an axis in eV or keV besides at least one "
-        f"of positions, found {found or 'no signal'}; if the energy axis lacks its unit, set it "
-        "in HyperSpy (axes_manager) and save again"
-    )
-
-
-@contextmanager
-def _damage_named(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except (EdsError, MemoryError):
-        raise
-    except Exception as error:  # HDF5 and RosettaSciIO raise about everything on damaged files
-        raise EdsError(
-            f"cannot read {path.name} as a HyperSpy file: {type(error).__name__}: {error}; "
-            "it may be cut short or damaged: copy it again from its origin"
-        ) from error
+def _image(signal: _Signal) -> np.ndarray:
+    return np.asarray(signal.dataset[()])

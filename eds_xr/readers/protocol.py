@@ -1,14 +1,16 @@
 """What a reader hands over: what was recorded, and a stream of row blocks.
 
-A reader is a module of this folder (one a format family) that has the three members of
+A reader is a module of this folder (one a format family) that has the members of
 :class:`Reader`. It never loads a spectrum image whole: the values come from
-:attr:`Recording.row_blocks`, which opens the file, yields, and closes it again.
+:attr:`Recording.row_blocks`, which opens the file, yields, and closes it again. Where the
+detector passed over the pixels many times, :attr:`Recording.open_frames` gives each pass.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,6 +28,26 @@ class Axis:
     values: np.ndarray
     units: str
     long_name: str
+
+
+class Frames(Protocol):
+    """The passes of a recording over its pixels.
+
+    Where each pass recorded an image besides (a HAADF detector's), an optional method
+    ``image(frame)`` returns it ``[y, x]``: drift is seen better there than in few counts.
+    """
+
+    shape: tuple[int, int, int]  # y, x, energy
+    number: int
+
+    def counts(self, frame: int) -> np.ndarray:
+        """Return the counts of one frame ``[y, x]``, all energies together."""
+
+    def add(self, frame: int, rows: slice, out: np.ndarray) -> None:
+        """Add image rows of one frame to `out` ``[rows, x, energy; counts]``.
+
+        The dtype of `out` holds the counts of the fullest pixel, so that nothing overflows.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +71,11 @@ class Recording:
         Images recorded on the same grid ``[y, x]``, such as ``haadf``.
     original_metadata : mapping
         All else that the file says, in plain JSON types.
+    open_frames : callable, optional
+        ``with open_frames() as frames`` gives the passes over the pixels one by one; None where
+        the file holds a single one.
+    preferred : bool
+        Taken where the user names none of several, such as the sum of a microscope's detectors.
     """
 
     name: str
@@ -58,6 +85,8 @@ class Recording:
     attrs: Mapping[str, Any] = field(default_factory=dict)
     images: Mapping[str, np.ndarray] = field(default_factory=dict)
     original_metadata: Mapping[str, Any] = field(default_factory=dict)
+    open_frames: Callable[[], AbstractContextManager[Frames]] | None = None
+    preferred: bool = False
 
     @property
     def dims(self) -> tuple[str, ...]:

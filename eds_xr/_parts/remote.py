@@ -1,0 +1,89 @@
+"""A store on an object store: nothing can be renamed there, so its root document comes last.
+
+Without the document of its root no store can be opened. A store that is replaced loses it first,
+a new one gets it last: at every moment there is the former store, or none, or the new one, and
+never a mix. A marker object tells what an interrupted run left, so that a later run removes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from eds_xr.schema import EdsError
+
+#: Object that is there while a store is being written.
+_MARKER = "eds_xr.partial"
+_DOCUMENTS = ("zarr.json", ".zgroup")
+
+
+@contextmanager
+def written_last(url: str, *, overwrite: bool = False) -> Iterator[str]:
+    """Give the URL, free of all objects, to write in; the root document is to be written last.
+
+    Whatever the block raises, KeyboardInterrupt too, all objects are removed.
+
+    Raises
+    ------
+    EdsError
+        If there is a store at `url` (without `overwrite`), or objects that are no store, or if
+        the file system refuses.
+    """
+    check_free_url(url, overwrite=overwrite)
+    files, root = _files(url)
+    try:
+        files.mkdirs(root, exist_ok=True)
+        files.pipe_file(f"{root}/{_MARKER}", b"")
+        _clear(files, root)
+        yield url
+        with suppress(OSError):  # the store is whole: a marker that stays does no harm
+            files.rm_file(f"{root}/{_MARKER}")
+    except BaseException as error:
+        with suppress(Exception):
+            _clear(files, root)
+            files.rm_file(f"{root}/{_MARKER}")
+        if isinstance(error, OSError):
+            raise EdsError(f"writing {url} failed: {error}; no store was left behind") from error
+        raise
+
+
+def check_free_url(url: str, *, overwrite: bool) -> None:
+    """Raise if there is something at `url` that may not be replaced."""
+    files, root = _files(url)
+    try:
+        files.invalidate_cache()
+        is_store = any(files.exists(f"{root}/{name}") for name in _DOCUMENTS)
+        is_image = any(files.exists(f"{root}/counts/{n}") for n in ("zarr.json", ".zarray"))
+        left = files.exists(f"{root}/{_MARKER}")
+        empty = not files.exists(root) or not files.find(root)
+    except Exception as error:  # each file system raises its own
+        raise EdsError(f"cannot reach {url} ({type(error).__name__}: {error})") from error
+    if is_store and is_image and not overwrite:
+        raise EdsError(f"{url} exists; use overwrite=True to replace it, or choose another name")
+    if not (empty or left or (is_store and is_image)):
+        raise EdsError(
+            f"{url} exists and is not a spectrum image store, so it is never replaced; "
+            "choose another name, or remove it yourself"
+        )
+
+
+def _clear(files: Any, root: str) -> None:
+    """Remove all objects of a store but the marker, its root documents first."""
+    files.invalidate_cache()
+    for name in _DOCUMENTS:
+        if files.exists(f"{root}/{name}"):
+            files.rm_file(f"{root}/{name}")
+    others = [path for path in files.find(root) if not path.endswith(f"/{_MARKER}")]
+    if others:
+        files.rm(others)
+
+
+def _files(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        files, root = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise EdsError(f"cannot write to {url}: {error}") from error
+    return files, str(root).rstrip("/")

@@ -1,0 +1,1 @@
+"""Inner parts of the readers: guards, trees, kernels."""

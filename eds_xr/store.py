@@ -62,7 +62,10 @@ def convert(
     Parameters
     ----------
     source : path
-        Vendor file.
+        Vendor file: Velox ``.emd``, Bruker ``.bcf``, JEOL ``.pts``, TIA ``.emi`` or ``.ser``, EDAX
+        ``.spd``, Gatan ``.dm3`` or ``.dm4``, HyperSpy ``.hspy`` or ``.zspy``, Lispix ``.rpl``,
+        NumPy ``.npy`` (with a ``.json`` of its calibration beside it), and what xarray opens with
+        an energy axis (``.nc``, ``.h5``, ``.zarr``).
     store : path or URL, optional
         Zarr store to write; beside `source`, with the suffix ``.zarr``, when not given.
     signal : str, optional

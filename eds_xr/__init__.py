@@ -10,7 +10,7 @@
 """
 
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
-from eds_xr import masks, readers, samples, simulate
+from eds_xr import masks, readers, samples, scribbles, simulate
 from eds_xr.line_fit import calibrate, fit_lines
 from eds_xr.maps import element_map, element_maps, rebin, split_counts
 from eds_xr.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
@@ -53,6 +53,7 @@ __all__ = [
     "remove_baseline",
     "samples",
     "save",
+    "scribbles",
     "segment",
     "simulate",
     "split_counts",

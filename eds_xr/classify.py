@@ -2,17 +2,21 @@
 
 classifier = train(features, scribbles)
 probability = predict(classifier, features)
+score_by_stroke(features, scribbles).recall     # how well, on strokes that were not learnt from
+save(classifier, "minerals.skops")
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.provenance import with_step
+from eds_xr._parts.strokes import dealt, painted_pixels, stroke_numbers
+from eds_xr._parts.trained import PixelClassifier, load, save
+from eds_xr.provenance import package_version, with_step
 from eds_xr.schema import (
     PHASE,
     EdsError,
@@ -23,40 +27,21 @@ from eds_xr.schema import (
     spatial_dims,
 )
 
+__all__ = [
+    "PixelClassifier",
+    "check_features",
+    "feature_importance",
+    "load",
+    "predict",
+    "save",
+    "score_by_stroke",
+    "train",
+]
+
 FEATURE = "feature"
 N_TREES = 200
 #: Trees stop at leaves of this many painted pixels: votes become probabilities, and trees small.
 MIN_LEAF_PIXELS = 5
-
-
-@dataclass(frozen=True)
-class PixelClassifier:
-    """A fitted classifier and all that its use on other images needs.
-
-    Attributes
-    ----------
-    model : scikit-learn classifier
-        Its classes are label values: ``i`` is ``phases[i - 1]``.
-    features : tuple of str
-        Names of the features, in the model's order.
-    phases, colors : tuple of str
-        Name and colour of every phase, painted or not.
-    n_painted : tuple of int
-        Painted pixels of each phase that were learnt from.
-    out_of_bag_accuracy : float
-        Share of these pixels that the trees which did not see them get right; NaN when the model
-        does not measure it. Neighbours in one stroke are not independent: it flatters.
-    seed : int
-        Seed of the choice of pixels and of the default model.
-    """
-
-    model: Any
-    features: tuple[str, ...]
-    phases: tuple[str, ...]
-    colors: tuple[str, ...]
-    n_painted: tuple[int, ...]
-    out_of_bag_accuracy: float
-    seed: int
 
 
 def train(
@@ -64,6 +49,7 @@ def train(
     scribbles: xr.DataArray,
     *,
     classifier: Any = None,
+    balanced: bool = True,
     max_pixels_per_phase: int = 2000,
     seed: int = 0,
 ) -> PixelClassifier:
@@ -80,7 +66,10 @@ def train(
         0 is not painted; the names of the phases are in its CF flags.
     classifier : scikit-learn classifier, optional
         Cloned, then fitted; it needs ``predict_proba``. The default is a random forest of 200
-        trees (Breiman, Machine Learning 45 (2001) 5), phases weighted to count equally.
+        trees (Breiman, Machine Learning 45 (2001) 5).
+    balanced : bool
+        Whether phases count equally, however much of each is painted. A `classifier` with a
+        ``class_weight`` keeps it; one that takes no weights of samples (a pipeline) has none.
     max_pixels_per_phase : int
         When more are painted, so many are drawn at random.
     seed : int
@@ -92,20 +81,19 @@ def train(
         When scribbles lie on another grid, fewer than two phases are painted, painted pixels
         have NaN features, or the classifier gives no probabilities.
     """
-    check_features(features)
-    _check_scribbles(features, scribbles)
-    phases = tuple(phase_names(scribbles))
-    where, label = _painted_pixels(scribbles, phases, max_pixels_per_phase, seed)
-    values = _features_at(features, where)
-    model = _fitted(_default_forest(seed) if classifier is None else classifier, values, label)
+    label, values, _ = _training_pixels(features, scribbles, max_pixels_per_phase, seed)
+    model = _fitted(_chosen(classifier, balanced, seed), values, label, balanced)
+    phases = phase_names(scribbles)
     return PixelClassifier(
         model=model,
         features=tuple(str(name) for name in features[FEATURE].values),
-        phases=phases,
+        phases=tuple(phases),
         colors=tuple(phase_colors(scribbles)),
         n_painted=tuple(int((label == i).sum()) for i in range(1, len(phases) + 1)),
         out_of_bag_accuracy=_out_of_bag_accuracy(model, label),
         seed=seed,
+        scribbles=scribbles.compute(),
+        versions=_versions(),
     )
 
 
@@ -118,7 +106,7 @@ def predict(classifier: PixelClassifier, features: xr.DataArray) -> xr.DataArray
     Parameters
     ----------
     classifier : PixelClassifier
-        From :func:`train`.
+        From :func:`train` or :func:`load`.
     features : DataArray [feature, y, x]
         Of this image or of another one of the same kind.
 
@@ -131,11 +119,17 @@ def predict(classifier: PixelClassifier, features: xr.DataArray) -> xr.DataArray
     ------
     EdsError
         When features are missing; and, once computed, when features are NaN.
+
+    Notes
+    -----
+    Forests are compiled: their probabilities are scikit-learn's to the last bit of float32.
     """
+    from eds_xr._parts.probabilities import probabilities
+
     check_features(features)
     chosen = _features_by_name(classifier, features)
     return xr.DataArray(
-        _map_blocks(classifier, chosen),
+        probabilities(classifier.model, chosen.data, len(classifier.phases)),
         dims=(PHASE, *chosen.dims[1:]),
         coords={PHASE: list(classifier.phases), **spatial_coords(chosen)},
         name="probability",
@@ -153,6 +147,90 @@ def predict(classifier: PixelClassifier, features: xr.DataArray) -> xr.DataArray
     )
 
 
+def score_by_stroke(
+    features: xr.DataArray,
+    scribbles: xr.DataArray,
+    *,
+    classifier: Any = None,
+    balanced: bool = True,
+    folds: int = 5,
+    max_pixels_per_phase: int = 2000,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Measure how well painted strokes are recognised by a classifier that was not shown them.
+
+    Pixels of one stroke are alike, so strokes are left out whole: each is predicted by a
+    classifier that was trained on the strokes of the other folds.
+
+    Computes: as :func:`train`, once more for each fold.
+
+    Parameters
+    ----------
+    features, scribbles, classifier, balanced, max_pixels_per_phase, seed
+        As in :func:`train`.
+    folds : int
+        Parts into which the strokes of every phase are dealt; fewer when a phase has fewer strokes.
+
+    Returns
+    -------
+    Dataset
+        Over the painted phases: ``confusion`` [phase, predicted; pixels], ``recall`` [phase; 1],
+        the share of a phase's painted pixels that are recognised, and ``n_strokes`` [phase].
+        Attribute ``accuracy`` is the mean recall.
+
+    Raises
+    ------
+    EdsError
+        As in :func:`train`; and when a phase has a single stroke: nothing is left to test on.
+    """
+    label, values, stroke = _training_pixels(features, scribbles, max_pixels_per_phase, seed)
+    phases, of_label = phase_names(scribbles), np.unique(label)
+    n_strokes = [int(stroke[label == i].max()) + 1 for i in of_label]
+    names = [phases[i - 1] for i in of_label]
+    folds = _possible_folds(folds, dict(zip(names, n_strokes, strict=True)))
+    model, fold = _chosen(classifier, balanced, seed), dealt(label, stroke, folds)
+    found = np.zeros_like(label)
+    for k in range(folds):
+        part = _fitted(model, values[fold != k], label[fold != k], balanced)
+        found[fold == k] = part.predict(values[fold == k])
+    table = (label == of_label[:, None]).astype(int) @ (found[:, None] == of_label).astype(int)
+    return _scores(table, names, n_strokes, {"folds": folds, "seed": seed})
+
+
+def feature_importance(classifier: PixelClassifier) -> xr.DataArray:
+    """Return how much each feature contributes to the decisions of the trees.
+
+    Their mean decrease of impurity, which favours features that vary finely; two features that
+    say the same share it.
+
+    Computes: nothing of the image.
+
+    Returns
+    -------
+    DataArray [feature; 1]
+        Sums to 1, the most important first.
+
+    Raises
+    ------
+    EdsError
+        When the model measures none.
+    """
+    values = getattr(classifier.model, "feature_importances_", None)
+    if values is None:
+        raise EdsError(
+            f"{type(classifier.model).__name__} measures no importance of features; use "
+            "sklearn.inspection.permutation_importance, or the default forest"
+        )
+    order = np.argsort(-values, kind="stable")
+    return xr.DataArray(
+        values[order],
+        dims=FEATURE,
+        coords={FEATURE: [classifier.features[i] for i in order]},
+        name="importance",
+        attrs={"long_name": "share in the decrease of impurity", "units": "1"},
+    )
+
+
 def check_features(features: xr.DataArray) -> None:
     """Raise unless `features` is ``(feature, *spatial)`` with named features."""
     if not isinstance(features, xr.DataArray) or FEATURE not in features.dims:
@@ -167,6 +245,16 @@ def check_features(features: xr.DataArray) -> None:
         raise EdsError(f"the features have no pixels, found dimensions {features.dims}")
 
 
+def _training_pixels(
+    features: xr.DataArray, scribbles: xr.DataArray, limit: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, features and strokes of the painted pixels, as many as are learnt from."""
+    check_features(features)
+    _check_scribbles(features, scribbles)
+    where, label = painted_pixels(scribbles, tuple(phase_names(scribbles)), limit, seed)
+    return label, _features_at(features, where), stroke_numbers(scribbles, where, label)
+
+
 def _check_scribbles(features: xr.DataArray, scribbles: xr.DataArray) -> None:
     if not isinstance(scribbles, xr.DataArray):
         raise EdsError(
@@ -176,34 +264,6 @@ def _check_scribbles(features: xr.DataArray, scribbles: xr.DataArray) -> None:
     if scribbles.dtype.kind not in "iu":
         raise EdsError(f"scribbles must be integer labels (0 = none), found {scribbles.dtype}")
     check_same_grid(features.isel({FEATURE: 0}, drop=True), scribbles, "the scribble image")
-
-
-def _painted_pixels(
-    scribbles: xr.DataArray, phases: tuple[str, ...], limit: int, seed: int
-) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """Return the positions of painted pixels, at most `limit` a phase, and their labels."""
-    dims = spatial_dims(scribbles)
-    image = np.asarray(scribbles.transpose(*dims).values)
-    if image.size and not 0 <= int(image.min()) <= int(image.max()) <= len(phases):
-        raise EdsError(
-            f"scribbles hold labels {image.min()} to {image.max()}, their flag_meanings name "
-            f"{len(phases)} phases; name all with eds_xr.schema.label_array"
-        )
-    flat, rng = image.ravel(), np.random.default_rng(seed)
-    parts = [np.flatnonzero(flat == i) for i in range(1, len(phases) + 1)]
-    painted = [name for name, part in zip(phases, parts, strict=True) if part.size]
-    if len(painted) < 2:
-        raise EdsError(
-            f"only {', '.join(painted) or 'nothing'} is painted; a classifier needs pixels of at "
-            "least two phases"
-        )
-    chosen = np.sort(np.concatenate([_at_most(part, limit, rng) for part in parts]))
-    where = dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True))
-    return where, flat[chosen]
-
-
-def _at_most(pixels: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    return pixels if pixels.size <= limit else rng.choice(pixels, limit, replace=False)
 
 
 def _features_at(features: xr.DataArray, where: dict[str, np.ndarray]) -> np.ndarray:
@@ -219,28 +279,38 @@ def _features_at(features: xr.DataArray, where: dict[str, np.ndarray]) -> np.nda
     return values
 
 
-def _default_forest(seed: int) -> Any:
+def _chosen(classifier: Any, balanced: bool, seed: int) -> Any:
+    """Return the classifier to fit: that given, or the default forest."""
     from sklearn.ensemble import RandomForestClassifier
 
-    return RandomForestClassifier(
-        N_TREES,
-        min_samples_leaf=MIN_LEAF_PIXELS,
-        class_weight="balanced_subsample",
-        oob_score=True,
-        random_state=seed,
-        n_jobs=-1,
-    )
-
-
-def _fitted(classifier: Any, values: np.ndarray, label: np.ndarray) -> Any:
-    from sklearn.base import clone
-
+    if classifier is None:
+        return RandomForestClassifier(
+            N_TREES,
+            min_samples_leaf=MIN_LEAF_PIXELS,
+            class_weight="balanced_subsample" if balanced else None,
+            oob_score=True,
+            random_state=seed,
+            n_jobs=-1,
+        )
     if not hasattr(classifier, "predict_proba"):
         raise EdsError(
             f"{type(classifier).__name__} gives no probabilities; choose a classifier with "
             "predict_proba, or wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
-    model = clone(classifier).fit(values, label)
+    return classifier
+
+
+def _fitted(classifier: Any, values: np.ndarray, label: np.ndarray, balanced: bool) -> Any:
+    from sklearn.base import clone
+    from sklearn.utils.class_weight import compute_sample_weight
+    from sklearn.utils.validation import has_fit_parameter
+
+    model = clone(classifier)
+    own = model.get_params(deep=False).get("class_weight") is not None
+    if balanced and not own and has_fit_parameter(model, "sample_weight"):
+        model.fit(values, label, sample_weight=compute_sample_weight("balanced", label))
+    else:
+        model.fit(values, label)
     # Blocks are predicted in parallel already; threads would add up votes in varying order.
     if "n_jobs" in model.get_params(deep=False):
         model.set_params(n_jobs=1)
@@ -252,6 +322,33 @@ def _out_of_bag_accuracy(model: Any, label: np.ndarray) -> float:
     if votes is None:
         return float("nan")
     return float((model.classes_[np.argmax(votes, axis=1)] == label).mean())
+
+
+def _possible_folds(folds: int, n_strokes: dict[str, int]) -> int:
+    few = [name for name, n in n_strokes.items() if n < 2]
+    if few:
+        raise EdsError(
+            f"{', '.join(few)} has a single stroke; to test on strokes that were not learnt from, "
+            "paint at least two of every phase, apart from each other"
+        )
+    if folds < 2:
+        raise EdsError(f"folds must be 2 or more, found {folds}")
+    return min(folds, *n_strokes.values())
+
+
+def _scores(
+    table: np.ndarray, names: Sequence[str], n_strokes: Sequence[int], step: dict[str, int]
+) -> xr.Dataset:
+    recall = np.diag(table) / table.sum(axis=1)
+    return xr.Dataset(
+        {
+            "confusion": ((PHASE, "predicted"), table, {"long_name": "pixels"}),
+            "recall": (PHASE, recall, {"long_name": "share recognised", "units": "1"}),
+            "n_strokes": (PHASE, list(n_strokes), {"long_name": "strokes"}),
+        },
+        coords={PHASE: list(names), "predicted": list(names)},
+        attrs={"accuracy": float(recall.mean()), **with_step({}, "score_by_stroke", **step)},
+    )
 
 
 def _features_by_name(classifier: PixelClassifier, features: xr.DataArray) -> xr.DataArray:
@@ -271,27 +368,7 @@ def _features_by_name(classifier: PixelClassifier, features: xr.DataArray) -> xr
     return features.isel({FEATURE: [position[name] for name in classifier.features]})
 
 
-def _map_blocks(classifier: PixelClassifier, features: xr.DataArray) -> Any:
-    import dask
-    import dask.array as da
+def _versions() -> dict[str, str]:
+    import sklearn
 
-    array = da.asarray(features.data)
-    array = array.rechunk({0: -1})
-    return array.map_blocks(
-        _predict_block,
-        # Once in the graph, not once a block
-        model=dask.delayed(classifier.model),  # type: ignore[attr-defined]
-        n_phases=len(classifier.phases),
-        chunks=((len(classifier.phases),), *array.chunks[1:]),
-        meta=np.empty((0,) * array.ndim, np.float32),
-    )
-
-
-def _predict_block(block: np.ndarray, *, model: Any, n_phases: int) -> np.ndarray:
-    """Probabilities ``(phase, ..., y, x)`` of a block of features ``(feature, ..., y, x)``."""
-    pixels = block.reshape(block.shape[0], -1).T
-    if not np.isfinite(pixels).all():
-        raise EdsError("the features hold NaN or infinite values; use da.fillna(0) on the channels")
-    result = np.zeros((n_phases, pixels.shape[0]), np.float32)
-    result[np.asarray(model.classes_, int) - 1] = model.predict_proba(pixels).T
-    return result.reshape(n_phases, *block.shape[1:])
+    return {"eds_xr": package_version(), "scikit-learn": sklearn.__version__}

@@ -14,6 +14,7 @@ import xarray as xr
 
 from eds_xr._parts.confident import commonest, confident_pixels, smoothed_shares
 from eds_xr._parts.planes import map_planes, plane_dims
+from eds_xr._parts.roi_masks import from_rois
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     PHASE,
@@ -31,8 +32,10 @@ __all__ = [
     "describe",
     "erode",
     "exclude",
+    "fill_holes",
     "from_labels",
     "from_rectangle",
+    "from_rois",
     "inner_square",
     "overlap",
     "remove_small",
@@ -197,22 +200,17 @@ def exclude(first: xr.DataArray, second: xr.DataArray) -> xr.DataArray:
 def remove_small(mask: xr.DataArray, *, min_pixels: int) -> xr.DataArray:
     """Remove regions of fewer than `min_pixels` pixels, connected by edges or corners.
 
-    Lazy: image by image (phase by phase), as a region may reach anywhere. One image must fit in
-    memory.
+    Lazy: image by image, as a region may reach anywhere. One image must fit in memory.
     """
-    dims = plane_dims(_checked_mask(mask))
-    whole = mask.chunk(dict.fromkeys(dims, -1)) if mask.chunks is not None else mask
-    return xr.apply_ufunc(
-        _remove_small_block,
-        whole,
-        kwargs={"min_pixels": min_pixels},
-        input_core_dims=[dims],
-        output_core_dims=[dims],
-        vectorize=True,
-        dask="parallelized",
-        output_dtypes=[bool],
-        keep_attrs=True,
-    ).transpose(*mask.dims)
+    return _region_by_region(mask, _remove_small_block, min_pixels=min_pixels)
+
+
+def fill_holes(mask: xr.DataArray, *, max_pixels: int) -> xr.DataArray:
+    """Add holes of at most `max_pixels` pixels: what the mask encloses, connected by edges.
+
+    Lazy: as :func:`remove_small`. A gap that reaches the border of the image is no hole.
+    """
+    return _region_by_region(mask, _fill_holes_block, max_pixels=max_pixels)
 
 
 def erode(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
@@ -334,6 +332,25 @@ def describe(masks: xr.DataArray) -> xr.Dataset:
     return xr.Dataset({"n_pixels": n_pixels, "fraction": fraction})
 
 
+def _region_by_region(
+    mask: xr.DataArray, block: Callable[..., np.ndarray], **options: int
+) -> xr.DataArray:
+    """Apply a function to whole images, one by one. Lazy."""
+    dims = plane_dims(_checked_mask(mask))
+    whole = mask.chunk(dict.fromkeys(dims, -1)) if mask.chunks is not None else mask
+    return xr.apply_ufunc(
+        block,
+        whole,
+        kwargs=options,
+        input_core_dims=[dims],
+        output_core_dims=[dims],
+        vectorize=True,
+        dask="parallelized",
+        output_dtypes=[bool],
+        keep_attrs=True,
+    ).transpose(*mask.dims)
+
+
 def _checked_mask(mask: xr.DataArray) -> xr.DataArray:
     if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
         found = getattr(mask, "dtype", type(mask).__name__)
@@ -371,3 +388,13 @@ def _remove_small_block(mask: np.ndarray, *, min_pixels: int) -> np.ndarray:
 
     regions, _ = label(mask, structure=np.ones((3,) * mask.ndim))
     return mask & (np.bincount(regions.ravel()) >= min_pixels)[regions]
+
+
+def _fill_holes_block(mask: np.ndarray, *, max_pixels: int) -> np.ndarray:
+    from scipy.ndimage import label
+
+    gaps, _ = label(np.pad(~mask, 1, constant_values=True))  # the border joins the open ones
+    size = np.bincount(gaps.ravel())
+    size[[0, gaps.flat[0]]] = max_pixels + 1
+    inner = gaps[(slice(1, -1),) * mask.ndim]
+    return mask | (size <= max_pixels)[inner]

@@ -43,8 +43,9 @@ def nmf(
 ) -> xr.Dataset:
     """Factorise a spectrum image into scores and loadings.
 
-    Computes: reads `image` once and iterates on its non-zero counts, which stay with the workers.
-    The scores of the result are lazy.
+    Computes: reads `image` once (or its sums of pixels, where its store holds them: see
+    :func:`eds_xr.convert`) and iterates on its non-zero counts, which stay with the workers. The
+    scores of the result are lazy.
 
     Parameters
     ----------
@@ -62,9 +63,11 @@ def nmf(
         first (Keenan & Kotula 2004, Surf. Interface Anal. 36, 203); "none" is for signals that
         are not counts, as on counts it loses weak phases. "auto" is "poisson" for integers.
     mixing : {"purest", "free"}
-        ``W H`` stays nearly the same when components mix. "purest" chooses among those solutions
-        the one with the purest pixels, as :func:`eds_xr.purest` does (Poisson loss, nothing
-        fixed); "free" leaves them where the descent ended.
+        ``W H`` stays nearly the same when components mix. "purest" fits the loadings to bins of
+        some hundred counts, where noise misleads them less, and chooses among nearly equal
+        solutions the one with the purest pixels, as :func:`eds_xr.purest` does (nothing fixed);
+        "free" fits every pixel for itself and leaves the loadings where the descent ended, at
+        the greatest likelihood. Signals that are not counts are always fitted so.
     init : {"scaled", "random"}, DataArray [component, energy] or Dataset
         Start of the loadings: a factorisation of the binned image with Poisson scaling, chance,
         or spectra of your own. Without weighting the scaled start is not scaled. An earlier
@@ -96,8 +99,9 @@ def nmf(
     -------
     Dataset
         ``scores`` [*spatial, component; counts], lazy; ``loadings`` [component, energy; sum 1],
-        strongest component first; attributes ``loss``, ``deviance`` (before the choice among
-        mixtures, penalties included; for the frobenius loss the sum of squares), ``iterations``,
+        strongest component first; attributes ``loss``, ``deviance`` (of what the loadings
+        were fitted to, before the choice among mixtures, penalties included; for the frobenius
+        loss the sum of squares), ``iterations``,
         ``converged``, ``interrupted``, ``seed``. Scores are of the same loss, those of a weighted
         fit of the Poisson loss that it approximates. After Ctrl-C the last complete state is
         returned, ``interrupted`` is 1.

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr._parts.counts import read_once
+from eds_xr._parts.counts import finest_grid, read_once
 from eds_xr._parts.evidence import MOST_RANKS, Evidence, rank_evidence
+from eds_xr._parts.levels import summed_pixels
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import COMPONENT, EdsError, check_spectrum_image
 
@@ -17,7 +18,7 @@ CLEAR_GAP = 5.0
 def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> xr.Dataset:
     """Suggest how many components stand out of the counting noise, with the evidence.
 
-    Computes: reads `image` once.
+    Computes: reads `image` once, or its sums of pixels where its store holds them.
 
     Two witnesses, both on the binned image. *Eigenvalues*: divided by the root of its expected
     value under independence (Keenan & Kotula 2004, Surf. Interface Anal. 36, 203), counting noise
@@ -58,7 +59,8 @@ def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> x
     check_spectrum_image(image)
     if max_rank < 1 or seed < 0:
         raise EdsError(f"expected max_rank >= 1 and seed >= 0, found {max_rank!r} and {seed!r}")
-    found = rank_evidence(read_once(as_chunked(image)).binned, seed=seed)
+    summed, _ = summed_pixels(as_chunked(image), finest_grid(image.shape).size)
+    found = rank_evidence(read_once(summed).binned, seed=seed)
     return _as_dataset(found, min(max_rank, MOST_RANKS)).assign_attrs(
         suggested=found.suggested,
         possible=found.possible,

@@ -16,7 +16,7 @@ from eds_xr.features import pixel_features
 from eds_xr.graph_cut import smooth
 from eds_xr.masks import confident_pixels
 from eds_xr.provenance import with_step
-from eds_xr.schema import COMPONENT, ENERGY, EdsError, check_same_grid
+from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, check_same_grid
 from eds_xr.xray_lines import line_energy_kev, principal_line
 
 #: With counts, these two are as accurate as all kinds together, and twice as fast.
@@ -66,8 +66,11 @@ def segment(
     Returns
     -------
     Dataset
-        ``label`` [y, x; uint8, CF flags] and ``probability`` [phase, y, x; float32]. Attribute
-        ``out_of_bag_accuracy`` is that of the forest on painted pixels.
+        ``label`` [y, x; uint8, CF flags with names and colours]; ``probability``
+        [phase, y, x; float32]; ``uncertainty`` [y, x], 1 less the lead of the most probable
+        phase over the next: paint there. Attribute ``out_of_bag_accuracy`` is that of the forest
+        on painted pixels. See :func:`eds_xr.masks.remove_small` and
+        :func:`eds_xr.masks.fill_holes` for regions that are too small.
 
     Raises
     ------
@@ -87,7 +90,11 @@ def segment(
     classifier = train(features, scribbles, seed=seed)
     probability = predict(classifier, features).persist()
     result = xr.Dataset(
-        {"label": smooth(probability, smoothness=smoothness), "probability": probability}
+        {
+            "label": smooth(probability, smoothness=smoothness),
+            "probability": probability,
+            "uncertainty": uncertainty(probability),
+        }
     )
     step = with_step(image.attrs, "segment", smoothness=smoothness, seed=seed)
     result.attrs = {
@@ -96,6 +103,26 @@ def segment(
         "n_painted": list(classifier.n_painted),
     }
     return result
+
+
+def uncertainty(probability: xr.DataArray) -> xr.DataArray:
+    """Return 1 less the lead of the most probable phase over the next one ``[y, x; 0 to 1]``.
+
+    Lazy: block by block.
+
+    Parameters
+    ----------
+    probability : DataArray [phase, y, x]
+    """
+    lead = xr.apply_ufunc(
+        _lead_block,
+        probability if probability.chunks is None else probability.chunk({PHASE: -1}),
+        input_core_dims=[[PHASE]],
+        dask="parallelized",
+        output_dtypes=[np.float32],
+    )
+    lead.attrs = {"long_name": "uncertainty", "units": "1"}
+    return lead.rename("uncertainty")
 
 
 def name_phases(loadings: xr.DataArray, elements: Sequence[str] = ()) -> list[str]:
@@ -183,3 +210,14 @@ def _line_in_range(element: str, energy: np.ndarray) -> float | None:
     except EdsError:  # none within this range: another element gives the name
         return None
     return line_energy_kev(line)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _lead_block(probability: np.ndarray) -> np.ndarray:
+    """Return 1 less the lead of the largest over the second largest along the last axis."""
+    if probability.shape[-1] < 2:
+        return np.zeros(probability.shape[:-1], np.float32)
+    largest = np.partition(probability, -2, axis=-1)
+    return (1 - (largest[..., -1] - largest[..., -2])).astype(np.float32)

@@ -267,3 +267,18 @@ def test_commonest_ratio__is_that_of_grains_alone():
     ratio = masks.commonest_ratio(scores, "Ca-Pv", everywhere)
     assert float(ratio.sel(component="Fp")) == pytest.approx(0.25, abs=0.03)
     assert float(ratio.sel(component="Ca-Pv")) == 0
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_fill_holes__fills_small_enclosed_gaps_only(lazy):
+    image = ["11111111", "10111011", "11100011", "11111111", "01111101", "01111001"]
+    values = np.array([[c == "1" for c in row] for row in image])
+    mask = xr.DataArray(np.stack([values, ~values]), dims=("phase", "y", "x"))
+    mask = mask.chunk(y=2, x=3) if lazy else mask
+    found = masks.fill_holes(mask, max_pixels=1)
+    filled = values.copy()
+    filled[1, 1] = True
+    np.testing.assert_array_equal(found[0], filled)
+    np.testing.assert_array_equal(found[1], ~values)  # what is outside reaches the border
+    filled[1, 5] = filled[2, 3:6] = True
+    np.testing.assert_array_equal(masks.fill_holes(mask, max_pixels=4)[0], filled)

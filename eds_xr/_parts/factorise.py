@@ -268,7 +268,8 @@ def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
 def _strongest_first(fit: Fit, held: np.ndarray) -> np.ndarray:
     """Return the loadings, those held first, then by what they explain."""
     weights = np.where(held, np.inf, fit.weights)
-    return fit.loadings[:, np.argsort(-weights, kind="stable")]
+    ordered = fit.loadings[:, np.argsort(-weights, kind="stable")]
+    return np.ascontiguousarray(ordered)  # kernels are compiled for one order in memory
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -188,8 +188,14 @@ def linear_scores(starts, channel, count, weights, out):
             out[i, q] = total
 
 
-@numba.njit(cache=True, nogil=True)
-def poisson_scores(starts, channel, count, loadings, scores, steps):
+def poisson_scores(
+    starts: np.ndarray,
+    channel: np.ndarray,
+    count: np.ndarray,
+    loadings: np.ndarray,
+    scores: np.ndarray,
+    steps: int,
+) -> None:
     """Improve `scores` ``[pixel, component]`` in place: damped Newton on each pixel's likelihood.
 
     The Poisson likelihood is self-concordant, so a step of 1 / (1 + decrement) cannot overshoot;
@@ -200,8 +206,14 @@ def poisson_scores(starts, channel, count, loadings, scores, steps):
     _poisson(starts, channel, count, loadings, scores, steps, *_no_pull(), nothing)
 
 
-@numba.njit(cache=True, nogil=True)
-def poisson_step(starts, channel, count, loadings, scores, steps):
+def poisson_step(
+    starts: np.ndarray,
+    channel: np.ndarray,
+    count: np.ndarray,
+    loadings: np.ndarray,
+    scores: np.ndarray,
+    steps: int,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """Improve `scores` as :func:`poisson_scores`; return what the loadings' Newton step needs.
 
     ``curvature[c, j] = sum_i x_ic w_ip w_iq / s_ic**2``, where ``j`` counts the pairs
@@ -211,8 +223,16 @@ def poisson_step(starts, channel, count, loadings, scores, steps):
     return poisson_step_pulled(starts, channel, count, loadings, scores, steps, *_no_pull())
 
 
-@numba.njit(cache=True, nogil=True)
-def poisson_step_pulled(starts, channel, count, loadings, scores, steps, stiffness, pull):
+def poisson_step_pulled(
+    starts: np.ndarray,
+    channel: np.ndarray,
+    count: np.ndarray,
+    loadings: np.ndarray,
+    scores: np.ndarray,
+    steps: int,
+    stiffness: np.ndarray,
+    pull: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, float]:
     """As :func:`poisson_step`, for scores that something besides the likelihood pulls at.
 
     Added to a pixel's log-likelihood is ``sum_q pull[i, q] w_q - stiffness[i] w_q**2 / 2``.
@@ -222,15 +242,10 @@ def poisson_step_pulled(starts, channel, count, loadings, scores, steps, stiffne
     likelihood = _poisson(
         starts, channel, count, loadings, scores, steps, stiffness, pull, curvature
     )
-    weights = np.zeros(k, np.float64)
-    for i in range(scores.shape[0]):
-        for q in range(k):
-            weights[q] += scores[i, q]
-    return curvature, weights, likelihood
+    return curvature, scores.sum(axis=0, dtype=np.float64), likelihood
 
 
-@numba.njit(cache=True, nogil=True)
-def _no_pull():
+def _no_pull() -> tuple[np.ndarray, np.ndarray]:
     return np.empty(0, np.float32), np.empty((0, 1), np.float32)
 
 

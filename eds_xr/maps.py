@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr._parts.rebinned import binned_coord, sum_dtype
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
@@ -51,8 +52,8 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     factors = {d: f for d, f in factors.items() if f > 1}
     padded = image.pad({d: (0, -image.sizes[d] % f) for d, f in factors.items()}, constant_values=0)
     axes = {image.get_axis_num(d): f for d, f in factors.items()}
-    data = _coarsen(padded.data, axes, _sum_dtype(image.dtype, list(factors.values())))
-    coords = {str(n): _rebin_coord(c, factors) for n, c in image.coords.items()}
+    data = _coarsen(padded.data, axes, sum_dtype(image.dtype, math.prod(factors.values())))
+    coords = {str(n): binned_coord(c, factors) for n, c in image.coords.items()}
     attrs = provenance.with_step(image.attrs, "rebin", **factors)
     return xr.DataArray(data, dims=image.dims, coords=coords, name=image.name, attrs=attrs)
 
@@ -187,27 +188,6 @@ def _multiples(chunks: tuple[int, ...], factor: int) -> list[int]:
     """Return chunks near the given ones whose edges are multiples of `factor`."""
     edges = {-(-edge // factor) * factor for edge in np.cumsum(chunks)}
     return [int(n) for n in np.diff([0, *sorted(edges)])]
-
-
-def _sum_dtype(dtype: np.dtype, factors: list[int]) -> np.dtype:
-    if dtype.kind != "u":
-        return dtype if dtype.kind == "f" else np.dtype(np.int64)
-    largest = int(np.iinfo(dtype).max) * math.prod(factors)
-    return np.min_scalar_type(min(largest, np.iinfo(np.uint64).max))
-
-
-def _rebin_coord(coord: xr.DataArray, factors: dict[str, int]) -> xr.DataArray:
-    mine = {d: f for d, f in factors.items() if d in coord.dims}
-    if not mine:
-        return coord
-    if coord.dims == (coord.name,):  # the centre of a full bin, also for a part empty one
-        (factor,) = mine.values()
-        values = coord.values
-        step = (values[-1] - values[0]) / (values.size - 1) if values.size > 1 else 0.0
-        starts = values[0] + step * factor * np.arange(-(-values.size // factor))
-        return xr.DataArray(starts + step * (factor - 1) / 2, dims=coord.dims, attrs=coord.attrs)
-    padded = coord.pad({d: (0, -coord.sizes[d] % f) for d, f in mine.items()}, mode="edge")
-    return padded.coarsen({d: f for d, f in mine.items()}).mean().assign_attrs(coord.attrs)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -75,6 +75,15 @@ def _write_hspy(
 
 
 @pytest.fixture(scope="session")
+def assemblage() -> tuple[xr.DataArray, xr.Dataset]:
+    """A simulated pyrolite, lazy, and its truth."""
+    from eds_xr import simulate
+
+    recipe = {"shape": (72, 72, 1024), "dose": 200.0, "seed": 31}
+    return simulate.spectrum_image(**recipe).drop_vars("haadf").persist(), simulate.truth(**recipe)
+
+
+@pytest.fixture(scope="session")
 def sample() -> Iterator[Callable[[str], Path]]:
     """Fetch a published spectrum image; for tests marked ``network``."""
     from eds_xr import samples

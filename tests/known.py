@@ -23,6 +23,11 @@ def simulated(size: int, dose: float, seed: int, phases=PHASES) -> tuple[xr.Data
     return image.compute(), truth.compute()
 
 
+def as_components(loadings: xr.DataArray) -> xr.DataArray:
+    """Known spectra of phases as NMF takes them."""
+    return loadings.rename(phase="component").astype(float)
+
+
 def angles_deg(loadings: xr.DataArray, truth: xr.DataArray) -> np.ndarray:
     """Angles [component, phase] between spectra."""
     found, true = (a / np.linalg.norm(a, axis=1)[:, None] for a in (loadings.values, truth.values))

@@ -5,6 +5,7 @@ import xarray as xr
 from known import (
     LIGHT,
     angles_deg,
+    as_components,
     correlation,
     largest_change,
     matched,
@@ -12,7 +13,7 @@ from known import (
     simulated,
 )
 
-from eds_xr import simulate, store
+from eds_xr import store
 from eds_xr.maps import element_map
 from eds_xr.mixing import remove_baseline
 from eds_xr.nmf import nmf, nmf_spread
@@ -326,19 +327,9 @@ def test_nmf__least_squares_loses_the_weak_phase_of_the_real_map(real_71gpa):
 # -- what is known beforehand --------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def assemblage():
-    image = simulate.spectrum_image((72, 72, 1024), 200.0, seed=31).drop_vars("haadf").persist()
-    return image, simulate.truth((72, 72, 1024), 200.0, seed=31)
-
-
-def _as_components(loadings):
-    return loadings.rename(phase="component").astype(float)
-
-
 def test_nmf__fixed_spectra_stay_and_come_first(assemblage):
     image, truth = assemblage
-    known = _as_components(truth.loadings.sel(phase=["Fp"]))
+    known = as_components(truth.loadings.sel(phase=["Fp"]))
     found = nmf(image, 3, fixed=known)
     assert found.component.values[0] == "Fp"
     np.testing.assert_allclose(found.loadings[0], known[0], rtol=1e-5, atol=1e-8)
@@ -350,9 +341,9 @@ def test_nmf__fixed_spectra_stay_and_come_first(assemblage):
 def test_nmf__fixed_spectra_leave_something_to_find(assemblage):
     image, truth = assemblage
     with pytest.raises(EdsError, match="use unmix when all are known"):
-        nmf(image, 3, fixed=_as_components(truth.loadings))
+        nmf(image, 3, fixed=as_components(truth.loadings))
     with pytest.raises(EdsError, match="fixed spectra and image have different energy axes"):
-        nmf(image, 3, fixed=_as_components(truth.loadings)[:1, :500])
+        nmf(image, 3, fixed=as_components(truth.loadings)[:1, :500])
 
 
 def test_nmf__goes_on_from_an_earlier_result(assemblage):

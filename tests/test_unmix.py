@@ -64,16 +64,6 @@ def _refuse(*args: object, **kwargs: object) -> None:
     raise AssertionError("computed too early")
 
 
-@pytest.fixture(scope="module")
-def assemblage():
-    image = simulate.spectrum_image((72, 72, 1024), 200.0, seed=31).drop_vars("haadf").persist()
-    return image, simulate.truth((72, 72, 1024), 200.0, seed=31)
-
-
-def _as_components(loadings):
-    return loadings.rename(phase="component").astype(float)
-
-
 # -- unmix ----
 
 

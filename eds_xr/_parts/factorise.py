@@ -131,10 +131,9 @@ def solve(task: Task, seed: int, on_step: OnStep) -> Solution:
         tol, steps = recipe.tol / ROUGH_TOL, 3 * recipe.max_iter
         fit = lower(_coarse_rows(task), start, tol=tol, max_iter=steps)
         start = fit.loadings
-    shaped = task.pixels is not None
     if goes_on or not fit.interrupted:
-        free = shaped and recipe.mixing == "free"
-        prior = _prior(task) if free else NO_PRIOR
+        shaped = task.pixels is not None and recipe.mixing == "free"
+        prior = _prior(task) if shaped else NO_PRIOR
         lower = partial(lower, prior=prior, on_step=on_step)
         fit = lower(task.fitted, start, tol=recipe.tol, max_iter=recipe.max_iter)
     table = _strongest_first(fit, task.held)
@@ -142,7 +141,7 @@ def solve(task: Task, seed: int, on_step: OnStep) -> Solution:
         table = unit_columns(table * task.root[:, None])
     if task.purest:
         table = _purest(table, task)
-    return Solution(table, _maps(task, table) if shaped else None, fit)
+    return Solution(table, _maps(task, table), fit)
 
 
 def _check_recipe(recipe: Recipe) -> None:

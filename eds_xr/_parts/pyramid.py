@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.rebinned import binned_coord, mean_step, sum_dtype
 from eds_xr.provenance import with_step
 from eds_xr.schema import spatial_dims
 
@@ -28,7 +29,7 @@ def levels(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 def multiscales(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """Return the description of the levels, in the manner of OME-Zarr."""
     dims = [str(d) for d in dataset["counts"].dims]
-    steps = {d: _step(dataset[d].values) for d in dims}
+    steps = {d: mean_step(dataset[d].values) for d in dims}
     images = []
     for factor in (1, *FACTORS):
         factors = {d: factor if d in _binned_dims(dataset["counts"]) else 1 for d in dims}
@@ -134,36 +135,8 @@ def _level(dataset: xr.Dataset, factor: int) -> xr.Dataset:
     return image.to_dataset(name="counts")
 
 
-def sum_dtype(dtype: np.dtype, number: int) -> np.dtype:
-    """Return a dtype that holds the sum of `number` values."""
-    if dtype.kind == "f":
-        return dtype
-    if dtype.kind == "i":
-        return np.dtype(np.int64)
-    return np.min_scalar_type(min(int(np.iinfo(dtype).max) * number, np.iinfo(np.uint64).max))
-
-
-def binned_coord(coord: xr.DataArray, factors: dict[str, int]) -> xr.DataArray:
-    """Return a coordinate of sums of pixels: centres of full bins; images are averaged."""
-    mine = {d: f for d, f in factors.items() if d in coord.dims}
-    if not mine:
-        return coord
-    if coord.dims == (coord.name,):
-        (factor,) = mine.values()
-        step = _step(coord.values)
-        starts = coord.values[0] + step * factor * np.arange(-(-coord.size // factor))
-        return xr.DataArray(starts + step * (factor - 1) / 2, dims=coord.dims, attrs=coord.attrs)
-    padded = coord.variable.pad({d: (0, -coord.sizes[d] % f) for d, f in mine.items()}, mode="edge")
-    mean = padded.coarsen(mine, np.mean, boundary="exact")
-    return xr.DataArray(mean, attrs=coord.attrs)
-
-
 def _binned_dims(counts: xr.DataArray) -> tuple[str, ...]:
     return spatial_dims(counts)[-2:]
-
-
-def _step(values: np.ndarray) -> float:
-    return float((values[-1] - values[0]) / (values.size - 1)) if values.size > 1 else 0.0
 
 
 def _sizes(shape: tuple[int, ...]) -> tuple[int, int]:

@@ -83,7 +83,7 @@ def figure_2(study: Study) -> Figure:
             spectrum = (pure.counts / pure.n_pixels).assign_attrs(units="counts per pixel")
             draw_spectra(
                 figure.add_subplot(grid[row, :]), spectrum,
-                title=f"(e) pure {phase}: mixture less {float(pure.scale[0]):.3f} Brg",
+                title=f"({' ef'[row]}) pure {phase}: mixture less {float(pure.scale[0]):.3f} Brg",
                 colors=PHASE_COLORS, lines=[str(x) for x in study.lines[LINE].values],
                 range_kev=(0.2, 9.5),
             )  # fmt: skip

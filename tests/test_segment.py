@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from eds_xr import simulate
 from eds_xr.features import pixel_features
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, label_array, phase_names
@@ -86,6 +87,20 @@ def test_segment__from_scribbles() -> None:
     assert phase_names(result.label) == ["matrix", "grain"]
     truth = np.where(amounts().isel(component=0).values > 0.9, 1, 2)
     assert (result.label.values == truth).mean() > 0.95
+
+
+def test_segment__labels_tell_the_whole_way() -> None:
+    image = simulate.spectrum_image((32, 32, 512), 400.0)
+    steps = [step["step"] for step in history(segment(image).label)]
+    assert steps == ["simulate", "nmf", "pixel_features", "predict", "graph_cut"]
+
+
+def test_segment__shares_do_not_change_with_the_thickness() -> None:
+    thick = xr.DataArray(np.where(np.arange(64) < 32, 1.0, 3.0), dims="y")
+    wedge = scores(300.0) * thick
+    result = segment(wedge, channels=wedge.assign_coords(component=["m", "a", "b"]))
+    even = segment(scores(300.0), channels=scores(300.0).assign_coords(component=["m", "a", "b"]))
+    assert float((result.label == even.label).mean()) > 0.95
 
 
 def test_segment__from_features_needs_no_channels() -> None:

@@ -2,10 +2,12 @@
 
     python tests/benchmarks/bench_segment.py [--seeds N] [--doses D ...] [--quick]
 
-Strokes on 0.2 % of the pixels, within single phases. eds_xr: ``segment`` with its defaults, on
-the NMF scores that it finds. scikit-image: ``multiscale_basic_features`` of the total counts and
-the element maps, and the same number of trees. Judged: mean intersection over union with the phase
-of most counts in each pixel, and how much of what is labelled matrix is nearly pure matrix.
+Strokes on 0.2 % of the pixels, wherever a phase has most of the counts, so they hold mixtures.
+eds_xr: ``segment`` with its defaults, on the NMF scores that it finds. scikit-image:
+``multiscale_basic_features`` of the total counts and the element maps, and the same number of
+trees. Judged: mean intersection over union with the phase of most counts in each pixel; how much of
+what is labelled matrix is matrix in that sense, and how much is 90 % pure. Without strokes, eds_xr
+paints pure pixels itself: those labels are for sums of pure matrix.
 """
 
 from __future__ import annotations
@@ -32,12 +34,15 @@ TREES = 200
 #: A pixel with this share of the matrix is pure enough to be summed.
 PURE = 0.9
 
+#: Mean intersection over union; share of the labelled matrix that is matrix, that is pure.
+Judgement = tuple[float, float, float]
+
 
 def main() -> None:
     """Print a table for each dose."""
     args = arguments()
     for dose in args.doses:
-        found: dict[str, list[tuple[float, float]]] = {}
+        found: dict[str, list[Judgement]] = {}
         for seed in range(args.seeds):
             say(f"dose {dose:g}, seed {seed}")
             for name, result in methods(dose, seed).items():
@@ -56,8 +61,8 @@ def arguments() -> argparse.Namespace:
     return args
 
 
-def methods(dose: float, seed: int) -> dict[str, tuple[float, float]]:
-    """Return mean intersection over union and precision of the matrix for each method."""
+def methods(dose: float, seed: int) -> dict[str, Judgement]:
+    """Return the judgement on each method."""
     image = simulate.spectrum_image(SHAPE, dose, seed=seed).drop_vars("haadf").persist()
     image = image.drop_vars("label", errors="ignore")
     truth = simulate.truth(SHAPE, dose, seed=seed)
@@ -65,11 +70,20 @@ def methods(dose: float, seed: int) -> dict[str, tuple[float, float]]:
     segment = partial(eds_xr.segment, image.sel(energy=LIGHT), scribbles, seed=seed)
     ours, uncut = (segment(smoothness=s).label for s in (1.0, 0.0))
     judge = partial(judged, truth=truth)
+    alone = segment_alone(image.sel(energy=LIGHT), seed)
     return {
         "eds_xr.segment": judge(ours.values),
         "eds_xr.segment, smoothness=0": judge(uncut.values),
         "scikit-image, total counts and element maps": judge(peer(image, scribbles, seed)),
+        "eds_xr.segment, without strokes": judge(alone),
     }
+
+
+def segment_alone(image: xr.DataArray, seed: int) -> np.ndarray:
+    """Return labels of phases that are not painted; the commonest one is the matrix, 1."""
+    label = eds_xr.segment(image, seed=seed).label.values
+    matrix = np.bincount(label.ravel()).argmax()
+    return np.where(label == matrix, 1, label + 1)
 
 
 def painted(label: xr.DataArray, random: np.random.Generator) -> xr.DataArray:
@@ -99,13 +113,8 @@ def peer(image: xr.DataArray, scribbles: xr.DataArray, seed: int) -> np.ndarray:
     from skimage.future import TrainableSegmenter
     from sklearn.ensemble import RandomForestClassifier
 
-    maps = eds_xr.element_maps(image, ELEMENTS)
-    stack = (
-        [image.sum("energy").values, *(maps[name].values for name in maps.data_vars)]
-        if (isinstance(maps, xr.Dataset))
-        else [image.sum("energy").values, *maps.transpose(..., "y", "x").values]
-    )
-    channels = np.stack(stack, axis=-1).astype(np.float32)
+    maps = eds_xr.element_maps(image, ELEMENTS).transpose(..., "y", "x").values
+    channels = np.stack([image.sum("energy").values, *maps], axis=-1).astype(np.float32)
     features = partial(multiscale_basic_features, channel_axis=-1)
     forest = RandomForestClassifier(TREES, random_state=seed, n_jobs=-1)
     segmenter = TrainableSegmenter(forest, features)
@@ -113,28 +122,30 @@ def peer(image: xr.DataArray, scribbles: xr.DataArray, seed: int) -> np.ndarray:
     return segmenter.predict(channels)
 
 
-def judged(label: np.ndarray, truth: xr.Dataset) -> tuple[float, float]:
-    """Return mean intersection over union, and the share of labelled matrix that is pure."""
+def judged(label: np.ndarray, truth: xr.Dataset) -> Judgement:
+    """Compare labels with the truth."""
     true = truth.label.values
     overlap = [
         ((label == p) & (true == p)).sum() / ((label == p) | (true == p)).sum()
         for p in np.unique(true)
     ]
     pure = truth.share.isel(phase=0).values > PURE
-    return float(np.mean(overlap)), float(pure[label == 1].mean())
+    matrix = label == 1
+    return float(np.mean(overlap)), float((true == 1)[matrix].mean()), float(pure[matrix].mean())
 
 
-def rows(found: dict[str, list[tuple[float, float]]]) -> list[Row]:
+def rows(found: dict[str, list[Judgement]]) -> list[Row]:
     """Return the rows of a table."""
     mean: dict[str, Any] = {name: np.mean(values, axis=0) for name, values in found.items()}
-    own, uncut, other = mean.values()
+    own, uncut, other, alone = mean.values()
     table = [
-        (name, f"IoU {iou:.3f}, pure matrix {precision:.3f}", "")
-        for name, (iou, precision) in mean.items()
+        (name, f"IoU {iou:.3f}, matrix {right:.4f}, pure matrix {pure:.3f}", "")
+        for name, (iou, right, pure) in list(mean.items())[:-1]
     ]
     table.append(("  IoU above scikit-image", f"{own[0] - other[0]:+.3f}", "at least +0.02"))
     table.append(("  IoU gained by the graph cut", f"{own[0] - uncut[0]:+.3f}", "not below 0"))
-    table.append(("  precision of the matrix", f"{own[1]:.3f}", "at least 0.97 at full dose"))
+    table.append(("  precision of the matrix", f"{own[1]:.4f}", "at least 0.97 at full dose"))
+    table.append(("  pure matrix without strokes", f"{alone[2]:.4f}", "at least 0.97"))
     return table
 
 

@@ -8,18 +8,23 @@ from typing import Any
 
 import xarray as xr
 
-from eds_xr.figures import draw_image, draw_mask, draw_spectra
+from eds_xr.figures import draw_image, draw_mask, draw_spectra, draw_table
+from eds_xr.identify import identify
 from eds_xr.line_fit import fit_lines
-from eds_xr.maps import element_map, element_maps, rebin, split_counts
+from eds_xr.maps import element_map, element_maps, fitted_maps, hold_out, rebin, split_counts
 from eds_xr.masks import confident_pixels, describe, from_labels, significance
+from eds_xr.minerals import formula, formula_text, oxides
 from eds_xr.mixing import mixing_uncertainty, purest, remove_baseline
 from eds_xr.nmf import nmf, nmf_spread
-from eds_xr.quantify import quantify, ratio
+from eds_xr.partition import partition_coefficients
+from eds_xr.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
 from eds_xr.rank import suggest_rank
 from eds_xr.segment import segment
-from eds_xr.spectra import net_counts, subtract_phase, sum_spectra
+from eds_xr.spectra import add_common_errors, net_counts, subtract_phase, sum_spectra
 from eds_xr.store import save
-from eds_xr.unmix import extend_loadings, project, unmix
+from eds_xr.tables import to_table, to_text, write_csv
+from eds_xr.traces import compare_regions, upper_limits
+from eds_xr.unmix import extend_loadings, project, refine_spectra, unmix
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -57,11 +62,14 @@ class ArrayAccessor:
     split_counts = _method(split_counts)
     element_map = _method(element_map)
     element_maps = _method(element_maps)
+    fitted_maps = _method(fitted_maps)
+    hold_out = _method(hold_out)
     nmf = _method(nmf)
     nmf_spread = _method(nmf_spread)
     suggest_rank = _method(suggest_rank)
     project = _method(project)
     unmix = _method(unmix)
+    refine_spectra = _method(refine_spectra)
     segment = _method(segment)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)
@@ -87,6 +95,20 @@ class DatasetAccessor:
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
     extend_loadings = _method(extend_loadings)
+    identify = _method(identify)
     fit_lines = _method(fit_lines)
+    add_common_errors = _method(add_common_errors)
+    compare_regions = _method(compare_regions)
     quantify = _method(quantify)
+    quantify_zeta = _method(quantify_zeta)
+    quantify_cross_sections = _method(quantify_cross_sections)
     ratio = _method(ratio)
+    oxides = _method(oxides)
+    formula = _method(formula)
+    formula_text = _method(formula_text)
+    partition_coefficients = _method(partition_coefficients)
+    upper_limits = _method(upper_limits)
+    to_table = _method(to_table)
+    to_text = _method(to_text)
+    write_csv = _method(write_csv)
+    draw_table = _drawing(draw_table)

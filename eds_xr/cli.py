@@ -7,11 +7,14 @@ import json
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from eds_xr.schema import EdsError
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -49,7 +52,7 @@ def reproduce(
 ) -> None:
     """Carry out the deep-mantle study: figures, spectra, compositions."""
     started = time.perf_counter()
-    steps = _Steps(total=9 if file is None and sample == "simulated" else 10)
+    steps = _Steps(total=_steps_of(sample, file))
     out.mkdir(parents=True, exist_ok=True)
     store, name, sha256 = _stored(sample, file, archive, out, seed, steps)
     from eds_xr import figures, report, study
@@ -59,13 +62,18 @@ def reproduce(
     steps("figures and results")
     figures.figure_1(found).savefig(out / "figure1.png")
     figures.figure_2(found).savefig(out / "figure2.png")
+    tables = report.tables(found)
+    figures.table_1(tables["composition"], tables["partition"]).savefig(out / "table1.png")
+    report.save_tables(found, out / "tables")
     report.save_results(found, out / "spectra.nc")
     numbers = report.results(found, name=name, sha256=sha256)
     _write(out / "results.json", json.dumps(numbers, indent=1, allow_nan=False))
     for warning in found.warnings:
         print(f"warning: {warning}")
     _summary(numbers)
-    print(f"{out.resolve()}: figure1.png, figure2.png, spectra.nc, results.json")
+    print(
+        f"{out.resolve()}: figure1.png, figure2.png, table1.png, tables/, spectra.nc, results.json"
+    )
     print(f"done in {time.perf_counter() - started:.0f} s")
 
 
@@ -132,6 +140,114 @@ def simulate(
     print(stores.save(image, store, overwrite=overwrite))
 
 
+@app.command()
+def quantify(
+    store: Annotated[str, typer.Argument(help="Zarr store of a spectrum image; or a URL.")],
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="Phases: a label image (.zarr, .tif, .png), or ImageJ's .roi or .zip."),
+    ] = None,
+    elements: Annotated[
+        str, typer.Option(help="Of the sample: Mg,Si,Fe. By default those the store names.")
+    ] = "",
+    stray: Annotated[str, typer.Option(help="Of the grid and the microscope: Cu,Ga.")] = "",
+    lines: Annotated[str, typer.Option(help="Lines instead of the main ones: Fe_Ka,U_Ma.")] = "",
+    k_factors: Annotated[
+        Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
+    ] = None,
+    oxygen: Annotated[
+        str, typer.Option(help="measured (or left out), or by stoichiometry.")
+    ] = "measured",
+    thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    weight: Annotated[bool, typer.Option(help="Print weight per cent, not atomic.")] = False,
+    csv: Annotated[Path | None, typer.Option(help="Write all numbers there.")] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
+) -> None:
+    """Quantify the phases of a labelled spectrum image: sums, line fits, compositions."""
+    from eds_xr import tables
+    from eds_xr._parts.whole import check_free
+    from eds_xr.k_factors import read_k_factors
+    from eds_xr.quantify import quantify as to_composition
+
+    if csv is not None:
+        check_free(csv, overwrite=overwrite)  # before the work, too
+    table = None if k_factors is None else read_k_factors(k_factors)
+    fitted = _fitted(_phase_sums(store, labels), elements, stray, lines)
+    found = to_composition(
+        fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3
+    )
+    _print_table(found, "weight_fraction" if weight else "atomic_fraction")
+    if csv is not None:
+        print(tables.write_csv(found, csv, overwrite=overwrite))
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Dataset:
+    """Return net counts; what the fit warns of is printed."""
+    import warnings
+
+    from eds_xr.line_fit import fit_lines
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = fit_lines(
+            spectra, _names(elements) or None, stray=_names(stray), lines=_names(lines) or None
+        )
+    for warning in caught:
+        print(f"warning: {warning.message}")
+    return found
+
+
+def _phase_sums(store: str, labels: Path | None) -> xr.Dataset:
+    """Return the spectra of all labelled phases, or of the whole image."""
+    import xarray as xr
+
+    from eds_xr import masks, scribbles
+    from eds_xr.schema import PHASE, label_array
+    from eds_xr.spectra import sum_spectra
+    from eds_xr.store import open as open_store
+
+    image = open_store(store)
+    if labels is None:
+        ones = xr.ones_like(image.isel(energy=0, drop=True), dtype="uint8")
+        painted = label_array(ones.data, image, ["whole image"])
+    elif labels.exists():
+        painted = scribbles.read(labels, image)
+    else:
+        raise EdsError(f"{labels} does not exist; give the label image that was saved")
+    spectra = sum_spectra(image, masks.from_labels(painted)).compute()
+    empty = [str(p) for p in spectra[PHASE].values[(spectra.n_pixels == 0).values]]
+    if len(empty) == spectra.sizes[PHASE]:
+        raise EdsError(f"{labels} labels no pixel of the image")
+    for name in empty:
+        print(f"warning: no pixel is labelled {name}; it is left out")
+    return spectra.sel({PHASE: [p for p in spectra[PHASE].values if str(p) not in empty]})
+
+
+def _print_table(composition: xr.Dataset, quantity: str) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from eds_xr.schema import ELEMENT, PHASE
+    from eds_xr.tables import to_text
+
+    text = to_text(composition, quantity).transpose(ELEMENT, PHASE)
+    title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one sd, statistical"
+    table = Table(title=title, title_style="", min_width=len(title))
+    table.add_column("")
+    for phase in text[PHASE].values:
+        table.add_column(str(phase), justify="right")
+    for row in text:
+        table.add_row(str(row[ELEMENT].values), *map(str, row.values))
+    Console().print(table)
+    if composition.attrs.get("standardless"):
+        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
+
+
 def _frames(text: str) -> slice | list[int]:
     """Return which frames are meant by ``0:100``, ``7`` or ``1,4,7``."""
     try:
@@ -143,6 +259,13 @@ def _frames(text: str) -> slice | list[int]:
             f"--frames must be start:stop (or start:stop:step), a number, or numbers with commas; "
             f"found {text!r}"
         ) from None
+
+
+def _steps_of(sample: str, file: Path | None) -> int:
+    """Return how many steps there are: before the study, a file is fetched and converted."""
+    if file is not None:
+        return 9 if file.is_dir() else 10
+    return 10 if sample == "simulated" else 11
 
 
 class _Steps:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import COLORS, COMPONENT, ENERGY, LINE, PHASE
+from eds_xr._parts.drawn_table import draw_text_table
+from eds_xr.schema import COLORS, COMPONENT, ELEMENT, ENERGY, LINE, PHASE, EdsError
+from eds_xr.tables import to_text
 from eds_xr.xray_lines import line_energy_kev
 
 if TYPE_CHECKING:
@@ -145,6 +147,60 @@ def draw_spectra(
     return axes
 
 
+def draw_table(
+    axes: Axes,
+    dataset: xr.Dataset,
+    quantity: str | None = None,
+    *,
+    title: str = "",
+    confidence: float = 0.95,
+) -> Axes:
+    """Draw a result as a table, ``13.4(2)`` with the error in brackets, ``< 0.1`` if undetected.
+
+    Parameters
+    ----------
+    axes : Axes
+        Large enough for legible type.
+    dataset : Dataset
+        Lines, composition, oxides, formula or partition coefficients, of one or several phases.
+    quantity : str, optional
+        The first by default. Fractions are shown in per cent.
+    title : str
+    confidence : float
+        Of the upper limits.
+
+    Raises
+    ------
+    EdsError
+        When the table has too many rows or columns for the axes, or more than two dimensions.
+    """
+    text = to_text(dataset, quantity, confidence=confidence)
+    if text.ndim == 1:
+        name = str(text.coords[PHASE].values) if PHASE in text.coords else ""
+        text = text.expand_dims({PHASE: [name]})
+    rows = [d for d in text.dims if d != PHASE]
+    if text.ndim != 2 or len(rows) != 1:
+        raise EdsError(f"a table has elements and phases, found {tuple(text.dims)}; choose one")
+    table = text.transpose(rows[0], PHASE)
+    return draw_text_table(axes, table, title=title, note=_table_note(dataset, table, confidence))
+
+
+def table_1(composition: xr.Dataset, partition: xr.Dataset) -> Figure:
+    """Draw the compositions of the phases, and partition coefficients, as tables."""
+    import matplotlib as mpl
+
+    with mpl.rc_context(_STYLE):
+        figure = _new_figure(8.6, 0.205 * (composition.sizes[ELEMENT] + 4.6))
+        left, right = figure.subplots(1, 2)
+        figure.set_layout_engine("none")
+        left.set_position((0.02, 0.01, 0.5, 0.9))
+        right.set_position((0.58, 0.01, 0.4, 0.9))
+        draw_table(left, composition, title="(a) Composition without oxygen")
+        over = str(partition.attrs.get("reference", ""))
+        draw_table(right, partition, title=f"(b) Partition coefficients against {over}")
+    return figure
+
+
 def draw_rank(axes: Axes, evidence: xr.Dataset, *, title: str = "") -> Axes:
     """Draw the evidence of ``suggest_rank``: eigenvalues, and what each rank foretells."""
     rank = evidence[COMPONENT].values
@@ -206,6 +262,23 @@ def _draw_regions(axes: Axes, study: Study) -> None:
     )
     axes.set_ylim(0, None)
     axes.legend(loc="lower left", framealpha=0.85, edgecolor="none")
+
+
+def _table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> str:
+    """Say what stands in brackets, and what does not."""
+    parts = ["In brackets: one standard deviation, in units of the last digit."]
+    if any("<" in cell for cell in text.values.ravel()):
+        parts.append(
+            f"<:\u00a0not detected, upper limit at {100 * confidence:g}\u00a0% confidence."
+        )
+    if "systematic" in dataset and bool((dataset.systematic > 0).any()):
+        known = 100 * dataset.systematic.where(dataset.systematic > 0)
+        low, high = (round(float(v)) for v in (known.min(), known.max()))
+        span = f"{low} %" if low == high else f"{low} to {high} %"
+        parts.append(f"Not included: systematic uncertainty of the k-factors, {span}.")
+    elif any(str(name).endswith("_systematic_variance") for name in dataset):
+        parts.append("Not included: what the k-factors leave uncertain.")
+    return " ".join(parts)
 
 
 def _mark_lines(axes: Axes, spectra: xr.DataArray, lines: Sequence[str]) -> None:

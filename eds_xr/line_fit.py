@@ -1,37 +1,70 @@
-"""Net intensities of X-ray lines: whole families on a background, least squares with covariance.
+"""Net intensities of X-ray lines: whole families on a background, with covariance.
 
 A spectrum is modelled as a sum of line families (one amount an element and shell, peaks at their
 tabulated energies and weights) on a smooth background. Only amounts are free once the energy axis
-and the peaks' width are calibrated, so the fit is linear and its covariance exact.
+and the peaks' width are calibrated, so the model is linear and its covariance follows.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr._parts.background import Bremsstrahlung as Bremsstrahlung
+from eds_xr._parts.chosen_lines import chosen_elements, chosen_lines, fit_attrs
 from eds_xr._parts.line_shapes import Calibration as Calibration
 from eds_xr._parts.line_shapes import Family, Shapes, families_seen
 from eds_xr._parts.line_solver import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr._parts.line_solver import FIT_RANGE_KEV as FIT_RANGE_KEV
-from eds_xr._parts.line_solver import (
-    beam_kev,
-    find_calibration,
-    least_variance,
-    model_variance,
-    resolution_ev,
-    weighted_least_squares,
+from eds_xr._parts.line_solver import beam_kev, find_calibration, resolution_ev
+from eds_xr._parts.one_thread import in_one_thread
+from eds_xr._parts.pile_up import SumPeaks, families_below
+from eds_xr._parts.residuals import Peak
+from eds_xr._parts.spectrum_fit import Model, fit_spectrum, solve
+from eds_xr.schema import (
+    ENERGY,
+    LINE,
+    EdsError,
+    check_energy_in_kev,
+    check_one_of,
+    check_spectra,
 )
-from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectra
-from eds_xr.xray_lines import check_element, components, principal_line
 
-#: A line of less than this share of its family is reported only when asked for.
-LEAST_WEIGHT = 0.05
+METHODS = ("least_squares", "poisson")
+BACKGROUNDS = ("flexible", "physical")
+
+#: Results that are not one number a line: dimensions, and all results: long name, units.
+_DIMS = {
+    "covariance": (LINE, "line_other"),
+    "reduced_chi2": (), "sum_peaks": (), "sum_peaks_variance": (),
+    "model": (ENERGY,), "background_model": (ENERGY,), "residual_z": (ENERGY,),
+}  # fmt: skip
+_NAMES = {
+    "net": ("net counts", "counts"),
+    "variance": ("variance of the net counts", "counts^2"),
+    "covariance": ("covariance of the net counts", "counts^2"),
+    "background": ("counts under the peak", "counts"),
+    "critical_level": ("critical level (Currie)", "counts"),
+    "detection_limit": ("detection limit (Currie)", "counts"),
+    "quantification_limit": ("quantification limit (Currie)", "counts"),
+    "reduced_chi2": ("misfit per degree of freedom", "1"),
+    "model": ("fitted counts", "counts"),
+    "background_model": ("fitted background", "counts"),
+    "residual_z": ("significance of one more peak", "1"),
+    "sum_peaks": ("counts in sum peaks", "counts"),
+    "sum_peaks_variance": ("variance of the counts in sum peaks", "counts^2"),
+}
 
 
+class MissingLineWarning(UserWarning):
+    """A fit leaves a peak that none of its elements accounts for."""
+
+
+@in_one_thread
 def fit_lines(
     spectra: xr.Dataset,
     elements: Sequence[str] | None = None,
@@ -40,6 +73,10 @@ def fit_lines(
     lines: Sequence[str] | None = None,
     range_kev: tuple[float, float] = FIT_RANGE_KEV,
     calibration: Calibration | None = None,
+    method: str = "least_squares",
+    background: str | Bremsstrahlung = "flexible",
+    escape: bool = False,
+    sum_peaks: bool = False,
 ) -> xr.Dataset:
     """Fit line families and background; return net counts of each element's line.
 
@@ -61,53 +98,100 @@ def fit_lines(
         Energies used [keV].
     calibration : Calibration, optional
         From :func:`calibrate`; default fits it on the sum of all spectra.
+    method : {"least_squares", "poisson"}
+        ``"poisson"`` maximises the likelihood of counts that are their own variance; spectra
+        that were scaled or subtracted need least squares.
+    background : {"flexible", "physical"} or Bremsstrahlung
+        ``"flexible"``: Kramers' law as the detector counts it, times cubic B-splines.
+        ``"physical"``: two terms of bremsstrahlung; with the foil's self-absorption as
+        ``Bremsstrahlung({"Mg": 1, "O": 1}, mass_thickness_kg_m2=4e-4)``. It bends less, so small
+        peaks gain, where the detector is as modelled.
+    escape : bool
+        Whether each line has its escape peak, 1.74 keV below; its counts are then among the
+        line's net counts.
+    sum_peaks : bool
+        Whether there are sum peaks (pile-up) of the strong lines in the range, tied to one
+        another by the rate at which their photons meet, and of those with the lines below the
+        range of any element given, such as O.
 
     Returns
     -------
     Dataset over ``line``
         ``net`` [..., line; counts] with ``variance`` and ``covariance`` [..., line, line_other];
         ``background`` (counts under the peak, within one full width at half maximum of its
-        centre), ``detection_limit`` (``2.71 + 3.29 s``, Currie, Anal. Chem. 40 (1968) 586, with
-        ``s`` the standard deviation of the net counts if there were none: a signal that is found
-        in 95 % of cases), ``element`` [line]; ``reduced_chi2`` [...]; ``model`` and
-        ``background_model`` [..., energy]. The calibration is in the attributes, and
-        ``calibration_source`` tells whether it was ``fitted``.
+        centre); limits after Currie (Anal. Chem. 40 (1968) 586), with ``s`` the standard
+        deviation of the net counts if there were none: ``critical_level`` (``1.645 s``: chance
+        exceeds it in 5 % of cases), ``detection_limit`` (``2.71 + 3.29 s``: a signal that is
+        found in 95 % of cases) and ``quantification_limit`` (of 10 % relative standard
+        deviation); ``element`` [line]; ``reduced_chi2`` [...]; ``model``, ``background_model``
+        and ``residual_z`` [..., energy]; with `sum_peaks`, their counts ``sum_peaks`` and
+        ``sum_peaks_variance`` [...]. The calibration is in the attributes, and
+        ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
+        peaks that are left.
 
     Raises
     ------
     EdsError
-        For no elements, an element that does not exist, a line outside the range, or elements
-        whose families cannot be told apart in it.
+        For no elements, an element that does not exist, a line outside the range, elements
+        whose families cannot be told apart in it, or `method` ``"poisson"`` with counts that are
+        not their own variance.
+
+    Warns
+    -----
+    MissingLineWarning
+        When a peak is left that neither the elements account for, nor an escape or sum peak could
+        (such a one is only named in the attribute ``warnings``): ``residual_z`` is the number
+        of standard deviations by which a peak there would be above zero, with an allowance of
+        2 % for the shape of fitted lines, and for how badly the spectrum is fitted elsewhere.
+        Positive peaks are reported that chance shows in one call of ten thousand, anywhere in the
+        spectra (after R. B. Davies, Biometrika 74 (1987) 33).
 
     Notes
     -----
-    Weighted least squares. The weights are the inverse of a *modelled* variance, the fit of the
+    Least squares are weighted with the inverse of a *modelled* variance, the fit of the
     same shapes to the given variance: weights taken from the noisy counts themselves would pull
-    the fit down by about a count a channel.
+    the fit down by about a count a channel. Poisson's likelihood is maximised by Newton's method,
+    with expected counts above zero and amounts of any sign; its covariance is the inverse of
+    Fisher's information, at expected counts of amounts that are not negative. Neither covariance
+    has a part for the calibration: to first order it would add less than 1 % to any of ten
+    lines' standard deviations, at 10^6 to 3 10^8 counts.
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
+    check_one_of(method, METHODS, "method")
     spectra = spectra.compute()
-    elements = _elements(spectra, elements)
+    elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
     part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
+    if method == "poisson":
+        _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
-    families = families_seen([*elements, *stray], energy, beam)
-    chosen = _chosen_lines(elements, lines, energy, beam, families)
+    families = families_seen([*elements, *stray], energy, beam, escape=escape)
+    chosen = chosen_lines(elements, lines, energy, beam, families)
     if calibration is None:
         calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
-    shapes = Shapes(energy, families, calibration, beam)
+    shapes = Shapes(
+        energy, families, calibration, beam, background=_background(background, part, beam)
+    )
     shapes.check_separable(column for column, _ in chosen.values())
-    found = {line.split("_")[0] for line in chosen}
+    low = families_below([*elements, *stray], energy, beam)
+    sums = _sum_peaks(part, shapes, low) if sum_peaks else None
+    spectra_count = part.counts.size // energy.size
+    model = Model(shapes, *_reported(shapes, chosen), method, sums, spectra_count)
     attrs = provenance.with_step(
-        spectra.attrs, "fit_lines", elements=elements, stray=list(stray), range_kev=list(range_kev)
-    )
-    return _fit_all(part, shapes, chosen).assign_attrs(
-        attrs
-        | {"left_out": [e for e in elements if e not in found]}
-        | {f"calibration_{k}": v for k, v in vars(calibration).items()}
+        spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
+        range_kev=list(range_kev), method=method, background=str(background), escape=escape,
+        sum_peaks=sum_peaks,
+    )  # fmt: skip
+    found, peaks = _fit_all(part, model, list(chosen))
+    for where, peak in peaks:
+        if not peak.artefacts:
+            warnings.warn(f"{where}{peak}", MissingLineWarning, stacklevel=3)
+    return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
+        warnings=[*_earlier(spectra), *(f"{where}{peak}" for where, peak in peaks)]
     )
 
 
+@in_one_thread
 def calibrate(
     spectra: xr.Dataset,
     elements: Sequence[str],
@@ -148,16 +232,6 @@ def calibrate(
 # -- what is fitted ------------------------------------------------------------------------------
 
 
-def _elements(spectra: xr.Dataset, elements: Sequence[str] | None) -> list[str]:
-    chosen = spectra.attrs.get("elements", []) if elements is None else elements
-    names = [chosen] if isinstance(chosen, str) else list(dict.fromkeys(chosen))
-    if not names:
-        raise EdsError("no elements to fit: give them, fit_lines(spectra, ['Mg', 'Si', ...])")
-    for name in names:
-        check_element(name)
-    return names
-
-
 def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset:
     part = spectra.sel({ENERGY: slice(*range_kev)})
     if not (np.isfinite(part.counts).all() and (part.variance >= 0).all()):
@@ -165,6 +239,8 @@ def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset
             "the spectra hold values that are not finite, or a variance that is negative or "
             "missing; look at the masks that they come from"
         )
+    if part.counts.size == 0:
+        raise EdsError(f"no spectra to fit, found sizes {dict(part.sizes)}")
     if part.sizes[ENERGY] < 20:
         raise EdsError(
             f"only {part.sizes[ENERGY]} channels between {range_kev[0]:g} and {range_kev[1]:g} "
@@ -173,119 +249,81 @@ def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset
     return part
 
 
-def _chosen_lines(
-    elements: Sequence[str],
-    lines: Sequence[str] | None,
-    energy: np.ndarray,
-    beam: float,
-    families: Sequence[Family],
-) -> dict[str, tuple[int, float]]:
-    """Return for each reported line its family's column and its share of the family."""
-    places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
-    if lines is None:
-        found = [_principal(e, energy, beam) for e in elements]
-        lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]
-    if not lines:
+def _check_own_variance(part: xr.Dataset) -> None:
+    counts, variance = part.counts.values, part.variance.values
+    if (counts < 0).any() or not np.allclose(counts, variance, rtol=1e-6, atol=1e-9):
         raise EdsError(
-            f"none of {', '.join(elements)} has a principal line between {energy[0]:.2f} and "
-            f"{energy[-1]:.2f} keV; widen range_kev"
+            'method="poisson" needs counts that are their own variance, found spectra that were '
+            'scaled or subtracted; use method="least_squares", which is right for them'
         )
-    for line in lines:
-        inside = [energy[0] <= p.energy_kev <= energy[-1] for p in components(line, beam)]
-        if line not in places or not all(inside):
-            raise EdsError(
-                f"{line} lies outside {energy[0]:.2f} to {energy[-1]:.2f} keV, or its element is "
-                "not among those fitted; widen range_kev, or add the element"
-            )
-    return {line: places[line] for line in lines}
 
 
-def _principal(element: str, energy: np.ndarray, beam: float) -> str:
-    try:
-        return principal_line(element, beam, min_kev=float(energy[0]), max_kev=float(energy[-1]))
-    except EdsError:
-        return ""
+def _background(wanted: str | Bremsstrahlung, part: xr.Dataset, beam: float) -> np.ndarray | None:
+    if isinstance(wanted, str):
+        check_one_of(wanted, BACKGROUNDS, "background")
+        if wanted == "flexible":
+            return None
+        wanted = Bremsstrahlung()
+    return wanted.shapes(part[ENERGY].values.astype(float), beam, part.attrs)
+
+
+def _sum_peaks(part: xr.Dataset, shapes: Shapes, low: Sequence[Family]) -> SumPeaks:
+    """Return the sum peaks of the lines that are strong in the sum of all spectra."""
+    counts, variance = (_total(part[name]) for name in ("counts", "variance"))
+    amounts = solve(shapes.design, counts, variance, "least_squares").amounts
+    return SumPeaks(shapes, low, amounts)
 
 
 # -- the fit -------------------------------------------------------------------------------------
 
 
-def _fit_all(part: xr.Dataset, shapes: Shapes, chosen: dict[str, tuple[int, float]]) -> xr.Dataset:
-    names = list(chosen)
-    net, covariance, background, limit, chi2, model, smooth = xr.apply_ufunc(
-        _fit_block,
-        part.counts.astype(float),
-        part.variance.astype(float),
-        kwargs={
-            "design": shapes.design,
-            "peaks": len(shapes.families),
-            "columns": np.array([column for column, _ in chosen.values()]),
-            "shares": np.array([share for _, share in chosen.values()]),
-            "windows": np.stack([shapes.window(line) for line in names], axis=1).astype(float),
-        },
-        input_core_dims=[[ENERGY], [ENERGY]],
-        output_core_dims=[[LINE], [LINE, "line_other"], [LINE], [LINE], [], [ENERGY], [ENERGY]],
-        vectorize=True,
+def _reported(
+    shapes: Shapes, chosen: dict[str, tuple[int, float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return family and share of each reported line, and the channels of its background."""
+    columns, shares = zip(*chosen.values(), strict=True)
+    windows = np.stack([shapes.window(line) for line in chosen], axis=1).astype(float)
+    return np.array(columns), np.array(shares), windows
+
+
+def _fit_all(
+    part: xr.Dataset, model: Model, names: list[str]
+) -> tuple[xr.Dataset, list[tuple[str, Peak]]]:
+    """Fit spectrum by spectrum; return the results together, and which peaks are left where."""
+    counts, variance = (
+        v.transpose(..., ENERGY).astype(float) for v in xr.broadcast(part.counts, part.variance)
     )
-    variance = net.copy(data=np.diagonal(covariance.values, axis1=-2, axis2=-1))
-    described = {
-        "net": (net, "net counts", "counts"),
-        "variance": (variance, "variance of the net counts", "counts^2"),
-        "covariance": (covariance, "covariance of the net counts", "counts^2"),
-        "background": (background, "counts under the peak", "counts"),
-        "detection_limit": (limit, "detection limit (Currie)", "counts"),
-        "reduced_chi2": (chi2, "misfit per degree of freedom", "1"),
-        "model": (model, "fitted counts", "counts"),
-        "background_model": (smooth, "fitted background", "counts"),
-    }
-    return xr.Dataset(
-        {k: v.assign_attrs(long_name=text, units=unit) for k, (v, text, unit) in described.items()},
-        coords={
-            ENERGY: part[ENERGY],
-            LINE: names,
-            "line_other": names,
-            "element": (LINE, [name.split("_")[0] for name in names]),
-        },
-    )
+    lead, shape = counts.dims[:-1], counts.shape[:-1]
+    fits, peaks = [], []
+    for index in np.ndindex(shape):
+        fit, missing = fit_spectrum(counts.values[index], variance.values[index], model)
+        fits.append(fit)
+        peaks += [(_label(counts[index]), peak) for peak in missing]
+    found = {}
+    for name in fits[0]:
+        values = np.stack([fit[name] for fit in fits])
+        text, units = _NAMES[name]
+        found[name] = (
+            (*lead, *_DIMS.get(name, (LINE,))),
+            values.reshape((*shape, *values.shape[1:])),
+            {"long_name": text, "units": units},
+        )
+    elements = (LINE, [name.split("_")[0] for name in names])
+    coords = {LINE: names, "line_other": names, "element": elements}
+    return xr.Dataset(found, {**part.coords, **coords}), peaks
+
+
+def _label(spectrum: xr.DataArray) -> str:
+    """Return what tells a spectrum from the others given, ``"phase Brg: "``."""
+    known = [f"{d} {v.item()}" for d, v in spectrum.coords.items() if d != ENERGY and v.ndim == 0]
+    return f"{', '.join(known)}: " if known else ""
+
+
+def _earlier(spectra: xr.Dataset) -> list[str]:
+    """Return the warnings that the spectra bring."""
+    found = spectra.attrs.get("warnings", [])
+    return [found] if isinstance(found, str) else list(found)
 
 
 def _total(values: xr.DataArray) -> np.ndarray:
     return np.asarray(values.sum([d for d in values.dims if d != ENERGY]).values, float)
-
-
-# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
-
-
-def _fit_block(
-    counts: np.ndarray, variance: np.ndarray, *, design: np.ndarray, peaks: int,
-    columns: np.ndarray, shares: np.ndarray, windows: np.ndarray,
-) -> tuple[np.ndarray, ...]:  # fmt: skip
-    """Fit one spectrum; see :func:`fit_lines` for the seven results."""
-    spread, modelled = model_variance(design, variance)
-    amounts, covariance = weighted_least_squares(design, counts, modelled)
-    model, smooth = design @ amounts, design[:, peaks:] @ amounts[peaks:]
-    misfit = ((counts - model) ** 2 / modelled).sum() / (counts.size - amounts.size)
-    # clipping belongs to what is reported as counts, never to the fit
-    under = np.maximum(smooth, 0) @ windows
-    blank = [_blank_variance(design, modelled, spread, amounts, peaks, i) for i in columns]
-    limit = 2.71 + 3.29 * shares * np.sqrt(blank)
-    net, pick = amounts[columns] * shares, np.ix_(columns, columns)
-    spreads = covariance[pick] * np.outer(shares, shares)
-    return net, spreads, under, limit, np.asarray(misfit), model, smooth
-
-
-def _blank_variance(
-    design: np.ndarray, modelled: np.ndarray, spread: np.ndarray, amounts: np.ndarray, peaks: int,
-    column: int,
-) -> float:  # fmt: skip
-    """Return the variance of a family's amount if there were none of it.
-
-    The counts of the family itself no longer scatter. What is left of its variance beyond its net
-    counts stays: in a difference of spectra, it is that of the counts that were subtracted.
-    """
-    own = np.clip(amounts[column], 0, max(0.0, spread[column]))
-    background = np.maximum(design[:, peaks:] @ spread[peaks:], 0)
-    least = 0.1 * background + least_variance(modelled)
-    blank = np.maximum(modelled - own * design[:, column], least)
-    _, covariance = weighted_least_squares(design, modelled, blank)
-    return float(covariance[column, column])

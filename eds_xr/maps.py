@@ -1,4 +1,4 @@
-"""Images made of the spectrum image: rebinned, split into independent halves, element maps."""
+"""Images made of the spectrum image: rebinned, split into independent parts, element maps."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr._parts.chosen_lines import fit_attrs
+from eds_xr._parts.fitted import lazy_fit, lazy_maps, pixel_model, weighted_block
+from eds_xr._parts.held_out import held_out
+from eds_xr._parts.line_shapes import Calibration
+from eds_xr._parts.line_solver import FIT_RANGE_KEV
 from eds_xr._parts.rebinned import binned_coord, sum_dtype
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
@@ -18,8 +23,8 @@ from eds_xr.schema import (
     EdsError,
     check_counts_block,
     check_energy_in_kev,
+    check_one_of,
     check_spectrum_image,
-    spatial_dims,
 )
 from eds_xr.xray_lines import principal_line, split_line, window_weights
 
@@ -97,6 +102,58 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     return first, second
 
 
+def hold_out(
+    image: xr.DataArray, what: Sequence[str] | str, *, seed: int = 0
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return an image to choose pixels on and one to quantify, so that chance is not in both.
+
+    Lazy: nothing is computed.
+
+    Pixels chosen for many counts of a line hold more of its counts than their sample emits:
+    chance chose them, too. Choose on the first image (segment it, make masks), then sum and
+    quantify the second.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+    what : sequence of str, or "half"
+        What is going to be quantified: elements, ``["Nd", "Sm"]``, for all their families in
+        range, or lines, ``["Nd_La"]``, each for all lines of its family, as they are fitted
+        together. The channels of their windows, peak and background, are zero in the first
+        image; the second is `image`, all counts. Or ``"half"``: every count falls at random in
+        one of the two (:func:`split_counts`), which serves any line, at half the counts.
+    seed : int
+        Of ``"half"``.
+
+    Returns
+    -------
+    (DataArray, DataArray)
+        To choose on, and to quantify.
+
+    Raises
+    ------
+    EdsError
+        For an unknown element or line, or one without lines in range; when no channel is left.
+
+    Notes
+    -----
+    With lines held out, net counts of their windows (:func:`element_map`,
+    :func:`eds_xr.spectra.net_counts`) are independent of the choice. A fit of families takes its
+    background from other channels, too: what chance in these does to it is small, not zero.
+    """
+    check_spectrum_image(image)
+    if isinstance(what, str):
+        check_one_of(what, ("half",), "what, unless it is a list of elements or lines,")
+        return split_counts(image, seed=seed)
+    check_energy_in_kev(image)
+    held = held_out(image, list(what))
+    keep = xr.DataArray(~held, dims=ENERGY)
+    choose = image.where(keep, 0).assign_attrs(
+        provenance.with_step(image.attrs, "hold_out", what=list(what))
+    )
+    return choose, image
+
+
 def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> xr.DataArray:
     """Map the counts of one X-ray line.
 
@@ -114,12 +171,14 @@ def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> x
     -------
     DataArray [*spatial; counts]
         Net counts in the line's window (see :func:`eds_xr.xray_lines.line_windows_kev`), with a
-        coordinate ``variance`` of the same shape.
+        coordinate ``variance`` of the same shape. Whole numbers where `image` holds integers and
+        no background is subtracted.
 
     Raises
     ------
     EdsError
-        For an unknown element or line, or one outside the energy range.
+        For an unknown element or line, or one outside the energy range; when computed, for NaN or
+        negative counts.
     """
     (name,), sums = _window_sums(image, [line], background)
     sums = sums.isel({LINE: 0}, drop=True)
@@ -140,6 +199,85 @@ def element_maps(
     return sums.assign_attrs(long_name="element maps", units="counts")
 
 
+def fitted_maps(
+    image: xr.DataArray,
+    elements: Sequence[str] | None = None,
+    *,
+    stray: Sequence[str] = (),
+    lines: Sequence[str] | None = None,
+    range_kev: tuple[float, float] = FIT_RANGE_KEV,
+    calibration: Calibration | None = None,
+    nonnegative: bool = False,
+) -> xr.Dataset:
+    """Map net counts freed of overlaps and background: line families fitted to every pixel.
+
+    Computes: the sum of all pixels, one pass over the image (or over its stored sums of pixels),
+    for calibration and weights. The maps themselves are lazy, one pass for all of them.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+        For blocks of pixels, rebin it first: ``fitted_maps(rebin(image, y=4, x=4))``.
+    elements, stray, lines, range_kev, calibration
+        As in :func:`eds_xr.line_fit.fit_lines`.
+    nonnegative : bool
+        No amount below zero: nearer the truth in single pixels, for maps that are looked at; but
+        biased, so not for maps that are summed or averaged.
+
+    Returns
+    -------
+    Dataset
+        ``net`` and ``variance`` [line, *spatial; counts], float32; ``element`` [line]. The
+        calibration is in the attributes.
+
+    Raises
+    ------
+    EdsError
+        As in :func:`eds_xr.line_fit.fit_lines`; when there are no counts in the range; when
+        computed, for NaN or negative counts.
+
+    Notes
+    -----
+    All pixels share the weights of their least squares: the modelled variance of their sum. So
+    net counts are one linear map of the counts: unbiased at any dose, and their sums over a mask
+    are the fit of the mask's spectrum. The variance is propagated exactly, as a count is its own
+    variance: right for sums of pixels, itself noisy in one.
+
+    The background is as flexible as that of ``fit_lines``. A background of the sum's shape, with
+    one amount a pixel, would have a standard deviation less by up to 14 % (Nd La, U Ma), and by
+    4 % or less in Mg, Si and Fe. But with self-absorption in 100 to 300 nm of the simulated
+    pyrolite, 180 counts a pixel, the Al of a phase was then wrong by 4 to 10 standard deviations
+    of 10,000 pixels, against 0.4 to 1.
+
+    Non-negative least squares take the same weights, and the sum's background in two amounts a
+    pixel, falling and rising along the spectrum. In a pixel of that simulation their root mean
+    square error is a quarter less for trace lines (and as good as with Poisson's likelihood),
+    but where there is little of an element they lie above zero on average. Their variance is that
+    of the linear fit with this background, before the constraint.
+    """
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    part = image.sel({ENERGY: slice(*range_kev)})
+    model = pixel_model(part, elements, stray, lines, calibration)
+    net, variance = lazy_fit(part, model, nonnegative=nonnegative)
+    names = list(model.lines)
+    attrs = {k: v for k, v in image.attrs.items() if k not in ("long_name", "units")}
+    attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
+    return xr.Dataset(
+        {
+            "net": net.assign_attrs(long_name="net counts", units="counts"),
+            "variance": variance.assign_attrs(
+                long_name="variance of the net counts", units="counts^2"
+            ),
+        },
+        coords={LINE: names, "element": (LINE, [name.split("_")[0] for name in names])},
+        attrs=provenance.with_step(
+            attrs, "fitted_maps", elements=model.elements, stray=list(stray),
+            range_kev=list(range_kev), nonnegative=nonnegative,
+        ),
+    )  # fmt: skip
+
+
 def _window_sums(
     image: xr.DataArray, lines: Sequence[str], background: bool
 ) -> tuple[list[str], xr.DataArray]:
@@ -150,11 +288,20 @@ def _window_sums(
     resolution = float(image.attrs.get("energy_resolution_mnka_ev", 130.0))
     energy = image[ENERGY].values
     table = [window_weights(energy, n, resolution, background=background) for n in names]
-    weights = xr.DataArray(np.array(table, np.float32), dims=(LINE, ENERGY))
-    counts = image.astype(np.float32)
-    order = (LINE, *spatial_dims(image))
-    net = xr.dot(counts, weights, dim=ENERGY).transpose(*order)
-    variance = xr.dot(counts, weights**2, dim=ENERGY).transpose(*order)
+    weights = np.stack(table, axis=1)
+    used = np.flatnonzero(weights.any(axis=1))
+    inside = slice(used[0], used[-1] + 1)
+    part, weights = image.isel({ENERGY: inside}), weights[inside]
+    if background or image.dtype.kind == "f":
+        both = np.hstack([weights, weights**2])
+        net, variance = lazy_maps(
+            part, weighted_block, (2, len(names)), np.dtype(np.float32), table=both
+        )
+    else:
+        (net,) = lazy_maps(
+            part, weighted_block, (1, len(names)), np.dtype(np.int64), table=weights, whole=True
+        )
+        variance = net
     return names, net.assign_coords(variance=variance.variable)
 
 

@@ -1,4 +1,9 @@
-"""Composition from net counts: the Cliff-Lorimer ratio method, with covariance."""
+"""Composition from net counts: k-factors, zeta-factors or cross-sections, with covariance.
+
+Three methods, one calculation. Statistical errors come from the counts; systematic ones from
+factors, attenuation and dose, are the same in every spectrum, and are never added to the
+statistical ones.
+"""
 
 from __future__ import annotations
 
@@ -8,134 +13,236 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.schema import ELEMENT, LINE, EdsError
-from eds_xr.xray_lines import (
-    EMISSION_UNCERTAINTY,
-    check_element,
-    detector_efficiency,
-    emission_per_atom,
-    line_energy_kev,
+from eds_xr._parts.absorption import mass_thickness_of, take_off_angle_deg
+from eds_xr._parts.amounts import Recipe
+from eds_xr._parts.charges import CHARGES as CHARGES
+from eds_xr._parts.composition import (
+    an_electron,
+    beam_kev,
+    chosen_lines,
+    composition_of,
+    is_standardless,
+    line_names,
+    of_lines,
+    on_the_way_out,
+    sample_of,
+    told,
 )
+from eds_xr._parts.factors import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr._parts.factors import atomic_mass as atomic_mass
+from eds_xr._parts.standardless import standardless_k_factors as standardless_k_factors
+from eds_xr.schema import ELEMENT, EdsError
+
+#: Charge of an electron [C].
+ELECTRON_C = 1.602176634e-19
 
 
 def quantify(
     lines: xr.Dataset,
-    k_factors: Mapping[str, float] | xr.DataArray | None = None,
+    k_factors: Table | None = None,
     *,
-    exclude: tuple[str, ...] = (),
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    thickness_nm: float | xr.DataArray | None = None,
+    density_g_cm3: float | xr.DataArray | None = None,
+    mass_thickness_kg_m2: float | xr.DataArray | None = None,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.1,
 ) -> xr.Dataset:
-    """Turn net counts into a composition.
+    """Turn net counts into a composition with k-factors.
 
-    Computes: small arrays only.
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
 
-    Cliff and Lorimer (J. Microsc. 103 (1975) 203) for a thin film, without absorption:
-    weight fractions are proportional to ``k_i net_i``, and atoms to ``k_i net_i / A_i``, brought
-    to sum 1 over the elements given.
+    Cliff and Lorimer (J. Microsc. 103 (1975) 203): weight fractions are proportional to
+    ``k_i net_i``, atoms to ``k_i net_i / A_i``, brought to sum 1 over the elements. Given the
+    film's thickness, absorption is corrected (homogeneous film, Goldstein et al., SEM/1977 I,
+    315): counts times ``y / (1 - exp(-y))``, ``y = mu rho t / sin(take-off angle)``, with the
+    attenuation ``mu`` of the composition itself, iterated.
 
     Parameters
     ----------
     lines : Dataset over ``line``
-        From ``fit_lines``: ``net`` and ``covariance``, one line an element.
-    k_factors : mapping or DataArray [line], optional
-        Weight k-factor of each line by name, ``{"Si_Ka": 1.0, "Fe_Ka": 1.3}``, on any common
-        scale. Default: :func:`standardless_k_factors`, and the result says so.
-    exclude : tuple of str
+        From ``fit_lines``, one line an element: ``net`` and ``covariance``, or ``variance``
+        alone; then lines are taken as independent and the attribute
+        ``covariance_assumed_diagonal`` is 1.
+    k_factors : table, mapping or DataArray [line], optional
+        From :func:`eds_xr.k_factors.read_k_factors`, or weight k-factors by line without errors,
+        ``{"Si_Ka": 1.0, "Fe_Ka": 1.3}``. Default: :func:`standardless_k_factors`.
+    exclude : sequence of str
         Elements to leave out (of the sum, too).
+    oxygen : {"measured", "stoichiometry"}
+        As any other line, or as much as balances the charges of the others; a line of oxygen is
+        then left out. It counts for sums and for absorption.
+    valences : mapping, optional
+        Charges other than the usual (:data:`CHARGES`), ``{"Fe": 3}``;
+        fractions are means.
+    thickness_nm, density_g_cm3 : float or DataArray, optional
+        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
+    mass_thickness_kg_m2 : float or DataArray, optional
+        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2.
+    take_off_angle_deg : float, optional
+        Between film and detector; default from ``elevation_angle_deg`` and ``tilt_deg``.
+    absorption_uncertainty : float
+        Relative standard uncertainty of attenuation times thickness.
 
     Returns
     -------
     Dataset over ``element``
-        ``atomic_fraction``, ``weight_fraction`` [..., element] with ``*_variance`` and
-        ``atomic_fraction_covariance`` [..., element, element_other]: statistical, carried from
-        the counts through the normalisation. ``k_factor`` and ``systematic`` (relative standard
-        uncertainty of the k-factor, not in the variance) [element]. Attribute ``standardless``
-        is 1 when the k-factors are computed. Negative net counts stay negative.
+        ``atomic_fraction``, ``weight_fraction`` [..., element]; ``*_variance``, ``*_covariance``
+        [..., element, element_other]: statistical; ``*_systematic_covariance``: of k-factors
+        (independent from line to line, the same in all spectra) and absorption;
+        ``*_by_error`` [..., element, error]: what one standard deviation of each of these does,
+        so that what spectra share cancels in comparisons.
+        ``*_critical_level``, ``*_detection_limit``, ``*_quantification_limit`` where the lines
+        bring them: the fraction if the line had just those counts, the others as found.
+        ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
+        oxygen by stoichiometry, which has none of its own) [element];
+        ``absorption_correction`` where there is one. Negative net counts stay negative. A
+        pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
+        the k-factors are computed.
 
     Raises
     ------
     EdsError
-        For two lines of one element, a missing or non-positive k-factor, or counts that sum to
-        nothing in one of the spectra.
+        For two lines of one element; a missing or non-positive k-factor, or one for another
+        beam; a film of unknown density or take-off angle; an element without a usual charge; in
+        spectra (not maps), counts that sum to nothing, or a correction that does not converge.
     """
-    chosen = _one_line_an_element(lines, exclude)
-    names = [str(n) for n in chosen[LINE].values]
-    standardless = k_factors is None
-    table = standardless_k_factors(names, **_beam(lines)) if k_factors is None else k_factors
-    k = _k_factors(names, table)
-    elements = [n.split("_")[0] for n in names]
-    weight, weight_covariance = _fractions(chosen, k)
-    atoms, atoms_covariance = _fractions(chosen, k / np.array([atomic_mass(e) for e in elements]))
-    systematic = [EMISSION_UNCERTAINTY[n.split("_")[1][0]] if standardless else 0.0 for n in names]
-    lead = [d for d in chosen.net.dims if d != LINE]
-    one, two = (*lead, ELEMENT), (*lead, ELEMENT, "element_other")
-    return xr.Dataset(
-        {
-            "atomic_fraction": (one, atoms, {"long_name": "atomic fraction", "units": "1"}),
-            "atomic_fraction_variance": (one, _diagonal(atoms_covariance)),
-            "atomic_fraction_covariance": (two, atoms_covariance),
-            "weight_fraction": (one, weight, {"long_name": "weight fraction", "units": "1"}),
-            "weight_fraction_variance": (one, _diagonal(weight_covariance)),
-            "weight_fraction_covariance": (two, weight_covariance),
-            "k_factor": (ELEMENT, k, {"long_name": "weight k-factor"}),
-            "systematic": (
-                ELEMENT,
-                np.array(systematic),
-                {"long_name": "relative uncertainty of k"},
-            ),
-        },
-        coords={
-            **{d: chosen[d] for d in lead if d in chosen.coords},
-            ELEMENT: elements,
-            "element_other": elements,
-            "line": (ELEMENT, names),
-        },
-        attrs=provenance.with_step(lines.attrs, "quantify", standardless=standardless)
-        | {"standardless": int(standardless)},
+    chosen = chosen_lines(lines, exclude, oxygen)
+    names, beam = line_names(chosen), beam_kev(lines)
+    table = k_factors
+    if table is None:
+        table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
+    factors, relative = looked_up(table, names, "k", beam)
+    film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+    angle = None if film is None else _angle(lines, take_off_angle_deg)
+    sample = sample_of(names, oxygen, valences)
+    recipe = Recipe(
+        factors, relative, sample.brings, sample.masses, on_the_way_out(names, sample, angle),
+        absorption_uncertainty=_relative(absorption_uncertainty, "absorption_uncertainty"),
+    )  # fmt: skip
+    found = composition_of(chosen, sample, recipe, film)
+    attrs = provenance.with_step(
+        lines.attrs, "quantify", **told(table, sample, angle), **_told_of_film(film)
+    )
+    more = {"method": "cliff_lorimer", "standardless": int(is_standardless(table))}
+    return found.assign(k_factor=of_lines(factors, sample, "k-factor by weight", "1")).assign_attrs(
+        attrs | more | chosen.attrs
     )
 
 
-def standardless_k_factors(lines: list[str], *, beam_energy_kev: float = 200.0) -> dict[str, float]:
-    """Compute weight k-factors: atomic mass over photons counted per atom, relative to the first.
+def quantify_zeta(
+    lines: xr.Dataset,
+    zeta_factors: Table,
+    *,
+    dose_electrons: float | xr.DataArray | None = None,
+    probe_current_na: float | None = None,
+    live_time_s: float | None = None,
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    absorption: bool = True,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.05,
+    dose_uncertainty: float = 0.0,
+) -> xr.Dataset:
+    """Turn net counts into a composition and a mass thickness with zeta-factors.
 
-    From ionisation cross-sections, fluorescence yields and branching ratios
-    (:func:`eds_xr.xray_lines.emission_per_atom`) and the efficiency of a windowless silicon
-    detector. Systematic uncertainty: 10 % for K, 20 % for L, 30 % for M lines.
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
 
-    Examples
-    --------
-    >>> standardless_k_factors(["Si_Ka", "Fe_Ka"])
-    {'Si_Ka': 1.0, 'Fe_Ka': 1...}
+    Watanabe and Williams (J. Microsc. 221 (2006) 89): an element's mass an area is
+    ``zeta_i net_i / dose``, in electrons. Their sum is the mass thickness, with which
+    absorption is corrected, iterated.
+
+    Parameters
+    ----------
+    lines, exclude, oxygen, valences, take_off_angle_deg
+        As in :func:`quantify`.
+    zeta_factors : table, mapping or DataArray [line; kg electron / (m^2 photon)]
+        From :func:`eds_xr.k_factors.read_zeta_factors`, or numbers by line.
+    dose_electrons : float or DataArray, optional
+        Electrons that made the counts: of one pixel for a map, of all its pixels for a sum.
+    probe_current_na, live_time_s : float, optional
+        Instead; the time, too, of all that was summed.
+    absorption : bool
+        Whether to correct for it; without, no take-off angle is needed.
+    absorption_uncertainty : float
+        Relative standard uncertainty of the attenuation.
+    dose_uncertainty : float
+        Relative standard uncertainty of the dose; moves the thickness, hardly the fractions.
+
+    Returns
+    -------
+    Dataset over ``element``
+        As :func:`quantify`, and ``mass_thickness`` [...; kg/m2] with ``mass_thickness_variance``
+        (statistical) and ``mass_thickness_systematic_variance``, ``atoms_per_area`` [...,
+        element; 1/m2] with its variance and covariances, ``zeta_factor``.
+
+    Raises
+    ------
+    EdsError
+        As :func:`quantify`; for a dose that is missing, given twice or not positive.
     """
-    photons = {
-        name: emission_per_atom(name, beam_energy_kev)
-        * float(detector_efficiency(line_energy_kev(name)))
-        for name in lines
-    }
-    for name, value in photons.items():
-        if value <= 0:
-            raise EdsError(f"{name} is not emitted at a beam energy of {beam_energy_kev:g} keV")
-    k = {name: atomic_mass(name.split("_")[0]) / value for name, value in photons.items()}
-    return {name: value / k[lines[0]] for name, value in k.items()}
+    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    return _quantify_absolute(
+        lines, zeta_factors, "zeta", dose, exclude, oxygen, valences, absorption,
+        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    )  # fmt: skip
 
 
-def atomic_mass(element: str) -> float:
-    """Return the atomic mass of an element [g/mol].
+def quantify_cross_sections(
+    lines: xr.Dataset,
+    cross_sections: Table,
+    *,
+    dose_electrons: float | xr.DataArray | None = None,
+    probe_current_na: float | None = None,
+    live_time_s: float | None = None,
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    absorption: bool = True,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.05,
+    dose_uncertainty: float = 0.0,
+) -> xr.Dataset:
+    """Turn net counts into atoms per area and a composition with partial cross-sections.
 
-    Examples
-    --------
-    >>> round(atomic_mass("Fe"), 2)
-    55.84
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
+
+    MacArthur et al. (Microsc. Microanal. 22 (2016) 71): ``net_i / (sigma_i dose)`` atoms an
+    area, where the cross-section sigma counts the photons that the detector counts.
+
+    Parameters
+    ----------
+    cross_sections : table, mapping or DataArray [line; barn]
+        From :func:`eds_xr.k_factors.read_cross_sections`, or numbers by line.
+    lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, valences, absorption
+        As in :func:`quantify_zeta`.
+    take_off_angle_deg, absorption_uncertainty, dose_uncertainty
+        As in :func:`quantify_zeta`.
+
+    Returns
+    -------
+    Dataset over ``element``
+        As :func:`quantify_zeta`, with ``cross_section``.
+
+    Raises
+    ------
+    EdsError
+        As :func:`quantify_zeta`.
     """
-    import xraydb
-
-    check_element(element)
-    return float(xraydb.atomic_mass(element))
+    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    return _quantify_absolute(
+        lines, cross_sections, "cross_section", dose, exclude, oxygen, valences, absorption,
+        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    )  # fmt: skip
 
 
 def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     """Return the ratio of the atoms of two elements, with its variance.
 
-    Computes: small arrays only.
+    Computes: small arrays only; lazy where the composition is.
 
     Parameters
     ----------
@@ -146,8 +253,9 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     Returns
     -------
     Dataset
-        ``ratio`` and ``variance`` [...], the covariance of the two taken into account; NaN where
-        there is none of `other`. First order: good where `other` is far above its error.
+        ``ratio``, ``variance`` (statistical) and ``systematic_variance`` [...], the covariance
+        of the two taken into account; NaN where there is none of `other`. First order: good
+        where `other` is far above its error.
 
     Raises
     ------
@@ -158,168 +266,89 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
         if name not in composition[ELEMENT].values:
             raise EdsError(f"{name} is not in the composition: {list(composition[ELEMENT].values)}")
     a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    table = composition.atomic_fraction_covariance
-
-    def covariance(x: str, y: str) -> xr.DataArray:
-        return table.sel({ELEMENT: x, "element_other": y}, drop=True)
-
     b = b.where(b != 0)
     value = a / b
-    spread = (
-        covariance(element, element) - 2 * value * covariance(element, other)
-        + value**2 * covariance(other, other)
-    ) / b**2  # fmt: skip
-    name = f"{element} / {other}, atoms"
-    return xr.Dataset(
-        {"ratio": value.assign_attrs(long_name=name, units="1"), "variance": spread},
-        attrs=composition.attrs,
-    )
 
-
-def variation(lines: xr.Dataset, *, per: str) -> xr.Dataset:
-    """Return how much line ratios vary between regions of one phase, beyond chance.
-
-    Computes: small arrays only.
-
-    A matrix is never quite the same everywhere. The variance between regions less what counting
-    explains (the moment estimator of DerSimonian and Laird, Control. Clin. Trials 7 (1986) 177).
-
-    Parameters
-    ----------
-    lines : Dataset [phase, line]
-        From ``fit_lines`` on the spectra of several regions.
-    per : str
-        The line that the others are divided by.
-
-    Returns
-    -------
-    Dataset over ``line``
-        ``ratio``, the weighted mean of ``net / net[per]``, and its ``variance`` between regions;
-        0 where chance explains the scatter.
-
-    Raises
-    ------
-    EdsError
-        For fewer than two regions, or a line that was not fitted.
-    """
-    if "phase" not in lines.net.dims or lines.sizes["phase"] < 2:
-        raise EdsError("the variation needs the lines of at least two regions, along 'phase'")
-    if per not in lines[LINE].values:
-        raise EdsError(f"{per} was not fitted: {list(lines[LINE].values)}")
-    base = lines.net.sel({LINE: per}, drop=True)
-    ratio = lines.net / base
-    own = lines.variance.sel({LINE: per}, drop=True)
-    shared = lines.covariance.sel({"line_other": per}, drop=True)
-    chance = (lines.variance + ratio**2 * own - 2 * ratio * shared) / base**2
-    weight = 1 / chance.where(chance > 0)
-    total = weight.sum("phase")
-    mean = (weight * ratio).sum("phase") / total
-    excess = (weight * (ratio - mean) ** 2).sum("phase") - (weight.count("phase") - 1)
-    between = excess / (total - (weight**2).sum("phase") / total)
-    return xr.Dataset({"ratio": mean, "variance": between.clip(min=0).fillna(0.0)})
-
-
-def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.Dataset:
-    """Add to the errors of net counts what depends on how the spectra were fitted.
-
-    Computes: small arrays only.
-
-    Background and peaks are models: fits over other ranges of energy, or with other elements, are
-    as good and give other net counts. The mean square of their differences is a variance that
-    counting does not see. (Where the model is right they differ by chance, by little.)
-
-    Parameters
-    ----------
-    lines : Dataset [..., line]
-        From ``fit_lines``.
-    refits : sequence of Dataset
-        The same lines from other fits of the same spectra.
-
-    Returns
-    -------
-    Dataset
-        As `lines`, with the addition in ``variance`` and ``covariance``, and on its own as
-        ``model_variance``.
-
-    Raises
-    ------
-    EdsError
-        When there are no refits, or they lack a line.
-    """
-    if not refits:
-        raise EdsError("the variation of the model needs at least one other fit")
-    for other in refits:
-        missing = set(lines[LINE].values.tolist()) - set(other[LINE].values.tolist())
-        if missing:
-            raise EdsError(f"a refit lacks {', '.join(sorted(missing))}")
-    squares = [(other.net.sel({LINE: lines[LINE]}) - lines.net) ** 2 for other in refits]
-    added = sum(squares[1:], squares[0]) / len(squares)
-    attrs = {"long_name": "variance due to the model of the spectrum", "units": "counts^2"}
-    return add_variance(lines, added).assign(model_variance=added.assign_attrs(attrs))
-
-
-def add_variance(lines: xr.Dataset, added: xr.DataArray) -> xr.Dataset:
-    """Return lines with a variance [..., line] added, independent from line to line."""
-    names = lines[LINE].values
-    same = xr.DataArray(
-        np.eye(names.size), {LINE: names, "line_other": names}, (LINE, "line_other")
-    )
-    return lines.assign(
-        variance=(lines.variance + added).assign_attrs(lines.variance.attrs),
-        covariance=(lines.covariance + added * same).assign_attrs(lines.covariance.attrs),
-    )
-
-
-def _one_line_an_element(lines: xr.Dataset, exclude: tuple[str, ...]) -> xr.Dataset:
-    missing = {"net", "covariance"} - set(lines.data_vars)
-    if missing or LINE not in lines.dims:
-        raise EdsError(f"expected lines from fit_lines, missing {sorted(missing) or 'line'}")
-    elements = [str(n).split("_")[0] for n in lines[LINE].values]
-    keep = [n for n, e in zip(lines[LINE].values, elements, strict=True) if e not in exclude]
-    double = sorted({e for e in elements if elements.count(e) > 1} - set(exclude))
-    if double:
-        raise EdsError(
-            f"more than one line of {', '.join(double)}: choose one, lines.sel(line=[...])"
+    def spread(kind: str) -> xr.DataArray:
+        table = composition[f"atomic_fraction_{kind}"]
+        aa, ab, bb = (
+            table.sel({ELEMENT: x, "element_other": y}, drop=True)
+            for x, y in ((element, element), (element, other), (other, other))
         )
-    if not keep:
-        raise EdsError("no element is left to quantify")
-    # by name: the caller may have chosen lines, which leaves line_other as it was
-    return lines[["net", "covariance"]].sel({LINE: keep, "line_other": keep})
+        return (aa - 2 * value * ab + value**2 * bb) / b**2
+
+    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
+    found["variance"] = spread("covariance")
+    if "atomic_fraction_systematic_covariance" in composition:
+        found["systematic_variance"] = spread("systematic_covariance")
+    return xr.Dataset(found, attrs=composition.attrs)
 
 
-def _beam(lines: xr.Dataset) -> dict[str, float]:
-    return {"beam_energy_kev": float(lines.attrs.get("beam_energy_kev", 200.0))}
+# -- helpers -------------------------------------------------------------------------------------
 
 
-def _k_factors(names: list[str], table: Mapping[str, float] | xr.DataArray) -> np.ndarray:
-    if isinstance(table, xr.DataArray):
-        table = dict(zip(map(str, table[LINE].values), table.values.tolist(), strict=True))
-    missing = [n for n in names if n not in table]
-    if missing:
-        raise EdsError(
-            f"no k-factor for {', '.join(missing)}; the table has {', '.join(table)}. "
-            "k-factors are matched by line, never by position"
-        )
-    k = np.array([float(table[n]) for n in names])
-    if not (np.isfinite(k) & (k > 0)).all():
-        raise EdsError(f"k-factors must be positive, found {dict(zip(names, k, strict=True))}")
-    return k
-
-
-def _fractions(chosen: xr.Dataset, factors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return ``x_i = f_i net_i / sum_j f_j net_j`` and its covariance (first order)."""
-    amount = chosen.net.transpose(..., LINE).values * factors
-    covariance = chosen.covariance.transpose(..., LINE, "line_other").values * np.outer(
-        factors, factors
+def _quantify_absolute(
+    lines: xr.Dataset, table: Table, kind: str, dose: xr.DataArray, exclude: Sequence[str],
+    oxygen: str, valences: Mapping[str, float] | None, absorption: bool,
+    angle_deg: float | None, absorption_uncertainty: float, dose_uncertainty: float,
+) -> xr.Dataset:  # fmt: skip
+    """Quantify with zeta-factors, or with cross-sections as the zeta-factors that they imply."""
+    chosen = chosen_lines(lines, exclude, oxygen)
+    names = line_names(chosen)
+    values, relative = looked_up(table, names, kind, beam_kev(lines))
+    sample = sample_of(names, oxygen, valences)
+    atom_kg = sample.masses / 1000 / AVOGADRO
+    factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
+    angle = _angle(lines, angle_deg) if absorption else None
+    recipe = Recipe(
+        factors, relative, sample.brings, atom_kg, on_the_way_out(names, sample, angle), True,
+        _relative(absorption_uncertainty, "absorption_uncertainty"),
+        _relative(dose_uncertainty, "dose_uncertainty"),
+    )  # fmt: skip
+    found = composition_of(an_electron(chosen, dose), sample, recipe, None)
+    name, units = {
+        "zeta": ("zeta_factor", "kg m-2"), "cross_section": ("cross_section", "barn")
+    }[kind]  # fmt: skip
+    step = "quantify_zeta" if kind == "zeta" else "quantify_cross_sections"
+    attrs = provenance.with_step(
+        lines.attrs, step, **told(table, sample, angle),
+        dose_electrons=dose.item() if dose.ndim == 0 else "varies",
+    )  # fmt: skip
+    return found.assign(
+        {name: of_lines(values, sample, name.replace("_", "-"), units)}
+    ).assign_attrs(
+        attrs | {"method": kind, "standardless": int(is_standardless(table))} | chosen.attrs
     )
-    total = amount.sum(-1, keepdims=True)
-    if not (total > 0).all():
-        raise EdsError("the net counts sum to nothing: there is no composition to give")
-    x = amount / total
-    # dx_i/da_j = (delta_ij - x_i) / total
-    slope = (np.eye(x.shape[-1]) - x[..., :, None]) / total[..., None]
-    return x, slope @ covariance @ np.swapaxes(slope, -1, -2)
 
 
-def _diagonal(covariance: np.ndarray) -> np.ndarray:
-    return np.diagonal(covariance, axis1=-2, axis2=-1).copy()
+def _angle(lines: xr.Dataset, given: float | None) -> float:
+    return take_off_angle_deg(lines.attrs, given)
+
+
+def _told_of_film(film: xr.DataArray | None) -> dict[str, object]:
+    if film is None:
+        return {}
+    return {"mass_thickness_kg_m2": film.item() if film.ndim == 0 else "varies"}
+
+
+def _relative(value: float, name: str) -> float:
+    if not 0 <= value < np.inf:
+        raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
+    return float(value)
+
+
+def _dose(
+    electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
+) -> xr.DataArray:
+    if electrons is None and current_na is not None and time_s is not None:
+        dose = xr.DataArray(current_na * 1e-9 * time_s / ELECTRON_C)
+    elif electrons is not None and current_na is None and time_s is None:
+        dose = xr.DataArray(electrons)
+    else:
+        raise EdsError(
+            "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "
+            "all the pixels that were summed"
+        )
+    if dose.chunks is None and not bool(((dose > 0) & np.isfinite(dose)).all()):
+        raise EdsError(f"the dose must be positive, found {float(dose.min()):g} electrons")
+    return dose

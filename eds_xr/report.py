@@ -1,4 +1,4 @@
-"""Results of the study as plain numbers (JSON) and as one file of labelled arrays."""
+"""Results of the study: plain numbers (JSON), tables (CSV), one file of labelled arrays."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
+from eds_xr.minerals import formula, formula_text, oxides
+from eds_xr.partition import QUANTITY, partition_coefficients, shared_covariance
+from eds_xr.quantify import quantify
 from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE
 from eds_xr.study import GRAINS, MATRIX, PHASES, PINNED, Study
+from eds_xr.tables import write_csv
+from eds_xr.traces import compare_regions
 from eds_xr.xray_lines import line_windows_kev
+
+#: Oxygens per formula unit.
+OXYGENS = {"Brg": 3, "Fp": 1, "Ca-Pv": 3}
+#: Elements that are written together in a formula.
+SITES = {
+    "Brg": (("Mg", "Fe", "Al", "Ca"), ("Si",)),
+    "Fp": (("Mg", "Fe"),),
+    "Ca-Pv": (("Ca", "Nd", "Sm", "U"), ("Si", "Al")),
+}
 
 
 def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
@@ -29,6 +44,7 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
         Values with errors are pairs ``[value, standard deviation]``. Those of net counts and
         atoms hold counting, the matrix's variation from place to place and the choice of the
         background; the k-factors' uncertainty comes on top. Those under ``snr`` are counting only.
+        Partition coefficients of what a grain holds too little of are ``{"upper_limit": ...}``.
     """
     return {
         "sample": {
@@ -45,13 +61,17 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
         },
         "nmf": _nmf(study),
         "masks": _masks(study),
-        "snr": {line: _snr(study.regions, line) for line in ("Nd_La", "Sm_La")},
+        "snr": _snr(study),
         "subtraction": {g: _subtraction(study.pure, g) for g in GRAINS},
         "net_counts": {p: _pairs(study.lines, "net", "variance", LINE, p) for p in PHASES},
         "atoms": {
             p: _pairs(study.composition, "atomic_fraction", "atomic_fraction_variance", ELEMENT, p)
             for p in PHASES
         },
+        "formula": {
+            p: str(formula_text(_formula(study, p), sites=SITES[p]).values) for p in PHASES
+        },
+        "partition": {g: _partition(study, g) for g in GRAINS},
         "standardless": bool(study.composition.attrs["standardless"]),
         "calibration": {
             key.removeprefix("calibration_"): value
@@ -86,6 +106,70 @@ def save_results(study: Study, path: Path) -> Path:
     finally:
         partial.unlink(missing_ok=True)
     return path
+
+
+def tables(study: Study) -> dict[str, xr.Dataset]:
+    """Return what a paper tabulates of a study, by name.
+
+    Returns
+    -------
+    dict of Dataset
+        ``net_counts``, ``composition`` (without oxygen), ``composition_unmixed`` (from all
+        pixels), ``oxides``, ``formulae`` (on the oxygens of :data:`OXYGENS`) and ``partition``
+        (weight fractions, oxygen by stoichiometry, of each grain over the matrix), over
+        ``phase``; ``regions``, the mask against the rectangle.
+    """
+    return {
+        "net_counts": study.lines,
+        "composition": study.composition,
+        "composition_unmixed": study.unmixed_composition,
+        "oxides": oxides(study.composition),
+        "formulae": _joined([_formula(study, p) for p in PHASES]),
+        "partition": _joined([_coefficients(study, g) for g in GRAINS]),
+        "regions": _regions(study),
+    }
+
+
+def save_tables(study: Study, folder: Path) -> list[Path]:
+    """Write :func:`tables` as CSV files, replacing those of an earlier run."""
+    return [
+        write_csv(table, folder / f"{name}.csv", overwrite=True)
+        for name, table in tables(study).items()
+    ]
+
+
+def _formula(study: Study, phase: str) -> xr.Dataset:
+    return formula(study.composition.sel({PHASE: phase}), oxygens=OXYGENS[phase])
+
+
+def _coefficients(study: Study, grain: str) -> xr.Dataset:
+    """Return what the grain takes of each element over the matrix, which was subtracted from it."""
+    whole = quantify(study.lines, oxygen="stoichiometry")
+    one, matrix = (study.pure.sel({PHASE: p}) for p in (grain, MATRIX))
+    factor = float(one.scale * one.n_pixels / matrix.n_pixels)
+    pair = {"phase": grain, "reference": MATRIX}
+    shared = shared_covariance(study.lines, whole, factor=factor, **pair)
+    found = partition_coefficients(whole, grain, MATRIX, between=shared)
+    return found.drop_sel({ELEMENT: "O"})
+
+
+def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
+    return xr.concat(parts, dim=PHASE, combine_attrs="override", coords="minimal", join="exact")
+
+
+def _partition(study: Study, grain: str) -> dict[str, Any]:
+    """Return coefficients with errors where the grain's share is detected, else upper limits."""
+    found: dict[str, Any] = {}
+    coefficients = _coefficients(study, grain)
+    for name in coefficients[ELEMENT].values:
+        one = coefficients.sel({ELEMENT: name})
+        value, variance = float(one[QUANTITY]), float(one[f"{QUANTITY}_variance"])
+        limit = float(one[f"{QUANTITY}_upper_limit"])
+        if one[f"{QUANTITY}_detected"] and np.isfinite(limit):
+            found[str(name)] = [value, variance**0.5]
+        else:  # the matrix may hold none of it
+            found[str(name)] = {"upper_limit": limit if np.isfinite(limit) else None}
+    return found
 
 
 def _nmf(study: Study) -> dict[str, Any]:
@@ -123,13 +207,23 @@ def _masks(study: Study) -> dict[str, Any]:
     }
 
 
-def _snr(regions: xr.Dataset, line: str) -> dict[str, Any]:
-    found = {}
-    for key, phase in (("mask", MATRIX), ("rectangle", "rectangle")):
-        one = regions.sel({PHASE: phase, LINE: line})
-        net, sd = float(one.net), float(one.variance) ** 0.5
-        found[key] = {"net": net, "sd": sd, "snr": net / sd}
-    return {**found, "gain": found["mask"]["snr"] / found["rectangle"]["snr"]}
+def _regions(study: Study) -> xr.Dataset:
+    masks = study.masks.sel({PHASE: study.regions[PHASE]})
+    return compare_regions(study.spectra, study.regions, reference="rectangle", masks=masks)
+
+
+def _snr(study: Study) -> dict[str, Any]:
+    compared, found = _regions(study), {}
+    for line in ("Nd_La", "Sm_La"):
+        parts = {}
+        for key, phase in (("mask", MATRIX), ("rectangle", "rectangle")):
+            one = study.regions.sel({PHASE: phase, LINE: line})
+            net, sd = float(one.net), float(one.variance) ** 0.5
+            parts[key] = {"net": net, "sd": sd, "snr": net / sd}
+        mask = compared.sel({PHASE: MATRIX, LINE: line})
+        gains = {"gain": "snr_gain", "signal_gain": "signal_gain", "noise_gain": "noise_gain"}
+        found[line] = parts | {key: float(mask[name]) for key, name in gains.items()}
+    return found
 
 
 def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:

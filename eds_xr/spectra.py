@@ -13,10 +13,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._parts.line_solver import FIT_RANGE_KEV, beam_kev, fitted_nets, resolution_ev
+from eds_xr._parts.common_errors import common_covariance
+from eds_xr._parts.line_solver import resolution_ev
+from eds_xr._parts.reference_share import Share, find_share, window_net
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
+    LINE,
     PHASE,
     EdsError,
     check_counts_block,
@@ -27,10 +30,12 @@ from eds_xr.schema import (
     energy_step,
     spatial_dims,
 )
-from eds_xr.xray_lines import line_energy_kev, peak_sigma_kev, window_weights
+from eds_xr.xray_lines import peak_sigma_kev
 
 #: A difference this many standard deviations below zero is a warning.
 NEGATIVE_SIGMA = 5.0
+#: Lines that chance lets disagree so much less often than this are a warning.
+LEAST_CHANCE = 1e-3
 
 
 class SubtractionWarning(UserWarning):
@@ -89,7 +94,7 @@ def subtract_phase(
     mixture: xr.Dataset,
     reference: xr.Dataset,
     *,
-    scale: str | float,
+    scale: str | float | Sequence[str],
     elements: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Subtract a phase that lies above or below the grains from the spectrum of a mixture.
@@ -100,14 +105,15 @@ def subtract_phase(
     ----------
     mixture, reference : Dataset [energy]
         One spectrum each, from :func:`sum_spectra`, with ``n_pixels``.
-    scale : str or float
+    scale : str, float or sequence of str
         The share of the reference's counts per pixel that a pixel of the mixture holds. As the
         name of a line that only the reference emits (``"Si_Ka"``), it is the ratio of that line's
         net counts per pixel, and the line is zero in the result by construction: judge purity by
-        the others.
+        the others. Of several lines (``["Si_Ka", "Al_Ka"]``) it is their common ratio, with their
+        covariance, and whether they agree is tested.
     elements : sequence of str, optional
         All that is in the two spectra, stray elements too; default is the attribute ``elements``.
-        The net counts of the line then come from a fit of the lines of all of them, as neighbours
+        The net counts of the lines then come from a fit of the lines of all of them, as neighbours
         matter (Sm M beside Mg K). Without any, they come from :func:`net_counts`.
 
     Returns
@@ -115,41 +121,97 @@ def subtract_phase(
     Dataset
         ``counts`` (never clipped) and ``variance`` [energy]; scalars ``n_pixels``, ``scale`` and
         ``scale_variance`` (statistical; a common factor of all channels, hence kept apart from
-        ``variance`` = mixture + scale^2 reference); attribute ``warnings``, a list that is
-        also issued as :class:`SubtractionWarning`.
+        ``variance`` = mixture + scale^2 reference: see :func:`add_common_errors`);
+        ``scale_slope`` [energy; counts], what one unit of scale takes away, and
+        ``scale_by_counts`` [energy], what one more count of the mixture adds to the scale;
+        attributes
+        ``pinned_lines`` and ``warnings``, a list that is also issued as
+        :class:`SubtractionWarning`. From several lines also ``line_scale`` and ``line_pull``
+        [line], the scale by each line alone and its distance from the common one over its
+        standard deviation, and ``scale_p``, the probability of so large a disagreement by chance.
 
     Raises
     ------
     EdsError
         When the factor is above 1 by more than its error: more of the reference than where it is
         pure, so that the mixture's mask, or the line, is wrong; when it is not positive; when
-        energy axes differ or ``n_pixels`` is missing or zero.
+        energy axes differ or ``n_pixels`` is missing or zero; for lines of one family.
+
+    Notes
+    -----
+    A line that disagrees, of a larger share than the others, is emitted by what is left, too, or
+    by a further phase in the mask. Real matrices vary from place to place by a per cent or so,
+    which lines of some 10^5 counts see.
     """
     mixture, reference = _one_spectrum(mixture, "mixture"), _one_spectrum(reference, "reference")
     _check_same_energy(mixture, reference)
-    pinned = scale if isinstance(scale, str) else None
-    known = mixture.attrs.get("elements", ()) if elements is None else elements
-    known = [known] if isinstance(known, str) else list(known)
-    share, variance = _share(mixture, reference, scale, known)
-    _check_share(share, variance, pinned)
-    factor = share * float(mixture.n_pixels) / float(reference.n_pixels)
+    share = _share(mixture, reference, scale, elements)
+    _check_share(share)
+    pixels = float(mixture.n_pixels) / float(reference.n_pixels)
+    factor = share.value * pixels
     rest = xr.Dataset(
         {
             "counts": mixture.counts - factor * reference.counts,
             "variance": mixture.variance + factor**2 * reference.variance,
             "n_pixels": mixture.n_pixels,
-            "scale": ((), share, {"long_name": "share of the reference per pixel"}),
-            "scale_variance": ((), variance),
+            "scale": ((), share.value, {"long_name": "share of the reference per pixel"}),
+            "scale_variance": ((), share.variance),
+            "scale_slope": (ENERGY, reference.counts.values * pixels),
+            "scale_by_counts": (ENERGY, _by_counts(share, mixture)),
         },
-        attrs=provenance.with_step(mixture.attrs, "subtract_phase", scale=scale),
+        attrs=provenance.with_step(
+            mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
+        ),
     )
     rest["counts"].attrs = {"long_name": "counts", "units": "counts"}
-    shift = reference.counts * (float(mixture.n_pixels) / float(reference.n_pixels))
-    rest.attrs["warnings"] = _negative_regions(rest, shift)
-    rest.attrs["pinned_line"] = pinned or ""
+    rest["scale_slope"].attrs = {"long_name": "counts per unit of scale", "units": "counts"}
+    rest = rest.assign(_consistency(share))
+    rest.attrs["warnings"] = [*_disagreement(share), *_negative_regions(rest)]
+    rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
     for message in rest.attrs["warnings"]:
         warnings.warn(message, SubtractionWarning, stacklevel=2)
     return rest
+
+
+def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
+    """Add to the errors of net counts those that all channels of a spectrum share.
+
+    Computes: small arrays only.
+
+    How much of one phase was taken out of another's spectrum is known up to an error. It moves
+    all channels together, so that a spectrum's ``variance`` cannot hold it.
+
+    Parameters
+    ----------
+    lines : Dataset [..., line]
+        From ``fit_lines(spectra, ...)``.
+    spectra : Dataset [..., energy]
+        From :func:`subtract_phase` (several joined along ``phase``, too) or ``refine_spectra``.
+
+    Returns
+    -------
+    Dataset
+        As `lines`, with the addition in ``variance`` and ``covariance``, and on its own as
+        ``common_covariance`` [..., line, line_other; counts^2].
+
+    Raises
+    ------
+    EdsError
+        When the spectra carry no such errors, or the lines do not tell how they were fitted.
+
+    Notes
+    -----
+    A scale follows the counts of the lines that it is taken from, which is allowed for: net counts
+    of a single pinned line are zero by construction, and their error is next to nothing. That does
+    not say how much of its element there is; ``detection_limit`` does.
+    """
+    added = common_covariance(lines, spectra)
+    diagonal = np.diagonal(added.values, axis1=-2, axis2=-1)
+    return lines.assign(
+        variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
+        covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
+        common_covariance=added,
+    )
 
 
 def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
@@ -169,14 +231,8 @@ def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
-    energy, resolution = spectra[ENERGY].values, resolution_ev(spectra)
-    weights = xr.DataArray(window_weights(energy, line, resolution), dims=ENERGY)
-    return xr.Dataset(
-        {
-            "net": (spectra.counts * weights).sum(ENERGY),
-            "variance": (spectra.variance * weights**2).sum(ENERGY),
-        }
-    )
+    net, variance = window_net(spectra, line)
+    return xr.Dataset({"net": net, "variance": variance})
 
 
 def _of_the_recording(image: xr.DataArray) -> dict[str, Any]:
@@ -227,61 +283,73 @@ def _check_same_energy(mixture: xr.Dataset, reference: xr.Dataset) -> None:
         )
 
 
+def _is_one(scale: str | float | Sequence[str]) -> bool:
+    """Return whether the scale is a single line or a number (of any kind)."""
+    return isinstance(scale, str) or np.ndim(scale) == 0
+
+
 def _share(
-    mixture: xr.Dataset, reference: xr.Dataset, scale: str | float, elements: Sequence[str]
-) -> tuple[float, float]:
-    """Return the share of the reference in a pixel of the mixture, and its variance."""
-    if not isinstance(scale, str):
-        return float(scale), 0.0
-    (mine, other), (spread, other_spread) = _nets_of_both(mixture, reference, scale, elements)
-    if not other > 5 * other_spread**0.5:
+    mixture: xr.Dataset,
+    reference: xr.Dataset,
+    scale: str | float | Sequence[str],
+    elements: Sequence[str] | None,
+) -> Share:
+    """Return the share of the reference in a pixel of the mixture."""
+    if _is_one(scale) and not isinstance(scale, str):
+        return Share(float(scale), 0.0)  # type: ignore[arg-type]
+    lines = [scale] if isinstance(scale, str) else list(scale)  # type: ignore[arg-type]
+    if not lines:
+        raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
+    known = mixture.attrs.get("elements", ()) if elements is None else elements
+    return find_share(mixture, reference, lines, [known] if isinstance(known, str) else list(known))
+
+
+def _by_counts(share: Share, mixture: xr.Dataset) -> np.ndarray:
+    return np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts
+
+
+def _check_share(share: Share) -> None:
+    how = f" (from {', '.join(share.lines)})" if share.lines else ""
+    if not share.value > 0:
         raise EdsError(
-            f"the reference has no significant {scale}: {other:.0f} +- {other_spread**0.5:.0f} "
-            "net counts; pin a line that it emits"
+            f"the scale is {share.value:.3f}{how}: nothing to subtract; the mixture holds none of "
+            "the reference, or the line is wrong"
         )
-    pixels = float(reference.n_pixels) / float(mixture.n_pixels)
-    share = pixels * mine / other
-    return share, (pixels**2 * spread + share**2 * other_spread) / other**2
+    deviation = share.variance**0.5
+    if share.value - 3 * deviation > 1 or (not share.lines and share.value > 1):
+        raise EdsError(
+            f"the scale is {share.value:.3f} +- {deviation:.3f}{how}: a mixture cannot hold more "
+            "of the reference than where that is pure; check the masks, or pin another line"
+        )
 
 
-def _nets_of_both(
-    mixture: xr.Dataset, reference: xr.Dataset, line: str, elements: Sequence[str]
-) -> tuple[list[float], list[float]]:
-    """Return net counts of the line in mixture and reference, and their variances."""
-    low, high = FIT_RANGE_KEV
-    inside = max(low, mixture[ENERGY].values[0]), min(high, mixture[ENERGY].values[-1])
-    if not (elements and inside[0] < line_energy_kev(line) < inside[1]):
-        found = [net_counts(spectrum, line) for spectrum in (mixture, reference)]
-        return [float(f.net) for f in found], [float(f.variance) for f in found]
-    check_energy_in_kev(mixture)
-    parts = [s.sel({ENERGY: slice(low, high)}) for s in (mixture, reference)]
-    net, variance = fitted_nets(
-        np.stack([p.counts.values.astype(float) for p in parts]),
-        np.stack([p.variance.values.astype(float) for p in parts]),
-        parts[0][ENERGY].values.astype(float),
-        line,
-        elements=elements,
-        beam_kev=beam_kev(mixture),
-        resolution_mnka_ev=resolution_ev(mixture),
+def _consistency(share: Share) -> dict[str, xr.DataArray]:
+    """Return what several lines say of the scale, one by one and of each other."""
+    if len(share.lines) < 2:
+        return {}
+    names = {LINE: list(share.lines)}
+    each = xr.DataArray(share.each, names, (LINE,), attrs={"long_name": "scale by the line alone"})
+    pull = xr.DataArray(share.pulls, names, (LINE,), attrs={"long_name": "pull", "units": "1"})
+    chance = xr.DataArray(share.p_value, attrs={"long_name": "probability of the disagreement"})
+    return {"line_scale": each, "line_pull": pull, "scale_p": chance}
+
+
+def _disagreement(share: Share) -> list[str]:
+    if not share.p_value < LEAST_CHANCE:
+        return []
+    own = share.each[share.lines.index(share.worst)]
+    why = (
+        "the mask of the mixture, or what is left of it, holds another phase with that line"
+        if own > share.value
+        else "around the mixture the reference holds less of that element than where it is pure"
     )
-    return net.tolist(), variance.tolist()
+    return [
+        f"the lines disagree on the scale (by chance with probability {share.p_value:.1g}): "
+        f"{share.worst} gives {own:.3f}, all together {share.value:.3f}; {why}; leave it out"
+    ]
 
 
-def _check_share(share: float, variance: float, line: str | None) -> None:
-    how = f" (from {line})" if line else ""
-    if not share > 0:
-        raise EdsError(
-            f"the scale is {share:.3f}{how}: nothing to subtract; the mixture holds none of the "
-            "reference, or the line is wrong"
-        )
-    if share - 3 * variance**0.5 > 1 or (line is None and share > 1):
-        raise EdsError(
-            f"the scale is {share:.3f} +- {variance**0.5:.3f}{how}: a mixture cannot hold more of "
-            "the reference than where that is pure; check the masks, or pin another line"
-        )
-
-
-def _negative_regions(rest: xr.Dataset, reference: xr.DataArray) -> list[str]:
+def _negative_regions(rest: xr.Dataset) -> list[str]:
     """Name the regions, one peak wide, in which the counts are far below zero.
 
     Far: against counting statistics and what the error of the scale shifts there.
@@ -289,7 +357,8 @@ def _negative_regions(rest: xr.Dataset, reference: xr.DataArray) -> list[str]:
     energy = rest[ENERGY].values
     window = np.ones(_channels_of_a_peak(rest))
     counts, variance, slope = (
-        np.convolve(part.values, window, "same") for part in (rest.counts, rest.variance, reference)
+        np.convolve(part.values, window, "same")
+        for part in (rest.counts, rest.variance, rest.scale_slope)
     )
     deviation = np.sqrt(np.maximum(variance, 1) + float(rest.scale_variance) * slope**2)
     low = np.flatnonzero(counts < -NEGATIVE_SIGMA * deviation)

@@ -19,13 +19,21 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import masks as mk
-from eds_xr.line_fit import FIT_RANGE_KEV, Calibration, calibrate, fit_lines
+from eds_xr._parts.study_notes import not_detected, too_noisy
+from eds_xr.line_errors import add_variance, variation, with_model_variation
+from eds_xr.line_fit import (
+    FIT_RANGE_KEV,
+    Calibration,
+    MissingLineWarning,
+    calibrate,
+    fit_lines,
+)
 from eds_xr.maps import element_map
 from eds_xr.mixing import move_shares, remove_baseline
 from eds_xr.nmf import nmf
 from eds_xr.progress import progress
 from eds_xr.provenance import with_step
-from eds_xr.quantify import add_variance, quantify, variation, with_model_variation
+from eds_xr.quantify import quantify
 from eds_xr.rank import suggest_rank
 from eds_xr.schema import (
     COMPONENT,
@@ -37,7 +45,8 @@ from eds_xr.schema import (
     spatial_dims,
 )
 from eds_xr.segment import segment
-from eds_xr.spectra import SubtractionWarning, subtract_phase, sum_spectra
+from eds_xr.spectra import SubtractionWarning, add_common_errors, subtract_phase, sum_spectra
+from eds_xr.unmix import refine_spectra
 from eds_xr.xray_lines import line_windows_kev
 
 MATRIX, GRAINS = "Brg", ("Fp", "Ca-Pv")
@@ -59,8 +68,6 @@ SMALLEST_GRAIN_PIXELS = 12
 #: Ranges that are as good as the fit's own; they move the knots of the background [keV].
 OTHER_RANGES_KEV = ((0.6, 12.5), (0.8, 12.5), (1.0, 12.5), (0.7, 11.5))
 RECTANGLE_PIXELS = 30
-#: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
-NOISE_ANGLE_DEG = 8.0
 
 
 @dataclass
@@ -87,6 +94,8 @@ class Study:
         ``Brg``, and the grains after subtraction.
     lines, regions, composition : Dataset
         Fits of the pure spectra, and of the matrix's mask and rectangle; compositions.
+    unmixed, unmixed_lines, unmixed_composition : Dataset
+        The phases from all pixels, those where all three overlap too: another way to the same.
     map_correlation : dict
         Score maps against the element maps.
     seed : int
@@ -105,6 +114,9 @@ class Study:
     lines: xr.Dataset
     regions: xr.Dataset
     composition: xr.Dataset
+    unmixed: xr.Dataset
+    unmixed_lines: xr.Dataset
+    unmixed_composition: xr.Dataset
     map_correlation: dict[str, float]
     seed: int = 0
     warnings: list[str] = field(default_factory=list)
@@ -115,7 +127,7 @@ def run(
 ) -> Study:
     """Carry out the study on a spectrum image of the assemblage.
 
-    Computes: everything; the image itself is read block by block, some six times.
+    Computes: everything; the image itself is read block by block, some seven times.
 
     Parameters
     ----------
@@ -158,16 +170,20 @@ def run(
     pure = pure_spectra(spectra, notes)
     say("lines: families and background fitted; composition")
     calibration = calibrate(spectra, [*ELEMENTS, *STRAY])
-    lines = _fit(pure, calibration)
+    lines = add_common_errors(_fit(pure, calibration), pure)
+    notes += lines.attrs["warnings"]
     regions = _fit(spectra.sel({PHASE: [MATRIX, "rectangle"]}), calibration)
-    notes += _not_detected(lines)
+    notes += not_detected(lines, PINNED)
     varied = _fit(sums.sel({PHASE: tiles[PHASE]}), calibration)
     lines = with_matrix_variation(lines, pure, varied, masks)
     refits = [_fit(pure, calibration, other) for other in OTHER_RANGES_KEV]
     lines = with_model_variation(lines, refits)
+    say("unmixing: the spectra of the phases from all pixels")
+    unmixed = refine_spectra(image, pure, seed=seed)
+    unmixed_lines = lines_of_all_pixels(unmixed, _fit(unmixed, calibration), pure, lines)
     return Study(
         image, total, rank, factors, rotated, segmentation, masks, spectra, pure, lines, regions,
-        quantify(lines), correlation, seed, notes,
+        quantify(lines), unmixed, unmixed_lines, quantify(unmixed_lines), correlation, seed, notes,
     )  # fmt: skip
 
 
@@ -260,7 +276,7 @@ def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
                 mixture, matrix, scale=PINNED[grain], elements=[*ELEMENTS, *STRAY]
             )
         notes += [f"pure {grain}: {w.message}" for w in caught]
-        notes += _too_noisy(grain, rest)
+        notes += too_noisy(grain, rest)
         parts.append(rest)
     names = xr.DataArray(list(PHASES), dims=PHASE, name=PHASE)
     attrs = with_step(spectra.attrs, "subtract_phase", pinned=PINNED)
@@ -295,6 +311,19 @@ def with_matrix_variation(
         added.loc[{PHASE: grain}] = taken**2 * between * spans
     attrs = {"long_name": "variance due to the matrix", "units": "counts^2"}
     return add_variance(lines, added).assign(matrix_variance=added.assign_attrs(attrs))
+
+
+def lines_of_all_pixels(
+    unmixed: xr.Dataset, fitted: xr.Dataset, pure: xr.Dataset, lines: xr.Dataset
+) -> xr.Dataset:
+    """Add to the errors of the unmixed spectra's lines what is beyond counting.
+
+    What the phases share, and, relative to their counts, what matrix and model add to the errors
+    of the pure spectra's `lines`. (The whole map spans more of the matrix than the masks do.)
+    """
+    size = unmixed.counts.sum(ENERGY) / pure.counts.sum(ENERGY)
+    beyond = (lines.matrix_variance + lines.model_variance) * size**2
+    return add_variance(add_common_errors(fitted, unmixed), beyond)
 
 
 def _tiles_spanned(mask: xr.DataArray) -> float:
@@ -364,31 +393,8 @@ def _fit(
     calibration: Calibration,
     range_kev: tuple[float, float] = FIT_RANGE_KEV,
 ) -> xr.Dataset:
-    return fit_lines(spectra, ELEMENTS, stray=STRAY, calibration=calibration, range_kev=range_kev)
-
-
-def _too_noisy(grain: str, spectrum: xr.Dataset) -> list[str]:
-    """Say so when noise turns the spectrum away from itself by more than a few degrees."""
-    noise = float(spectrum.variance.sum()) ** 0.5
-    signal = max(float((spectrum.counts**2 - spectrum.variance).sum()), 1e-9) ** 0.5
-    angle = float(np.degrees(np.arctan2(noise, signal)))
-    if angle <= NOISE_ANGLE_DEG:
-        return []
-    return [
-        f"pure {grain}: too few counts, noise turns the spectrum by {angle:.0f} degrees; do not "
-        "report its composition"
-    ]
-
-
-def _not_detected(lines: xr.Dataset) -> list[str]:
-    notes = []
-    for phase in PHASES:
-        one = lines.sel({PHASE: phase})
-        for line in one.line.values[(one.net < one.detection_limit).values]:
-            if PINNED.get(phase) != line:  # zero by construction
-                limit = float(one.detection_limit.sel(line=line))
-                notes.append(
-                    f"{str(line).split('_')[0]} is below its detection limit in {phase}: report "
-                    f"{limit:.0f} counts as upper limit"
-                )
-    return notes
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingLineWarning)  # the lines' attributes tell
+        return fit_lines(
+            spectra, ELEMENTS, stray=STRAY, calibration=calibration, range_kev=range_kev
+        )

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+from typing import NamedTuple
 
 import numpy as np
 
@@ -40,18 +41,25 @@ EMISSION_UNCERTAINTY = MappingProxyType({"K": 0.10, "L": 0.20, "M": 0.30})
 STRAY_LINES = MappingProxyType(
     {
         "C": "support film, and contamination under the beam",
-        "Al": "holder clip, detector contact",
-        "Si": "detector dead layer (internal fluorescence)",
-        "Fe": "pole piece",
+        "Al": "holder clip, contact of the detector",
+        "Si": "detector (fluorescence within its dead layer), nitride membrane",
+        "Cl": "cleaning, embedding resin",
+        "Ar": "ion milling",
+        "Cr": "steel of the column",
+        "Fe": "pole piece, steel of the column",
         "Co": "pole piece",
         "Ni": "grid",
         "Cu": "grid, holder, brazing",
         "Zn": "holder (brass)",
         "Ga": "implanted by the focused ion beam",
+        "Zr": "detector collimator",
         "Mo": "grid, aperture",
-        "Pt": "protective strap of the focused ion beam",
-        "Au": "grid",
+        "Xe": "implanted by the plasma focused ion beam",
+        "Ta": "collimator, aperture",
         "W": "protective strap of the focused ion beam",
+        "Pt": "protective strap of the focused ion beam, aperture",
+        "Au": "grid, coating",
+        "Pb": "shielding, brass of the holder",
     }
 )
 
@@ -288,24 +296,82 @@ def window_weights(
     return weights
 
 
+class Overlap(NamedTuple):
+    """Two lines of different elements that a detector hardly separates.
+
+    Attributes
+    ----------
+    first, second : str
+        Names, that of lower energy first.
+    distance_kev : float
+    alike : float
+        Overlap of the two peaks: the cosine between their shapes. 1 when they coincide; 0.25 when
+        they are one full width at half maximum apart.
+    """
+
+    first: str
+    second: str
+    distance_kev: float
+    alike: float
+
+
 def overlaps(
-    names: Iterable[str], resolution_mnka_ev: float = 130.0
-) -> list[tuple[str, str, float]]:
+    names: Iterable[str],
+    resolution_mnka_ev: float = 130.0,
+    *,
+    range_kev: tuple[float, float] = (0.1, 20.0),
+    beam_energy_kev: float = 200.0,
+) -> list[Overlap]:
     """Return the pairs of lines of different elements closer than a peak's width (FWHM).
+
+    Parameters
+    ----------
+    names : iterable of str
+        Lines such as ``"Nd_La"``, or elements: ``"Nd"`` stands for all its lines in the range
+        that hold a twentieth of their family or more.
+    resolution_mnka_ev : float
+        Full width at half maximum at Mn Ka.
+    range_kev : (float, float)
+    beam_energy_kev : float
 
     Returns
     -------
-    list of (str, str, float)
-        The two names and their distance [keV], closest first.
+    list of Overlap
+        Names, distance [keV] and likeness of each pair, closest first.
+
+    Examples
+    --------
+    >>> for pair in overlaps(["Nd_Lb1", "Sm_La", "Cu_Ka", "Hf_La"]):
+    ...     print(pair.first, pair.second, round(pair.alike, 2))
+    Sm_La Nd_Lb1 0.51
+    Hf_La Cu_Ka 0.26
     """
-    energies = sorted((line_energy_kev(name), name) for name in names)
+    low, high = range_kev
+    lines = {line for name in names for line in _lines_of(name, low, high, beam_energy_kev)}
+    energies = sorted((line_energy_kev(line), line) for line in lines)
     pairs = []
-    for i, (low, first) in enumerate(energies):
-        fwhm = math.sqrt(8 * math.log(2)) * float(peak_sigma_kev(low, resolution_mnka_ev))
-        for high, second in energies[i + 1 :]:
-            if high - low < fwhm and first.split("_")[0] != second.split("_")[0]:
-                pairs.append((first, second, high - low))
-    return sorted(pairs, key=lambda pair: pair[2])
+    for i, (below, first) in enumerate(energies):
+        fwhm = math.sqrt(8 * math.log(2)) * float(peak_sigma_kev(below, resolution_mnka_ev))
+        for above, second in energies[i + 1 :]:
+            if above - below < fwhm and first.split("_")[0] != second.split("_")[0]:
+                alike = _alike(below, above, resolution_mnka_ev)
+                pairs.append(Overlap(first, second, above - below, alike))
+    return sorted(pairs, key=lambda pair: pair.distance_kev)
+
+
+def _lines_of(name: str, low: float, high: float, beam_energy_kev: float) -> list[str]:
+    if "_" in name:
+        return [name]
+    check_element(name)
+    lines = [x for shell in FAMILIES for x in family(name, shell, beam_energy_kev)]
+    return [x.name for x in lines if x.weight >= 0.05 and low <= x.energy_kev <= high]
+
+
+def _alike(first_kev: float, second_kev: float, resolution_mnka_ev: float) -> float:
+    """Return the cosine between two Gaussian peaks."""
+    a, b = (float(peak_sigma_kev(e, resolution_mnka_ev)) for e in (first_kev, second_kev))
+    both = a**2 + b**2
+    return math.sqrt(2 * a * b / both) * math.exp(-((second_kev - first_kev) ** 2) / (2 * both))
 
 
 @lru_cache(maxsize=4096)

@@ -15,7 +15,8 @@ LAYERS = (
     {"chunks", "xray_lines", "provenance", "progress"},
     {
         "nmf", "unmix", "rank", "mixing", "maps", "features", "classify", "graph_cut", "scribbles",
-        "masks", "spectra", "line_fit", "quantify", "simulate", "store", "samples", "readers",
+        "masks", "spectra", "identify", "line_fit", "line_errors", "k_factors", "quantify",
+        "minerals", "traces", "partition", "tables", "simulate", "store", "samples", "readers",
     },
     {"segment"},
     {"study"},

@@ -5,11 +5,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 from typer.testing import CliRunner
 
-from eds_xr import cli
+from eds_xr import cli, scribbles, simulate, store
+from eds_xr.schema import EdsError, label_array
 
 runner = CliRunner()
 
@@ -25,6 +27,8 @@ KEYS = {
     "subtraction": {"Fp", "Ca-Pv"},
     "net_counts": {"Brg", "Fp", "Ca-Pv"},
     "atoms": {"Brg", "Fp", "Ca-Pv"},
+    "formula": {"Brg", "Fp", "Ca-Pv"},
+    "partition": {"Fp", "Ca-Pv"},
 }  # fmt: skip
 LINES = "Mg_Ka Al_Ka Si_Ka Ca_Ka Fe_Ka Nd_La Sm_La Lu_La Hf_La U_Ma".split()
 
@@ -55,8 +59,8 @@ def test_reproduce__results_have_the_promised_keys(simulated):
 def test_reproduce__prints_every_step(simulated):
     _, output = simulated
     steps = [line for line in output.splitlines() if line.startswith("[")]
-    assert len(steps) == 9
-    assert steps[-1].startswith("[ 9/9]")
+    assert len(steps) == 10
+    assert steps[-1].startswith("[10/10]")
 
 
 def test_reproduce__arrays_open_with_plain_xarray(simulated):
@@ -69,9 +73,41 @@ def test_reproduce__arrays_open_with_plain_xarray(simulated):
 
 def test_reproduce__figures_are_there(simulated):
     out, _ = simulated
-    for name in ("figure1.png", "figure2.png"):
+    for name in ("figure1.png", "figure2.png", "table1.png"):
         assert (out / name).read_bytes().startswith(b"\x89PNG")
     assert not list(out.glob(".*partial*"))
+
+
+def test_reproduce__tables_are_there(simulated):
+    out, _ = simulated
+    tables = {p.stem: pd.read_csv(p, comment="#") for p in (out / "tables").iterdir()}
+    assert set(tables) == {
+        "net_counts", "composition", "composition_unmixed", "oxides", "formulae", "partition",
+        "regions",
+    }  # fmt: skip
+    numbers = json.loads((out / "results.json").read_text())
+    partition = tables["partition"].set_index(["phase", "element"])
+    for (grain, element), row in partition.iterrows():
+        found = numbers["partition"][grain][element]
+        if row["partition_coefficient_detected"]:
+            assert found == pytest.approx(
+                [row["partition_coefficient"], row["partition_coefficient_sd"]]
+            )
+        else:
+            assert found["upper_limit"] == pytest.approx(row["partition_coefficient_upper_limit"])
+    assert numbers["formula"]["Fp"].startswith("(Mg0.8")
+
+
+def test_reproduce__formulae_and_coefficients_near_the_truth(simulated):
+    out, _ = simulated
+    table = pd.read_csv(out / "tables" / "formulae.csv", comment="#").set_index(
+        ["phase", "element"]
+    )
+    truth = {p.name: p.atoms for p in simulate.PYROLITE_71GPA}
+    for (phase, element), row in table.iterrows():
+        # the truth's charges do not balance to the last per cent
+        true = truth[phase].get(element, 0)
+        assert abs(row["cations"] - true) < 4 * row["cations_sd"] + 0.03 * true, (phase, element)
 
 
 def test_simulate__writes_a_store(tmp_path):
@@ -122,6 +158,103 @@ def test_convert__options_reach_the_store(write_hspy, tmp_path):
     assert done.exit_code == 0, done.output
     level = xr.open_zarr(tmp_path / "a.zarr", group="pyramid/2").counts
     assert int(level.sum()) == counts[:2].sum()
+
+
+# -- quantify ------------------------------------------------------------------------------------
+
+STRAY = "Cu,Ga"
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory):
+    """A store, its phases as painted labels, and as a saved segmentation."""
+    folder = tmp_path_factory.mktemp("labelled")
+    recipe = {"shape": (48, 48, 1300), "dose": 400.0, "seed": 2}
+    image = simulate.spectrum_image(**recipe)
+    store.save(image, folder / "map.zarr")
+    amounts = simulate.truth(**recipe).amounts.compute()
+    values = np.where((amounts > 0.99).sel(phase="Brg"), 1, 2).astype("u1")
+    label = label_array(values, image, ["Brg", "rest", "nothing"])
+    scribbles.write(label, folder / "labels.png")
+    segmentation = xr.Dataset({"label": label, "uncertainty": label * 0.5})
+    segmentation.to_zarr(folder / "seg.zarr", consolidated=False)
+    (folder / "k.csv").write_text(
+        "# units: weight\nelement,line,k,standard_deviation\n"
+        "Mg,Ka,1.0,0.02\nSi,Ka,1.0,0\nFe,Ka,1.4,0.1\n"
+    )
+    return folder
+
+
+def quantified(folder, *options, elements="Mg,Al,Si,Ca,Fe"):
+    arguments = ["quantify", str(folder / "map.zarr"), "--elements", elements, "--stray", STRAY]
+    return runner.invoke(cli.app, [*arguments, *map(str, options)])
+
+
+def test_quantify__table_and_csv(labelled, tmp_path):
+    path = tmp_path / "composition.csv"
+    done = quantified(labelled, "--labels", labelled / "labels.png", "--csv", path)
+    assert done.exit_code == 0, done.output
+    assert "warning: no pixel is labelled nothing" in done.output
+    assert "k-factors computed" in done.output
+    assert "warning: phase Brg: a peak at" in done.output  # Hf and Lu are not asked for
+    table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+    assert set(table.index.get_level_values(0)) == {"Brg", "rest"}
+    assert table.loc[("Brg", "Si"), "atomic_fraction"] == pytest.approx(0.46, abs=0.02)
+    shown = next(line for line in done.output.splitlines() if " Si " in line)
+    assert f"{100 * table.loc[('Brg', 'Si'), 'atomic_fraction']:.2f}(" in shown
+
+
+def test_quantify__saved_segmentation_k_factors_and_oxygen(labelled, tmp_path):
+    path = tmp_path / "composition.csv"
+    options = ["--labels", labelled / "seg.zarr", "--k-factors", labelled / "k.csv", "--weight"]
+    options += ["--oxygen", "stoichiometry", "--csv", path]
+    done = quantified(labelled, *options, elements="Mg,Si,Fe")
+    assert done.exit_code == 0, done.output
+    assert "weight fraction (wt%)" in done.output
+    assert "computed" not in done.output
+    table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+    assert table.loc[("Brg", "Fe"), "k_factor"] == 1.4
+    assert table.loc[("Brg", "Fe"), "systematic"] == pytest.approx(0.1 / 1.4)
+    assert 0.35 < table.loc[("Brg", "O"), "weight_fraction"] < 0.55
+
+
+def test_quantify__without_labels_is_of_the_whole_image(labelled):
+    done = quantified(labelled, elements="")  # and of the elements that the store names
+    assert done.exit_code == 0, done.output
+    assert "whole" in done.output
+    assert "Nd" in done.output
+
+
+def test_quantify__labels_without_a_pixel(labelled, tmp_path):
+    image = store.open(labelled / "map.zarr")
+    empty = label_array(np.zeros((48, 48), "u1"), image, ["Brg"])
+    path = scribbles.write(empty, tmp_path / "empty.png")
+    done = quantified(labelled, "--labels", path)
+    assert isinstance(done.exception, EdsError)
+    assert "labels no pixel of the image" in str(done.exception)
+
+
+def test_quantify__does_nothing_when_the_csv_is_there(labelled, tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_text("mine")
+    done = quantified(labelled, "--csv", path)
+    assert isinstance(done.exception, EdsError)
+    assert "exists; use overwrite=True" in str(done.exception)
+    assert path.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("options", "elements", "message"),
+    [
+        (["--labels", "nothing.png"], "Si", "nothing.png does not exist"),
+        (["--k-factors", "nothing.csv"], "Si", "cannot read nothing.csv"),
+        ([], "Si,Qq", "no chemical element 'Qq'"),
+    ],
+)
+def test_quantify__errors_name_the_cure(labelled, options, elements, message):
+    done = quantified(labelled, *options, elements=elements)
+    assert isinstance(done.exception, EdsError)
+    assert message in str(done.exception)
 
 
 @pytest.mark.parametrize(

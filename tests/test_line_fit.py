@@ -3,31 +3,27 @@ import time
 import numpy as np
 import pytest
 import xarray as xr
+from line_spectra import (
+    ELEMENTS,
+    ENERGY,
+    FOIL,
+    PURE_SILICON,
+    STRAY,
+    TRUE_AXIS,
+    as_spectra,
+    draw,
+    mean_counts,
+)
 
 from eds_xr import provenance, simulate
-from eds_xr.line_fit import Calibration, calibrate, fit_lines
+from eds_xr.line_fit import (
+    Bremsstrahlung,
+    calibrate,
+    fit_lines,
+)
 from eds_xr.schema import EdsError
 from eds_xr.spectra import subtract_phase
 from eds_xr.xray_lines import family, peak_sigma_kev
-
-ENERGY = -0.2 + 0.01 * np.arange(1300)
-ELEMENTS = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]
-STRAY = ["Cu", "Ga"]
-TRUE_AXIS = Calibration(noise_kev2=float(peak_sigma_kev(0.0) ** 2))
-ATTRS = {"beam_energy_kev": 200.0, "energy_resolution_mnka_ev": 130.0}
-
-
-def mean_counts(n_counts, phases=simulate.PYROLITE_71GPA, energy=ENERGY):
-    return n_counts * simulate.phase_spectra(phases, energy).loadings
-
-
-def as_spectra(counts, variance=None):
-    variance = counts if variance is None else variance
-    return xr.Dataset({"counts": counts, "variance": variance}, attrs=ATTRS)
-
-
-def draw(mean, seed):
-    return as_spectra(mean.copy(data=np.random.default_rng(seed).poisson(mean)))
 
 
 def pulls(mean, seeds, **options):
@@ -44,9 +40,10 @@ def pulls(mean, seeds, **options):
 def test_fit_lines__is_unbiased_and_its_errors_right(n_counts):
     found = pulls(mean_counts(n_counts), 50)
     assert np.abs(found.mean(axis=0)).max() < 0.5  # of 30 means, each +- 0.14
-    assert abs(found.mean()) < 0.1
+    # net counts of one to ten go with their own variance, so their pulls lean to negative
+    assert abs(found.mean()) < (0.1 if n_counts > 1e4 else 0.15)
     spread = found.std(axis=0, ddof=1)
-    assert 0.75 < spread.min() < spread.max() < 1.3
+    assert 0.7 < spread.min() < spread.max() < 1.35
     assert spread.mean() == pytest.approx(1, abs=0.05)
 
 
@@ -114,8 +111,8 @@ def test_fit_lines__takes_lazy_spectra():
 def test_fit_lines__describes_itself():
     lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
     assert lines.attrs["left_out"] == ["O"]
-    low = fit_lines(draw(mean_counts(1e6), 0), ["Mg", "Si", "U"], range_kev=(0.7, 3.0))
-    assert low.attrs["left_out"] == ["U"]  # of uranium it sees but the weak Mz
+    low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
+    assert "U" in low.attrs["left_out"]  # of uranium it sees but the weak Mz
     assert lines.attrs["calibration_source"] == "fitted"
     assert list(lines.element.values) == ELEMENTS
     assert lines.net.attrs["units"] == "counts"
@@ -126,10 +123,11 @@ def test_fit_lines__describes_itself():
 
 
 def test_fit_lines__elements_from_the_attributes():
-    spectra = draw(mean_counts(1e5), 0)
-    for elements in (ELEMENTS, "Si"):
-        lines = fit_lines(spectra.assign_attrs(elements=elements))
-        assert set(lines.element.values) == set([elements] if elements == "Si" else elements)
+    silicon = simulate.Instrument(stray={})
+    loadings = simulate.phase_spectra(PURE_SILICON, ENERGY, instrument=silicon).loadings
+    for elements in (["Si", "Fe"], "Si"):
+        lines = fit_lines(draw(1e5 * loadings, 0).assign_attrs(elements=elements))
+        assert set(lines.element.values) == set(["Si"] if elements == "Si" else elements)
 
 
 def test_fit_lines__background_is_what_lies_under_the_peak():
@@ -140,6 +138,16 @@ def test_fit_lines__background_is_what_lies_under_the_peak():
 
 
 # -- detection limit -----------------------------------------------------------------------------
+
+
+def test_fit_lines__three_limits_of_one_blank():
+    lines = fit_lines(draw(mean_counts(1e5), 0), ELEMENTS, stray=STRAY)
+    sd = lines.critical_level / 1.645
+    np.testing.assert_allclose(lines.detection_limit, 2.71 + 2 * lines.critical_level)
+    # at the limit of quantification the standard deviation is a tenth
+    np.testing.assert_allclose(
+        (lines.quantification_limit + sd**2) ** 0.5, lines.quantification_limit / 10
+    )
 
 
 def test_fit_lines__detection_limit_is_that_of_the_blank():
@@ -159,8 +167,7 @@ def test_fit_lines__blank_exceeds_its_critical_level_in_one_of_twenty():
     mean = mean_counts(2e5, simulate.without(simulate.PYROLITE_71GPA, "Sm")[:1]).isel(phase=0)
     draws = xr.concat([draw(mean, s).counts for s in range(200)], "draw")
     lines = fit_lines(as_spectra(draws), ELEMENTS, stray=STRAY, calibration=TRUE_AXIS)
-    critical = (lines.detection_limit - 2.71).sel(line="Sm_La") / 2
-    false = (lines.net.sel(line="Sm_La") > critical).mean()
+    false = (lines.net > lines.critical_level).sel(line="Sm_La").mean()
     assert float(false) == pytest.approx(0.05, abs=0.04)
 
 
@@ -214,9 +221,8 @@ def test_calibrate__keeps_the_nominal_axis_when_counts_are_few():
 
 
 def test_calibrate__one_peak_moves_the_offset_only():
-    silicon = (simulate.Phase("Si", {"Si": 1}),)
     bare = simulate.Instrument(stray={})
-    loadings = simulate.phase_spectra(silicon, ENERGY, instrument=bare).loadings
+    loadings = simulate.phase_spectra(PURE_SILICON, ENERGY, instrument=bare).loadings
     spectra = draw(1e5 * loadings, 0).assign_coords(energy=ENERGY + 0.01)
     found = calibrate(spectra, ["Si"])
     assert found.gain == pytest.approx(1, abs=2e-3)
@@ -247,6 +253,11 @@ def test_calibrate__in_a_narrow_range():
         ({"elements": ["Fe"], "lines": ["Fe"]}, "expected a line such as 'Fe_Ka'"),
         ({"elements": ["O"]}, "none of O has a principal line between 0.70 and 12.49 keV"),
         ({"elements": ["Fe"], "range_kev": (6.3, 6.4)}, "channels between 6.3 and 6.4 keV"),
+        ({"elements": ["Fe"], "method": "ml"}, "method must be one of 'least_squares', 'poisson'"),
+        ({"elements": ["Fe"], "background": "linear"}, "background must be one of 'flexible'"),
+        ({"elements": ["Fe"], "background": Bremsstrahlung(FOIL, 4e-4)}, "elevation_angle_deg"),
+        ({"elements": ["Fe"], "background": Bremsstrahlung({}, 4e-4, 20)}, "composition of the fo"),
+        ({"elements": ["Fe"], "background": Bremsstrahlung(FOIL, -1)}, "mass_thickness_kg_m2 must"),
         (
             {"elements": ["Zr"], "stray": ["Pt"]},
             "the L lines of Zr and the M lines of Pt coincide in this range",
@@ -322,6 +333,10 @@ def test_fit_lines__of_the_published_map(whole_map):
     assert 1.0005 < lines.attrs["calibration_gain"] < 1.002
     assert -0.012 < lines.attrs["calibration_offset_kev"] < -0.003
     assert float(lines.reduced_chi2) < 6
+    assert lines.attrs["warnings"] == []
+    summed = fit_lines(whole_map, ELEMENTS, stray=[*stray, "O"], sum_peaks=True)
+    assert float(summed.sum_peaks) > 8 * float(summed.sum_peaks_variance) ** 0.5
+    assert float(summed.reduced_chi2) < 0.95 * float(lines.reduced_chi2)
     assert ((lines.net > 5 * lines.detection_limit).sel(line=["Nd_La", "Sm_La", "Hf_La"])).all()
     # the silicon Kb of the model is there: taking it away would leave more than the misfit
     near = lines.sel(energy=slice(1.80, 1.87))

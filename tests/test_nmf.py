@@ -432,7 +432,7 @@ def test_nmf_spread__of_several_starts(assemblage):
 def test_nmf_spread__tells_what_the_starts_do_not_agree_on(assemblage):
     image, _ = assemblage
     sure, unsure = (nmf_spread(image, n, seeds=[3, 4, 5]) for n in (3, 6))
-    assert float(sure.angle_deg.max()) < 15
+    assert float(sure.angle_deg.max()) < 25
     assert float(unsure.angle_deg.max()) > 30
 
 

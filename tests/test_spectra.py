@@ -1,4 +1,5 @@
 import warnings
+from functools import partial
 
 import dask.array as da
 import numpy as np
@@ -9,8 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eds_xr import provenance, simulate
+from eds_xr.line_fit import Calibration, MissingLineWarning, fit_lines
 from eds_xr.schema import EdsError
-from eds_xr.spectra import SubtractionWarning, net_counts, subtract_phase, sum_spectra
+from eds_xr.spectra import (
+    SubtractionWarning,
+    add_common_errors,
+    net_counts,
+    subtract_phase,
+    sum_spectra,
+)
 
 
 def random_masks(image, n, seed=0):
@@ -318,6 +326,147 @@ def test_subtract_phase__scale_variance_meets_monte_carlo():
         pulls.append((float(rest.scale) - 0.25) / float(rest.scale_variance) ** 0.5)
     assert abs(np.mean(pulls)) < 0.4
     assert 0.75 < np.std(pulls, ddof=1) < 1.3
+
+
+# -- the scale from several lines ----------------------------------------------------------------
+
+LISTED = ["Mg", "Al", "Si", "Ca", "Fe", "Cu", "Ga"]
+ENERGY_KEV = -0.2 + 0.01 * np.arange(1200)
+
+
+def drawn(expected, rng, *, pixels=200, elements=LISTED):
+    """Return a spectrum of counts drawn from what is expected."""
+    counts = rng.poisson(expected)
+    return xr.Dataset(
+        {"counts": ("energy", counts), "variance": ("energy", counts), "n_pixels": pixels},
+        {"energy": ENERGY_KEV},
+        {"elements": elements},
+    )
+
+
+@pytest.fixture(scope="module")
+def shapes():
+    """Return the true spectra of the phases, ``[phase, energy; sum 1]``."""
+    return simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY_KEV).loadings
+
+
+def test_subtract_phase__scale_of_several_lines_meets_monte_carlo(shapes):
+    brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))
+    rng = np.random.default_rng(7)
+    pulls, alone, chances, scatter = [], [], [], []
+    for _ in range(40):
+        mixture, reference = drawn(5e3 * brg + 1e4 * fp, rng), drawn(2e4 * brg, rng)
+        rest = subtract_phase(mixture, reference, scale=["Si_Ka", "Al_Ka"])
+        one = subtract_phase(mixture, reference, scale="Si_Ka")
+        pulls.append((float(rest.scale) - 0.25) / float(rest.scale_variance) ** 0.5)
+        alone.append(float(rest.scale_variance / one.scale_variance))
+        chances.append(float(rest.scale_p))
+        scatter.append(rest.line_pull.values)
+    assert abs(np.mean(pulls)) < 0.4
+    assert 0.75 < np.std(pulls, ddof=1) < 1.3
+    assert np.mean(alone) < 1  # a second line adds what it knows
+    assert 0.3 < np.mean(chances) < 0.7  # even between 0 and 1
+    assert 0.75 < np.std(scatter) < 1.3
+
+
+def test_subtract_phase__one_line_in_a_list_is_that_line(pyrolite):
+    spectra, _, _ = pyrolite
+    mixture, reference = spectra.sel(phase="Fp"), spectra.sel(phase="Brg")
+    several = subtract_phase(mixture, reference, scale=["Si_Ka"])
+    one = subtract_phase(mixture, reference, scale="Si_Ka")
+    np.testing.assert_allclose(several.counts, one.counts, atol=1e-6)
+    assert float(several.scale_variance) == pytest.approx(float(one.scale_variance))
+    assert several.attrs["pinned_lines"] == one.attrs["pinned_lines"] == ["Si_Ka"]
+    assert "scale_p" not in several
+
+
+def test_subtract_phase__names_the_line_that_disagrees(shapes):
+    brg, fp, capv = (shapes.sel(phase=p).values for p in ("Brg", "Fp", "Ca-Pv"))
+    rng = np.random.default_rng(8)
+    mixture = drawn(5e4 * brg + 1e5 * fp + 3e3 * capv, rng)  # a grain of Ca-Pv among Fp: Ca
+    reference = drawn(2e5 * brg, rng)
+    with pytest.warns(SubtractionWarning, match="Ca_Ka gives .*holds another phase with that"):
+        rest = subtract_phase(mixture, reference, scale=["Al_Ka", "Ca_Ka"])
+    assert float(rest.scale_p) < 1e-3
+    assert list(rest.line.values) == ["Al_Ka", "Ca_Ka"]
+    assert float(rest.line_scale.sel(line="Ca_Ka")) > float(rest.line_scale.sel(line="Al_Ka"))
+    with pytest.warns(SubtractionWarning, match="Ca_Ka gives"):
+        subtract_phase(mixture, reference, scale=["Al_Ka", "Ca_Ka", "Si_Ka"])
+
+
+def test_subtract_phase__several_lines_errors(pyrolite):
+    spectra, _, _ = pyrolite
+    fp, brg = spectra.sel(phase="Fp"), spectra.sel(phase="Brg")
+    for scale, message in [
+        (["Si_Ka", "Au_Ma"], "the reference has no significant Au_Ma"),
+        (["Fe_Ka", "Fe_Kb"], "Fe_Ka and Fe_Kb are lines of one family"),
+        ([], "expected at least one line"),
+        (["Mg_Ka", "Fe_Ka"], r"\(from Mg_Ka, Fe_Ka\): a mixture cannot hold more"),
+    ]:
+        with pytest.raises(EdsError, match=message):
+            subtract_phase(fp, brg, scale=scale)
+
+
+def test_add_common_errors__errors_of_net_counts_hold_that_of_the_scale(shapes):
+    """Mg of the rest: too large by what the scale is too small, in all channels alike."""
+    brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))
+    fit = partial(fit_lines, elements=LISTED, calibration=Calibration(), range_kev=(0.7, 4.5))
+    rng = np.random.default_rng(9)
+    truth = fit(drawn(1e6 * fp, rng).assign(counts=("energy", 1e6 * fp))).net / 5
+    with_scale, without = [], []
+    for _ in range(25):
+        mixture = drawn(1.5e6 * brg + 2e5 * fp, rng)
+        rest = subtract_phase(mixture, drawn(1e5 * brg, rng, pixels=10), scale="Si_Ka")
+        lines = fit(rest)
+        both = add_common_errors(lines, rest)
+        for found, pulls in ((lines, without), (both, with_scale)):
+            pulls.append(((found.net - truth) / found.variance**0.5).sel(line="Mg_Ka").item())
+    assert abs(np.mean(with_scale)) < 0.6
+    assert 0.7 < np.std(with_scale) < 1.35
+    assert np.std(without) > 1.3 * np.std(with_scale)
+    xr.testing.assert_allclose(both.covariance - both.common_covariance, lines.covariance)
+
+
+def test_add_common_errors__the_scale_follows_the_counts_of_its_line(shapes):
+    brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))
+    rng = np.random.default_rng(10)
+    mixture, reference = drawn(5e5 * brg + 5e5 * fp, rng), drawn(1e6 * brg, rng)
+    rest = subtract_phase(mixture, reference, scale="Si_Ka", elements=LISTED)
+    follows = rest.scale_by_counts
+    assert float((follows**2 * rest.variance).sum()) == pytest.approx(
+        float(rest.scale_variance), rel=0.05
+    )
+    assert float((follows * mixture.counts).sum()) == pytest.approx(float(rest.scale), rel=0.02)
+    lines = fit_lines(rest, LISTED, calibration=Calibration())
+    both = add_common_errors(lines, rest)
+    pinned = both.variance.sel(line="Si_Ka") / lines.variance.sel(line="Si_Ka")
+    assert 0 <= float(pinned) < 0.02  # zero by construction
+    assert np.linalg.eigvalsh(both.covariance).min() > 0
+    # a larger scale takes away from Mg and from Fe alike
+    assert float(both.common_covariance.sel(line="Mg_Ka", line_other="Fe_Ka")) > 0
+
+
+def test_add_common_errors__of_phases_joined_and_of_none(pyrolite):
+    spectra, _, _ = pyrolite
+    fit = partial(fit_lines, elements=[*LISTED, "U"], lines=["Fe_Ka", "Al_Ka"],
+                  calibration=Calibration(), range_kev=(0.7, 7.5))  # fmt: skip
+    brg = spectra.sel(phase="Brg", drop=True)
+    rests = [
+        subtract_phase(spectra.sel(phase=p, drop=True), brg, scale=line)
+        for p, line in (("Fp", "Si_Ka"), ("Ca-Pv", "Mg_Ka"))
+    ]
+    joined = xr.concat(rests, xr.Variable("phase", ["Fp", "Ca-Pv"]), combine_attrs="override")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingLineWarning)  # of the rare earths, left out here
+        found = add_common_errors(fit(joined), joined)
+        for phase, rest in zip(found.phase, rests, strict=True):
+            alone = add_common_errors(fit(rest), rest)
+            added = found.common_covariance.sel(phase=phase, drop=True)
+            np.testing.assert_allclose(added, alone.common_covariance, rtol=1e-6)
+        with pytest.raises(EdsError, match="the spectra carry no common errors"):
+            add_common_errors(fit(spectra), spectra)
+    with pytest.raises(EdsError, match="expected lines from fit_lines, with their history"):
+        add_common_errors(found.assign_attrs(history=[]), joined)
 
 
 def test_net_counts__of_a_peak_on_a_sloping_background():

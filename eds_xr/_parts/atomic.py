@@ -26,12 +26,22 @@ _SUBSHELLS = {
     "M4": (4, 0.978, 0.777),
     "M5": (6, 0.978, 0.777),
 }
-#: Kb to Ka of light elements, whose 3p shell fills up, as EDS software commonly has it. Elam's
-#: table extrapolates the ratio of heavier elements, some 0.12, down to sodium. With Kb free, the
-#: published 71 GPa map gives 0.00 for Mg, 0.032 for Si and 0.125 for Ca.
+#: Kb to Ka by atomic number: relativistic Hartree-Fock with exchange, Scofield (Phys. Rev. A 9
+#: (1974) 1041, table V), linear between its elements. Elam's table has a line through measured
+#: ratios of heavier elements instead: some 0.12 down to magnesium, where the 3p shell is empty,
+#: and up to 5 % off elsewhere. Cr and Cu, which Scofield gives for free atoms with one 4s
+#: electron, follow the trend of their neighbours, as Schönfeld and Janssen (Nucl. Instrum. Meth. A
+#: 369 (1996) 527) recommend. Na and Mg have no 3p electrons, and no ratio there: 0.01 is nominal,
+#: for what the valence band of a solid emits. With Kb free, the published 71 GPa map gives 0.00
+#: for Mg, 0.032 for Si and 0.125 for Ca.
 _KB_TO_KA = {
-    "Na": 0.01, "Mg": 0.01, "Al": 0.0132, "Si": 0.0278, "P": 0.0498, "S": 0.0653, "Cl": 0.0838,
-    "Ar": 0.1017, "K": 0.1039, "Ca": 0.112,
+    11: 0.0100, 12: 0.0100, 13: 0.0134, 14: 0.0294, 15: 0.0472, 16: 0.0659, 17: 0.0862, 18: 0.1088,
+    19: 0.1211, 20: 0.1315, 22: 0.1355, 23: 0.1367, 24: 0.1376, 25: 0.1385, 26: 0.1391, 28: 0.1401,
+    29: 0.1406, 30: 0.1410, 32: 0.1504, 33: 0.1560, 34: 0.1624, 35: 0.1683, 36: 0.1727, 37: 0.1780,
+    38: 0.1831, 40: 0.1913, 42: 0.1981, 47: 0.2130, 50: 0.2230, 51: 0.2266, 54: 0.2368, 56: 0.2433,
+    60: 0.2504, 63: 0.2549, 64: 0.2570, 65: 0.2575, 68: 0.2612, 70: 0.2634, 72: 0.2666, 73: 0.2682,
+    74: 0.2698, 78: 0.2758, 79: 0.2772, 80: 0.2788, 81: 0.2804, 82: 0.2821, 85: 0.2873, 90: 0.2952,
+    92: 0.2975, 96: 0.3019, 98: 0.3037,
 }  # fmt: skip
 _GROUPS = {"La1": "La", "La2": "La", "Lb2,15": "Lb2"}
 
@@ -112,13 +122,24 @@ def single_lines(
 def _with_real_kb(
     lines: list[tuple[str, float, float]], element: str
 ) -> list[tuple[str, float, float]]:
-    """Return K lines with a realistic Kb / Ka; the photons of the family stay as they are."""
+    """Return K lines with Scofield's Kb / Ka; the photons of the family stay as they are."""
     alpha, beta = (sum(p for n, _, p in lines if n[:2] == g) for g in ("Ka", "Kb"))
-    if element not in _KB_TO_KA or not alpha or not beta:
+    if not alpha or not beta:
         return lines
-    share = _KB_TO_KA[element] / (1 + _KB_TO_KA[element])
+    ratio = _kb_to_ka(element)
+    share = ratio / (1 + ratio)
     factors = {"Ka": (1 - share) * (alpha + beta) / alpha, "Kb": share * (alpha + beta) / beta}
     return [(n, e, p * factors[n[:2]]) for n, e, p in lines]
+
+
+def _kb_to_ka(element: str) -> float:
+    import xraydb
+
+    number = xraydb.atomic_number(element)
+    below = max((z for z in _KB_TO_KA if z <= number), default=min(_KB_TO_KA))
+    above = min((z for z in _KB_TO_KA if z >= number), default=max(_KB_TO_KA))
+    part = (number - below) / (above - below) if above > below else 0.0
+    return _KB_TO_KA[below] + part * (_KB_TO_KA[above] - _KB_TO_KA[below])
 
 
 def _initial_levels(name: str, level: str, element: str) -> tuple[str, ...]:

@@ -49,19 +49,19 @@ def _least_squares_start(cross: np.ndarray, gram: np.ndarray) -> np.ndarray:
     return np.maximum(linear, 1e-3 * mean)
 
 
-def fisher_variance(block: Sparse, loadings: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-    """Return the variance of each amount ``[pixel, component]``: the inverse information.
+def fisher_covariance(block: Sparse, loadings: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    """Return the covariance of the amounts ``[pixel, p, q]``: the inverse of the information.
 
-    Infinite in pixels without counts.
+    In pixels without counts variances are infinite and covariances zero.
     """
     information = _information(*block, loadings, amounts)
     k = information.shape[-1]
     # a component with no information of its own must not spoil the others
     scale = np.sqrt(np.maximum(np.einsum("ijj->ij", information), 1e-12))
     scaled = information / (scale[:, :, None] * scale[:, None, :]) + 1e-6 * np.eye(k)
-    variance = np.einsum("ijj->ij", np.linalg.inv(scaled)) / scale**2
-    variance[block[0][1:] == block[0][:-1]] = np.inf
-    return variance.astype(np.float32)
+    covariance = np.linalg.inv(scaled) / (scale[:, :, None] * scale[:, None, :])
+    covariance[block[0][1:] == block[0][:-1]] = np.diag(np.full(k, np.inf))
+    return covariance.astype(np.float32)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

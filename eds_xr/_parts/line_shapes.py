@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
 
 import numpy as np
 
-from eds_xr.schema import EdsError
-from eds_xr.xray_lines import (
-    FAMILIES,
+from eds_xr._parts.background import flexible_background
+from eds_xr._parts.detector import (
     FANO_KEV,
-    components,
+    SILICON_EDGE_KEV,
+    SILICON_KA_KEV,
     detector_efficiency,
-    family,
-    line_energy_kev,
+    escape_fraction,
     peak_sigma_kev,
 )
+from eds_xr.schema import EdsError
+from eds_xr.xray_lines import FAMILIES, components, family, line_energy_kev
 
-#: Distance of the background's knots, on the root of the energy [keV^0.5]: as many peak widths
-#: everywhere (6 or more), too far to follow a peak.
-KNOT_DISTANCE = 0.3
 #: Families of which the range holds less than this share of the photons are left out.
 LEAST_SHARE = 0.002
 #: Shapes more alike than this (cosine) cannot be told apart.
@@ -61,15 +59,20 @@ class Family:
     groups: dict[str, float]
 
 
-def families_seen(elements: Sequence[str], energy: np.ndarray, beam_kev: float) -> list[Family]:
-    """Return the families of which an energy axis sees something, be it the tail of a peak."""
+def families_seen(
+    elements: Sequence[str], energy: np.ndarray, beam_kev: float, *, escape: bool = False
+) -> list[Family]:
+    """Return the families of which an energy axis sees something, be it the tail of a peak.
+
+    With `escape`, each line has its escape peak, whose counts are among those of the line.
+    """
     found = []
     for element in dict.fromkeys(elements):
         for shell in FAMILIES:
             if family(element, shell, beam_kev):
                 made = _detected(element, shell, beam_kev)
                 if _share_seen(made, float(energy[0]), float(energy[-1])) > LEAST_SHARE:
-                    found.append(made)
+                    found.append(_with_escape(made) if escape else made)
     return found
 
 
@@ -82,12 +85,30 @@ class Shapes:
         families: Sequence[Family],
         calibration: Calibration,
         beam_kev: float,
+        *,
+        background: np.ndarray | None = None,
     ) -> None:
         self.families, self.calibration = families, calibration
+        self.energy, self.beam_kev = energy, beam_kev
         self.true = calibration.gain * energy + calibration.offset_kev
-        # the background is too smooth to notice the calibration
-        background = background_shapes(tuple(energy.tolist()), beam_kev)
+        if background is None:  # too smooth to notice the calibration
+            background = flexible_background(tuple(energy.tolist()), beam_kev)
         self.design = np.hstack([_family_shapes(self.true, families, calibration), background])
+
+    @cached_property
+    def one_more(self) -> np.ndarray:
+        """A peak at each channel, height 1 [channel, centre]."""
+        return self.gaussians(self.true)
+
+    def gaussians(self, centres: np.ndarray) -> np.ndarray:
+        """Return a peak at each energy [keV], height 1 [channel, centre]."""
+        sigma = self.calibration.sigma_kev(np.maximum(centres, 0))
+        square = ((self.true[:, None] - centres) / sigma) ** 2
+        return np.where(square < 36, np.exp(-np.minimum(square, 36) / 2), 0.0)
+
+    def peaks(self, families: Sequence[Family]) -> np.ndarray:
+        """Return the counts of other families on the same axis [channel, family]."""
+        return _family_shapes(self.true, families, self.calibration)
 
     def window(self, line: str) -> np.ndarray:
         """Return which channels lie within one full width at half maximum of a line."""
@@ -117,25 +138,6 @@ class Shapes:
             )
 
 
-@lru_cache(maxsize=16)
-def background_shapes(energies: tuple[float, ...], beam_kev: float) -> np.ndarray:
-    """Return bremsstrahlung as the detector sees it, times smooth bumps [channel, term].
-
-    Kramers' law for a thin film, ``1 / E``, times the efficiency: it carries the absorption edges
-    of the detector; cubic B-splines over the root of the energy allow for what it lacks.
-    """
-    from scipy.interpolate import BSpline
-
-    positive = np.clip(energies, 0.05, None)
-    kept = detector_efficiency(positive) * np.clip(1 - positive / beam_kev, 0.01, None)
-    place = np.sqrt(positive)
-    intervals = max(1, round((place[-1] - place[0]) / KNOT_DISTANCE))
-    inner = np.linspace(place[0], place[-1], intervals + 1)
-    knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    bumps = BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
-    return (kept / positive)[:, None] * bumps
-
-
 @lru_cache(maxsize=1024)
 def _detected(element: str, shell: str, beam_kev: float) -> Family:
     """Return a family as the detector counts it: weights times efficiency, sum 1."""
@@ -151,6 +153,16 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
     for (name, _), share in zip(parts, seen.tolist(), strict=True):
         groups[name] = groups.get(name, 0.0) + share
     return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups)
+
+
+def _with_escape(made: Family) -> Family:
+    """Return a family that gives part of each line's counts to its escape peak."""
+    energies, photons = np.array(made.energies_kev), np.array(made.photons)
+    lost = photons * escape_fraction(energies)
+    some = energies > SILICON_EDGE_KEV
+    energies = np.append(energies, energies[some] - SILICON_KA_KEV)
+    photons = np.append(photons - lost, lost[some])
+    return replace(made, energies_kev=tuple(energies.tolist()), photons=tuple(photons.tolist()))
 
 
 def _share_seen(family: Family, low: float, high: float) -> float:

@@ -20,6 +20,8 @@ FIT_RANGE_KEV = (0.7, 12.5)
 CALIBRATION_PRIOR = (0.003, 0.02, 0.5)
 #: A calibration counts as found when the peaks place the energy axis this well somewhere [keV].
 CALIBRATION_NEEDED_KEV = 0.003
+#: Added to each channel for the logarithm's sake; 0.03 counts under a peak.
+PSEUDO_COUNT = 1e-3
 
 
 def beam_kev(spectra: xr.Dataset) -> float:
@@ -104,6 +106,48 @@ def weighted_least_squares(
     inverse = np.linalg.inv(unit.T @ unit)
     amounts = inverse @ (unit.T @ (values * weight))
     return amounts / length, inverse / np.outer(length, length)
+
+
+def poisson_likelihood(design: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Return the amounts of greatest likelihood.
+
+    Newton's method, steps shortened so that every channel's expected counts stay above zero;
+    amounts may be negative. Each channel is taken to hold `PSEUDO_COUNT` more than it does,
+    which keeps the logarithm of what is expected finite where nothing was counted.
+
+    Parameters
+    ----------
+    design : ndarray [channel, shape]
+    counts : ndarray [channel]
+    start : ndarray [shape]
+        Amounts that are not negative.
+    """
+    length = design.sum(axis=0)
+    unit, seen = design / length, counts + PSEUDO_COUNT
+    amounts = np.maximum(start * length, 0.1)  # every shape there: nothing expected is zero
+    expected = unit @ amounts
+    for _ in range(100):
+        slope = unit.T @ (1 - seen / expected)
+        curvature = (unit * (seen / expected**2)[:, None]).T @ unit
+        step = -np.linalg.solve(curvature, slope)
+        if -slope @ step < 1e-8:  # twice what the logarithm of the likelihood can still gain
+            break
+        amounts = amounts + step * _step_size(seen, expected, unit @ step, float(slope @ step))
+        expected = unit @ amounts
+    return amounts / length
+
+
+def _step_size(seen: np.ndarray, expected: np.ndarray, change: np.ndarray, slope: float) -> float:
+    """Return the part of a step that keeps what is expected positive, and makes it likelier."""
+    fall = float((change / expected).min())
+    size = min(1.0, -0.95 / fall) if fall < 0 else 1.0
+    for _ in range(30):
+        trial = change * size
+        worse = (trial - seen * np.log1p(trial / expected)).sum()
+        if worse <= 1e-4 * size * slope:
+            break
+        size /= 2
+    return size
 
 
 def smooth_variance(variance: np.ndarray) -> np.ndarray:

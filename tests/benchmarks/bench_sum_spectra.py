@@ -18,7 +18,7 @@ from eds_xr import simulate
 from eds_xr.spectra import sum_spectra
 
 
-def main(pixels: int = 256, n_masks: int = 20) -> None:
+def main(pixels: int = 512, n_masks: int = 20) -> None:
     """Print a table of the best of three runs each."""
     with tempfile.TemporaryDirectory() as folder:
         image = _stored(Path(folder) / "image.zarr", pixels)
@@ -35,7 +35,7 @@ def main(pixels: int = 256, n_masks: int = 20) -> None:
 
 
 def _stored(path: Path, pixels: int) -> xr.DataArray:
-    simulate.spectrum_image((pixels, pixels, 2048), 180, seed=0).drop_vars("haadf").to_zarr(path)
+    eds_xr.save(simulate.spectrum_image((pixels, pixels, 2048), 180, seed=0), path)
     return eds_xr.store.open(path)
 
 

@@ -1,0 +1,161 @@
+"""Errors that all channels of a spectrum share, as spectra of one standard deviation each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr._parts.line_shapes import Calibration, Shapes, families_seen
+from eds_xr._parts.line_solver import beam_kev, model_variance
+from eds_xr.schema import ENERGY, LINE, EdsError
+
+
+def common_errors(spectra: xr.Dataset) -> xr.DataArray:
+    """Return errors ``[mode, ..., energy; counts]`` that are independent of each other.
+
+    Those that the spectra carry, ``common_error``, or what the scales of subtractions make, each
+    phase's own.
+    """
+    if "common_error" in spectra:
+        return spectra["common_error"]
+    # a phase that was not subtracted, joined to others, has none
+    moved = spectra["scale_slope"].fillna(0.0) * np.sqrt(spectra["scale_variance"].fillna(0.0))
+    lead = _lead(spectra)
+    table = moved.transpose(*lead, ENERGY).values
+    rows = table.reshape(-1, table.shape[-1])
+    modes = np.einsum("mp,pe->mpe", np.eye(len(rows)), rows).reshape(len(rows), *table.shape)
+    coords = {d: moved[d] for d in (*lead, ENERGY) if d in moved.coords}
+    return xr.DataArray(modes, coords, ("mode", *lead, ENERGY), attrs={"units": "counts"})
+
+
+def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what common errors add to the covariance ``[..., line, line_other]`` of net counts.
+
+    A fit is linear in the counts: an error is fitted as the spectrum was, with its weights.
+    """
+    if "common_error" in spectra:
+        added = _of_modes(lines, spectra)
+    elif {"scale_slope", "scale_by_counts"} <= set(spectra.data_vars):
+        added = _of_scales(lines, spectra)
+    else:
+        raise EdsError(
+            "the spectra carry no common errors: neither 'common_error' nor 'scale_slope' and "
+            "'scale_by_counts'; take them from subtract_phase or refine_spectra"
+        )
+    added = added.assign_coords({LINE: lines[LINE], "line_other": lines["line_other"]})
+    return added.assign_attrs(long_name="covariance due to common errors", units="counts^2")
+
+
+def _of_modes(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what independent errors ``[mode, ..., energy]`` add, known as ``common_error``."""
+    fit, lead = _Fit.of(lines, spectra), _lead(spectra)
+    changes = xr.apply_ufunc(
+        _change_block,
+        spectra["common_error"].transpose("mode", *lead, ENERGY).compute(),
+        spectra["variance"].transpose(*lead, ENERGY).astype(float).compute(),
+        kwargs={"fit": fit},
+        input_core_dims=[["mode", ENERGY], [ENERGY]],
+        output_core_dims=[["mode", LINE]],
+        vectorize=True,
+    )
+    other = changes.rename({LINE: "line_other"})
+    return xr.dot(changes, other, dim="mode").transpose(*lead, LINE, "line_other")
+
+
+def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what the scales of subtractions add, which follow the counts of their lines.
+
+    With the counts ``r`` at a fixed scale, whose error is ``q r``, what is left is
+    ``(1 - slope q) r``.
+    """
+    lead = _lead(spectra)
+    # a phase that was not subtracted, joined to others, has none
+    parts = [spectra[n].fillna(0.0) for n in ("scale_slope", "scale_by_counts")]
+    given = [p.transpose(*lead, ENERGY).astype(float).compute() for p in (*parts, spectra.variance)]
+    return xr.apply_ufunc(
+        _scale_block,
+        *given,
+        kwargs={"fit": _Fit.of(lines, spectra)},
+        input_core_dims=[[ENERGY]] * 3,
+        output_core_dims=[[LINE, "line_other"]],
+        vectorize=True,
+    )
+
+
+def _lead(spectra: xr.Dataset) -> list[str]:
+    return [str(d) for d in spectra["counts"].dims if d != ENERGY]
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How lines were fitted: shapes [channel, shape], each line's column and share of it."""
+
+    inside: np.ndarray  # [energy]: the channels that were fitted
+    design: np.ndarray
+    columns: list[int]
+    shares: np.ndarray
+
+    @staticmethod
+    def of(lines: xr.Dataset, spectra: xr.Dataset) -> _Fit:
+        energy = spectra[ENERGY].values.astype(float)
+        low, high = _fitted(lines)["range_kev"]
+        inside = (energy >= low) & (energy <= high)
+        return _Fit(inside, *_design(lines, energy[inside], beam_kev(spectra)))
+
+    def rows(self, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a count of each channel adds to each line, and the modelled variance."""
+        modelled = np.maximum(variance, 0.0)
+        modelled[self.inside] = model_variance(self.design, variance[self.inside])[1]
+        weight = 1 / np.sqrt(modelled[self.inside])
+        length = np.linalg.norm(self.design * weight[:, None], axis=0)
+        inverse = np.linalg.pinv(self.design * weight[:, None] / length) / length[:, None]
+        rows = np.zeros((len(self.columns), variance.size))
+        rows[:, self.inside] = (inverse * weight)[self.columns] * self.shares[:, None]
+        return rows, modelled
+
+
+def _fitted(lines: xr.Dataset) -> dict[str, Any]:
+    """Return how the lines were fitted, from their history."""
+    steps = [s for s in provenance.history(lines) if s["step"] == "fit_lines"]
+    if not steps or "calibration_gain" not in lines.attrs:
+        raise EdsError("expected lines from fit_lines, with their history and calibration")
+    return steps[-1]
+
+
+def _design(
+    lines: xr.Dataset, energy: np.ndarray, beam: float
+) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Return the shapes [channel, shape], the column of each line and its share of the family."""
+    step = _fitted(lines)
+    gain, offset, noise, fano = (
+        float(lines.attrs[f"calibration_{n}"])
+        for n in ("gain", "offset_kev", "noise_kev2", "fano_kev")
+    )
+    calibration = Calibration(gain, offset, noise, fano)
+    families = families_seen(
+        [*step["elements"], *step["stray"]], energy, beam, escape=bool(step.get("escape", False))
+    )
+    places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
+    columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
+    return Shapes(energy, families, calibration, beam).design, list(columns), np.array(shares)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _change_block(errors: np.ndarray, variance: np.ndarray, *, fit: _Fit) -> np.ndarray:
+    """Return what errors [mode, channel] do to net counts [mode, line]."""
+    return np.asarray(errors @ fit.rows(variance)[0].T)
+
+
+def _scale_block(
+    slope: np.ndarray, by_counts: np.ndarray, variance: np.ndarray, *, fit: _Fit
+) -> np.ndarray:
+    """Return what a scale that follows the counts adds to the covariance [line, line]."""
+    rows, modelled = fit.rows(variance)
+    followed = rows - np.outer(rows @ slope, by_counts)
+    return np.asarray((followed * modelled) @ followed.T - (rows * modelled) @ rows.T)

@@ -1,0 +1,149 @@
+"""Poisson fit of candidate elements, background and doubts about the model to one spectrum."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eds_xr._parts.candidates import Candidate
+
+#: Doubts that change the fit by less than this many standard deviations are left out.
+_LEAST_DOUBT = 0.5
+#: A mean is no lower than this share of peaks and background, whatever the doubts take away.
+_LEAST_MEAN = 0.2
+_MOST_STEPS = 15
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """What is fitted.
+
+    Attributes
+    ----------
+    counts : ndarray [channel]
+    excess : ndarray [channel]
+        Variance beyond the mean's. A difference of spectra scatters more than its counts say: the
+        excess is added to counts and model, and the sum scatters as Poisson's law has it.
+    smooth : ndarray [channel, term]
+        What is there without elements: background and sum peaks, of positive amounts.
+    places : ndarray [channel, place]
+        Where the model may be off, in shares of it; a standard deviation each.
+    """
+
+    counts: np.ndarray
+    excess: np.ndarray
+    smooth: np.ndarray
+    places: np.ndarray
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fit, and what it was free to do.
+
+    ``columns`` [channel, free parameter] are what the last step of least squares was free to do,
+    ``held`` is 1 for doubts, which are expected to be 0 +- 1; ``owner`` tells which element a
+    column belongs to (-1: none). ``deviance`` includes the penalty of the doubts.
+    """
+
+    mean: np.ndarray
+    amounts: tuple[np.ndarray, ...]
+    deviance: float
+    columns: np.ndarray
+    held: np.ndarray
+    owner: np.ndarray
+
+
+def fit(spectrum: Spectrum, chosen: Sequence[Candidate], start: np.ndarray | None = None) -> Fit:
+    """Fit elements to a spectrum: maximum likelihood, by iterated least squares.
+
+    Amounts of elements and background are not negative; elements stay within the cone of their
+    corners. Doubts are held by their standard deviations.
+    """
+    peaks = [c.shapes @ c.corners for c in chosen]
+    columns = np.hstack([*peaks, spectrum.smooth])
+    owner = np.repeat([*range(len(chosen)), -1], [x.shape[1] for x in [*peaks, spectrum.smooth]])
+    mean = first_mean(spectrum) if start is None else start
+    certain = mean - spectrum.excess
+    amounts = tuple(np.zeros(c.shapes.shape[1]) for c in chosen)
+    before = np.inf
+    for _ in range(_MOST_STEPS):
+        doubts, doubted = _doubts(spectrum, chosen, amounts, certain, mean)
+        positive, free = _solve(spectrum.counts, columns, doubts, mean)
+        certain = columns @ positive
+        mean = np.maximum(certain + doubts @ free, _LEAST_MEAN * certain) + spectrum.excess
+        mean = np.maximum(mean, 1e-6)
+        deviance = _deviance(spectrum.counts + spectrum.excess, mean) + float(free @ free)
+        amounts = _amounts(chosen, positive)
+        if abs(before - deviance) < 0.05:
+            break
+        before = deviance
+    used = positive > 0
+    return Fit(
+        mean=mean,
+        amounts=amounts,
+        deviance=deviance,
+        columns=np.hstack([columns[:, used], doubts]),
+        held=np.append(np.zeros(used.sum()), np.ones(free.size)),
+        owner=np.append(owner[used], doubted),
+    )
+
+
+def first_mean(spectrum: Spectrum) -> np.ndarray:
+    """Return a guess of the mean, smoothed counts."""
+    from scipy.ndimage import gaussian_filter1d
+
+    total = np.maximum(spectrum.counts + spectrum.excess, 0)
+    smooth = gaussian_filter1d(total, 4.0, mode="nearest")
+    return np.maximum(smooth, 0.05 * max(float(total.mean()), 1.0))
+
+
+def _solve(
+    counts: np.ndarray, columns: np.ndarray, doubts: np.ndarray, mean: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return one step of least squares: positive amounts of columns, free ones of doubts."""
+    from scipy.linalg import solve_triangular
+    from scipy.optimize import nnls
+
+    weight = 1 / np.sqrt(mean)
+    n = columns.shape[1]
+    both = np.hstack([columns, doubts]) * weight[:, None]
+    length = np.maximum(np.linalg.norm(both[:, :n], axis=0), 1e-300)
+    both[:, :n] /= length
+    gram, pull = both.T @ both, both.T @ (counts * weight)
+    root = np.linalg.cholesky(gram[n:, n:] + np.eye(doubts.shape[1]))
+    cross = solve_triangular(root, np.column_stack([gram[n:, :n], pull[n:]]), lower=True)
+    rest = gram[:n, :n] - cross[:, :n].T @ cross[:, :n]
+    turn = np.linalg.cholesky(rest + 1e-10 * np.eye(n))
+    aim = solve_triangular(turn, pull[:n] - cross[:, :n].T @ cross[:, n], lower=True)
+    amounts, _ = nnls(turn.T, aim, maxiter=50 * n)
+    free = solve_triangular(root.T, cross[:, n] - cross[:, :n] @ amounts)
+    return amounts / length, free
+
+
+def _amounts(chosen: Sequence[Candidate], positive: np.ndarray) -> tuple[np.ndarray, ...]:
+    parts = np.split(positive, np.cumsum([c.corners.shape[1] for c in chosen]))
+    return tuple(c.corners @ part for c, part in zip(chosen, parts[:-1], strict=True))
+
+
+def _doubts(
+    spectrum: Spectrum, chosen: Sequence[Candidate], amounts: tuple[np.ndarray, ...],
+    certain: np.ndarray, mean: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return what the fit may do beside its columns [channel, doubt], and whose it is."""
+    parts = [certain * spectrum.places.T]
+    for one, values in zip(chosen, amounts, strict=True):
+        there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
+        parts.append(np.vstack(there) if there else np.zeros((0, mean.size)))
+    owner = np.repeat(np.arange(-1, len(chosen)), [len(x) for x in parts])
+    columns = np.vstack(parts).T
+    felt = np.linalg.norm(columns / np.sqrt(mean)[:, None], axis=0) > _LEAST_DOUBT
+    return columns[:, felt], owner[felt]
+
+
+def _deviance(counts: np.ndarray, mean: np.ndarray) -> float:
+    from scipy.special import xlogy
+
+    counts = np.maximum(counts, 0)
+    return float(2 * (mean - counts + xlogy(counts, counts / mean)).sum())

@@ -1,0 +1,70 @@
+"""Which variables of a result are quantities with an error, and what belongs to them.
+
+A quantity ``q`` has ``q_variance``; net counts, counts and ratios, the only quantity of their
+Dataset, have ``variance``.
+"""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from eds_xr.schema import EdsError
+
+ALONE = ("net", "counts", "ratio")
+#: Currie's factor: chance alone exceeds 1.645 standard deviations in 5 of 100 cases.
+CRITICAL_SIGMA = 1.645
+
+
+def variance_name(dataset: xr.Dataset, quantity: str) -> str:
+    """Return the name of the variance of a quantity; empty where it has none."""
+    for name in (f"{quantity}_variance", *(["variance"] if quantity in ALONE else [])):
+        if name in dataset and quantity in dataset and dataset[name].dims == dataset[quantity].dims:
+            return name
+    return ""
+
+
+def quantities(dataset: xr.Dataset) -> list[str]:
+    """Return the quantities with an error, in the order of the Dataset."""
+    return [str(name) for name in dataset.data_vars if variance_name(dataset, str(name))]
+
+
+def chosen_quantity(dataset: xr.Dataset, quantity: str | None) -> str:
+    """Return the quantity asked for, by default the first one."""
+    if not isinstance(dataset, xr.Dataset):
+        raise EdsError(f"expected a Dataset with errors, found {type(dataset).__name__}")
+    known = quantities(dataset)
+    if quantity is None and known:
+        return known[0]
+    if quantity in known:
+        return str(quantity)
+    which = f"quantity {quantity!r}" if quantity else "quantity"
+    raise EdsError(f"no {which} with a variance; the Dataset has {', '.join(known) or 'none'}")
+
+
+def deviation(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
+    """Return the standard deviation of a quantity."""
+    variance = dataset[variance_name(dataset, quantity)]
+    return (variance.clip(min=0) ** 0.5).assign_attrs(units=units_of(dataset[quantity]))
+
+
+def units_of(values: xr.DataArray) -> str:
+    """Return the units of a variable, 1 where it says none."""
+    return str(values.attrs.get("units", "1"))
+
+
+def critical_level(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
+    """Return above what a quantity is more than chance (Currie's critical level).
+
+    As given; else from the detection limit; else, as for oxygen that no line stands for, from the
+    standard deviation itself.
+    """
+    from_deviation = CRITICAL_SIGMA * deviation(dataset, quantity)
+    alone = quantity in ALONE
+    for name in (f"{quantity}_critical_level", *(["critical_level"] if alone else [])):
+        if name in dataset:
+            return dataset[name].fillna(from_deviation)
+    if alone and "detection_limit" in dataset:  # L_D = 2.71 + 2 L_C
+        return (dataset["detection_limit"] - CRITICAL_SIGMA**2) / 2
+    if f"{quantity}_detection_limit" in dataset:  # somewhat above L_C, as L_D > 2 L_C
+        return (dataset[f"{quantity}_detection_limit"] / 2).fillna(from_deviation)
+    return from_deviation

@@ -1,0 +1,31 @@
+"""Simulated spectra for the tests of the fit of lines."""
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import simulate
+from eds_xr.line_fit import Calibration
+from eds_xr.xray_lines import peak_sigma_kev
+
+ENERGY = -0.2 + 0.01 * np.arange(1300)
+ELEMENTS = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]
+STRAY = ["Cu", "Ga"]
+TRUE_AXIS = Calibration(noise_kev2=float(peak_sigma_kev(0.0) ** 2))
+FOIL = {"Mg": 1, "Si": 1, "O": 3}
+METHODS = ("least_squares", "poisson")
+CALCIUM = (simulate.Phase("Ca", {"Ca": 1}),)
+PURE_SILICON = (simulate.Phase("Si", {"Si": 1}),)
+ATTRS = {"beam_energy_kev": 200.0, "energy_resolution_mnka_ev": 130.0}
+
+
+def mean_counts(n_counts, phases=simulate.PYROLITE_71GPA, energy=ENERGY):
+    return n_counts * simulate.phase_spectra(phases, energy).loadings
+
+
+def as_spectra(counts, variance=None):
+    variance = counts if variance is None else variance
+    return xr.Dataset({"counts": counts, "variance": variance}, attrs=ATTRS)
+
+
+def draw(mean, seed):
+    return as_spectra(mean.copy(data=np.random.default_rng(seed).poisson(mean)))

@@ -70,7 +70,7 @@ def reproduce(
     _write(out / "results.json", json.dumps(numbers, indent=1, allow_nan=False))
     for warning in found.warnings:
         print(f"warning: {warning}")
-    _summary(numbers)
+    _print_table(found.composition, "atomic_fraction")
     print(
         f"{out.resolve()}: figure1.png, figure2.png, table1.png, tables/, spectra.nc, results.json"
     )
@@ -236,7 +236,7 @@ def _print_table(composition: xr.Dataset, quantity: str) -> None:
     from eds_xr.tables import to_text
 
     text = to_text(composition, quantity).transpose(ELEMENT, PHASE)
-    title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one sd, statistical"
+    title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one standard deviation"
     table = Table(title=title, title_style="", min_width=len(title))
     table.add_column("")
     for phase in text[PHASE].values:
@@ -344,21 +344,6 @@ def _show(images: list[dict[str, Any]]) -> None:
         Console().print(table)
     if len(images) > 1:
         print("choose one with eds-xr convert --signal NAME")
-
-
-def _summary(numbers: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    title = "atomic fractions without oxygen (%), one standard deviation"
-    table = Table(title=title, title_style="", min_width=len(title))
-    table.add_column("")
-    for phase in numbers["atoms"]:
-        table.add_column(phase, justify="right")
-    for element in next(iter(numbers["atoms"].values())):
-        pairs = [phase[element] for phase in numbers["atoms"].values()]
-        table.add_row(element, *(f"{100 * v:.3f} ± {100 * s:.3f}" for v, s in pairs))
-    Console().print(table)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._parts.candidates import make_candidates
+from eds_xr._parts.candidates import LINE_PLACE_KEV, make_candidates
 from eds_xr._parts.line_shapes import Calibration, families_seen
 from eds_xr._parts.line_solver import FIT_RANGE_KEV, find_calibration
 from eds_xr._parts.one_thread import in_one_thread
@@ -36,7 +36,8 @@ NATURAL_ELEMENTS = tuple(
     "Rb Sr Y Zr Nb Mo Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb "
     "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U".split()
 )
-#: Evidence of the first round, which only serves to calibrate the energy axis.
+#: Evidence of the first round, which only serves to calibrate the energy axis. Its lines have fixed
+#: places in their family: until all strong elements are found, doubts would stand for them.
 _FIRST_CHANCE = 1e-20
 
 
@@ -95,11 +96,12 @@ def identify(
     Poisson likelihood. An element's families may depart from their tabulated ratio by a factor of
     4, so that a strong L family without its K family is no evidence. What a model of a spectrum
     is never sure of is free within its uncertainty: place, width and tail of peaks, ratios of
-    lines in a family (`EMISSION_UNCERTAINTY`), half a percent of the counts in places as wide as
-    a peak; so that millions of counts do not turn misfit into elements. Sum and escape peaks are
-    modelled. Candidates are added, exchanged and removed until none improves the fit; the chance
-    that noise does is Perlman's bound for positive amounts (Ann. Math. Stat. 40 (1969) 549),
-    corrected for the number of elements tried (Sidak, J. Am. Stat. Assoc. 62 (1967) 626).
+    lines in a family (`EMISSION_UNCERTAINTY`) and their distances (3 eV), half a percent of the
+    counts in places as wide as a peak; so that millions of counts do not turn misfit into
+    elements. Sum and escape peaks are modelled. Candidates are added, exchanged and removed until
+    none improves the fit; the chance that noise does is Perlman's bound for positive amounts
+    (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J. Am.
+    Stat. Assoc. 62 (1967) 626).
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
@@ -147,7 +149,7 @@ class _Setting:
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
         noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
         nominal = Calibration(noise_kev2=noise, source="nominal")
-        search = self._search(counts, variance, nominal, _FIRST_CHANCE)
+        search = self._search(counts, variance, nominal, _FIRST_CHANCE, 0.0)
         found, _ = select(search)
         names = [search.candidates[i].element for i in found]
         calibration = self._calibrate(counts, variance, names) if names else nominal
@@ -158,11 +160,12 @@ class _Setting:
         return reading.findings(self.asked), calibration
 
     def _search(
-        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration, chance: float
-    ) -> Search:
+        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration, chance: float,
+        line_place_kev: float = LINE_PLACE_KEV,
+    ) -> Search:  # fmt: skip
         axis, beam = self.energy, self.beam_kev
         spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
-        made = make_candidates(self.tried, axis[self.part], calibration, beam)
+        made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
         likely = {*self.asked, *STRAY_LINES}
         odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
         return Search(spectrum, made, odds, chance)

@@ -83,7 +83,9 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
             "n_pixels": several.sum(spatial_dims(image)).drop_attrs(),
         },
         coords={ENERGY: image[ENERGY]},
-        attrs=provenance.with_step(_of_the_recording(image), "sum_spectra"),
+        attrs=provenance.with_step(
+            _of_the_recording(image), "sum_spectra", masks=provenance.history(masks)
+        ),
     )
     if PHASE in several.coords:
         spectra = spectra.assign_coords({PHASE: several[PHASE]})

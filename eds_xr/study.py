@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import masks as mk
+from eds_xr._parts.deep_mantle import which_phases
 from eds_xr._parts.study_notes import not_detected, too_noisy
 from eds_xr.line_errors import add_variance, variation, with_model_variation
 from eds_xr.line_fit import (
@@ -159,7 +160,7 @@ def run(
     say("matrix and mixing: baselines out of the scores")
     rotated = rotate(factors)
     say("segmentation of the pure matrix: forest and graph cut")
-    segmentation = segment(image, channels=rotated.scores, seed=seed).compute()
+    segmentation = segment(image, channels=rotated, seed=seed).compute()
     masks = find_masks(rotated, segmentation)
     tiles = mk.tiles(masks.sel({PHASE: MATRIX}, drop=True))
     say("spectra of all masks, in one pass")
@@ -210,7 +211,7 @@ def factorise(image: xr.DataArray, *, seed: int = 0) -> xr.Dataset:
     """
     with progress("NMF"):
         factors = nmf(image, len(PHASES), mixing="free", seed=seed, tol=1e-5)
-    factors = factors.assign_coords({COMPONENT: _phases_of(factors.loadings)})
+    factors = factors.assign_coords({COMPONENT: which_phases(factors.loadings, PHASES)})
     factors = factors.sel({COMPONENT: list(PHASES)})
     with progress("scores"):
         return factors.assign(scores=factors.scores.compute())
@@ -286,11 +287,12 @@ def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
 def with_matrix_variation(
     lines: xr.Dataset, pure: xr.Dataset, tiles: xr.Dataset, masks: xr.DataArray
 ) -> xr.Dataset:
-    """Add to the grains' errors what the matrix varies from place to place.
+    """Add to the errors what the matrix varies from place to place.
 
     The matrix above and below a grain is not the average matrix. Ratios to the pinned line vary
     between tiles of its mask beyond chance, by a variance ``t`` a tile; the mean over a mask that
-    spans ``k`` tiles by ``t / k``. What was subtracted carries that, for mixture and matrix.
+    spans ``k`` tiles by ``t / k``. That is an error of the matrix, as a phase, and what was
+    subtracted carries it, for mixture and matrix.
 
     Returns
     -------
@@ -299,16 +301,18 @@ def with_matrix_variation(
         [phase, line] shows on its own.
     """
     matrix = lines.net.sel({PHASE: MATRIX})
+    between = {line: variation(tiles, per=line).variance for line in PINNED.values()}
+    used = [MATRIX, *(f"{grain}+{MATRIX}" for grain in GRAINS)]
+    a_tile = {name: 1 / _tiles_spanned(masks.sel({PHASE: name})) for name in used}
     added = xr.zeros_like(lines.variance)
+    base = PINNED[GRAINS[0]]
+    added.loc[{PHASE: MATRIX}] = float(matrix.sel(line=base)) ** 2 * between[base] * a_tile[MATRIX]
     for grain in GRAINS:
-        between = variation(tiles, per=PINNED[grain]).variance
         pixels = pure.n_pixels.sel({PHASE: [grain, MATRIX]}).values
         share = float(pure.scale.sel({PHASE: grain})) * pixels[0] / pixels[1]
         taken = share * float(matrix.sel(line=PINNED[grain]))
-        spans = sum(
-            1 / _tiles_spanned(masks.sel({PHASE: p})) for p in (f"{grain}+{MATRIX}", MATRIX)
-        )
-        added.loc[{PHASE: grain}] = taken**2 * between * spans
+        spans = a_tile[f"{grain}+{MATRIX}"] + a_tile[MATRIX]
+        added.loc[{PHASE: grain}] = taken**2 * between[PINNED[grain]] * spans
     attrs = {"long_name": "variance due to the matrix", "units": "counts^2"}
     return add_variance(lines, added).assign(matrix_variance=added.assign_attrs(attrs))
 
@@ -348,21 +352,6 @@ def _checked_rank(image: xr.DataArray, notes: list[str]) -> xr.Dataset:
             f"last {rank.attrs['gap']:.1f} times the next"
         )
     return rank
-
-
-def _phases_of(loadings: xr.DataArray) -> list[str]:
-    """Name the components: most Ca is Ca-Pv; of the others the higher Mg / Si is Fp."""
-    mg, si, ca = (_line_share(loadings, line) for line in ("Mg_Ka", "Si_Ka", "Ca_Ka"))
-    perovskite = int(np.argmax(ca))
-    ratio = np.where(np.arange(ca.size) == perovskite, -1.0, mg / (mg + si))
-    names = [MATRIX] * ca.size
-    names[perovskite], names[int(np.argmax(ratio))] = "Ca-Pv", "Fp"
-    return names
-
-
-def _line_share(loadings: xr.DataArray, line: str) -> np.ndarray:
-    low, high = line_windows_kev(line)[0]
-    return np.asarray(loadings.sel({ENERGY: slice(low, high)}).sum(ENERGY).values, float)
 
 
 def _maps(image: xr.DataArray, factors: xr.Dataset) -> tuple[xr.DataArray, dict[str, float]]:

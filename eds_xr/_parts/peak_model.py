@@ -14,6 +14,8 @@ _LEAST_DOUBT = 0.5
 #: A mean is no lower than this share of peaks and background, whatever the doubts take away.
 _LEAST_MEAN = 0.2
 _MOST_STEPS = 15
+#: A fit ends when a step changes its deviance by less.
+_CONVERGED = 0.05
 
 
 @dataclass(frozen=True)
@@ -39,6 +41,15 @@ class Spectrum:
 
 
 @dataclass(frozen=True)
+class Point:
+    """Mean [channel], the part of it without doubts and excess, and amounts of each element."""
+
+    mean: np.ndarray
+    certain: np.ndarray
+    amounts: tuple[np.ndarray, ...]
+
+
+@dataclass(frozen=True)
 class Fit:
     """A fit, and what it was free to do.
 
@@ -47,47 +58,72 @@ class Fit:
     column belongs to (-1: none). ``deviance`` includes the penalty of the doubts.
     """
 
-    mean: np.ndarray
-    amounts: tuple[np.ndarray, ...]
+    chosen: tuple[Candidate, ...]
+    point: Point
     deviance: float
     columns: np.ndarray
     held: np.ndarray
     owner: np.ndarray
 
+    @property
+    def mean(self) -> np.ndarray:
+        """Mean [channel]."""
+        return self.point.mean
 
-def fit(spectrum: Spectrum, chosen: Sequence[Candidate], start: np.ndarray | None = None) -> Fit:
+    @property
+    def amounts(self) -> tuple[np.ndarray, ...]:
+        """Amounts of the families of each element."""
+        return self.point.amounts
+
+
+def fit(spectrum: Spectrum, chosen: Sequence[Candidate], start: Fit | None = None) -> Fit:
     """Fit elements to a spectrum: maximum likelihood, by iterated least squares.
 
     Amounts of elements and background are not negative; elements stay within the cone of their
-    corners. Doubts are held by their standard deviations.
+    corners. Doubts are held by their standard deviations. `start` is a fit of similar elements.
     """
     peaks = [c.shapes @ c.corners for c in chosen]
     columns = np.hstack([*peaks, spectrum.smooth])
     owner = np.repeat([*range(len(chosen)), -1], [x.shape[1] for x in [*peaks, spectrum.smooth]])
-    mean = first_mean(spectrum) if start is None else start
-    certain = mean - spectrum.excess
-    amounts = tuple(np.zeros(c.shapes.shape[1]) for c in chosen)
+    here = _start(spectrum, chosen, start)
     before = np.inf
     for _ in range(_MOST_STEPS):
-        doubts, doubted = _doubts(spectrum, chosen, amounts, certain, mean)
-        positive, free = _solve(spectrum.counts, columns, doubts, mean)
-        certain = columns @ positive
-        mean = np.maximum(certain + doubts @ free, _LEAST_MEAN * certain) + spectrum.excess
-        mean = np.maximum(mean, 1e-6)
-        deviance = _deviance(spectrum.counts + spectrum.excess, mean) + float(free @ free)
-        amounts = _amounts(chosen, positive)
-        if abs(before - deviance) < 0.05:
+        doubts, doubted = _doubts(spectrum, chosen, here)
+        positive, free = _solve(spectrum.counts, columns, doubts, here.mean)
+        here = _point(spectrum, chosen, columns @ positive, doubts @ free, positive)
+        deviance = _deviance(spectrum.counts + spectrum.excess, here.mean) + float(free @ free)
+        if abs(before - deviance) < _CONVERGED:
             break
         before = deviance
     used = positive > 0
     return Fit(
-        mean=mean,
-        amounts=amounts,
+        chosen=tuple(chosen),
+        point=here,
         deviance=deviance,
         columns=np.hstack([columns[:, used], doubts]),
         held=np.append(np.zeros(used.sum()), np.ones(free.size)),
         owner=np.append(owner[used], doubted),
     )
+
+
+def _start(spectrum: Spectrum, chosen: Sequence[Candidate], start: Fit | None) -> Point:
+    """Return where a fit begins: elements that `start` lacks have no amounts yet."""
+    if start is None:
+        mean = first_mean(spectrum)
+        return Point(
+            mean, mean - spectrum.excess, tuple(np.zeros(c.shapes.shape[1]) for c in chosen)
+        )
+    known = {c.element: a for c, a in zip(start.chosen, start.amounts, strict=True)}
+    amounts = tuple(known.get(c.element, np.zeros(c.shapes.shape[1])) for c in chosen)
+    return Point(start.mean, start.point.certain, amounts)
+
+
+def _point(
+    spectrum: Spectrum, chosen: Sequence[Candidate], certain: np.ndarray, doubted: np.ndarray,
+    positive: np.ndarray,
+) -> Point:  # fmt: skip
+    mean = np.maximum(certain + doubted, _LEAST_MEAN * certain) + spectrum.excess
+    return Point(np.maximum(mean, 1e-6), certain, _amounts(chosen, positive))
 
 
 def first_mean(spectrum: Spectrum) -> np.ndarray:
@@ -128,17 +164,16 @@ def _amounts(chosen: Sequence[Candidate], positive: np.ndarray) -> tuple[np.ndar
 
 
 def _doubts(
-    spectrum: Spectrum, chosen: Sequence[Candidate], amounts: tuple[np.ndarray, ...],
-    certain: np.ndarray, mean: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    spectrum: Spectrum, chosen: Sequence[Candidate], here: Point
+) -> tuple[np.ndarray, np.ndarray]:
     """Return what the fit may do beside its columns [channel, doubt], and whose it is."""
-    parts = [certain * spectrum.places.T]
-    for one, values in zip(chosen, amounts, strict=True):
+    parts = [here.certain * spectrum.places.T]
+    for one, values in zip(chosen, here.amounts, strict=True):
         there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
-        parts.append(np.vstack(there) if there else np.zeros((0, mean.size)))
+        parts.append(np.vstack(there) if there else np.zeros((0, here.mean.size)))
     owner = np.repeat(np.arange(-1, len(chosen)), [len(x) for x in parts])
     columns = np.vstack(parts).T
-    felt = np.linalg.norm(columns / np.sqrt(mean)[:, None], axis=0) > _LEAST_DOUBT
+    felt = np.linalg.norm(columns / np.sqrt(here.mean)[:, None], axis=0) > _LEAST_DOUBT
     return columns[:, felt], owner[felt]
 
 

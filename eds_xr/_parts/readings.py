@@ -92,7 +92,7 @@ class Reading:
         ratio[i] = 0.0
         for j in self._rivals(k, i):
             swapped = [*self.found[:k], j, *self.found[k + 1 :]]
-            lost = self.search.fit(swapped, self.mean).deviance - self.fitted.deviance
+            lost = self.search.fit(swapped, self.fitted).deviance - self.fitted.deviance
             ratio[j] = -(lost + self.beside[j]) / self.misfit[i] / 2
         return ratio
 

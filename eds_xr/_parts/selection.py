@@ -101,7 +101,7 @@ class Search:
         self.size = np.array([c.shapes.shape[1] for c in candidates])
         self.window = np.stack([_window(c) for c in candidates])
 
-    def fit(self, chosen: Sequence[int], start: np.ndarray | None = None) -> Fit:
+    def fit(self, chosen: Sequence[int], start: Fit | None = None) -> Fit:
         """Fit some of the candidates."""
         return fit(self.spectrum, [self.candidates[i] for i in chosen], start)
 
@@ -162,7 +162,7 @@ def evidence(search: Search, found: Sequence[int], fitted: Fit) -> np.ndarray:
     for k, i in enumerate(found):
         if values[k] < PLENTY:
             rest = [*found[:k], *found[k + 1 :]]
-            gain = search.fit(rest, fitted.mean).deviance - fitted.deviance
+            gain = search.fit(rest, fitted).deviance - fitted.deviance
             values[k] = max(values[k], gain / worse[i])
     return values
 
@@ -176,7 +176,7 @@ def _add(search: Search, found: list[int], fitted: Fit) -> tuple[list[int], Fit]
         order = np.argsort(-(scaled / 2 + search.log_odds), kind="stable")
         trials = [i for i in order.tolist() if search.improbable(scaled)[i]][:_MOST_TRIALS]
         for i in trials:
-            tried = search.fit([*found, i], fitted.mean)
+            tried = search.fit([*found, i], fitted)
             gain = np.zeros(gains.size)
             worse = search.misfit(tried, gain)[i]
             gain[i] = (fitted.deviance - tried.deviance) / worse
@@ -198,7 +198,7 @@ def _exchange(search: Search, found: list[int], fitted: Fit) -> tuple[list[int],
         if best == found[k]:
             continue
         swapped = [*found[:k], best, *found[k + 1 :]]
-        tried = search.fit(swapped, fitted.mean)
+        tried = search.fit(swapped, fitted)
         better = (fitted.deviance - tried.deviance) / worse[found[k]] / 2
         if better + search.log_odds[best] - search.log_odds[found[k]] > 0.1:
             found, fitted = swapped, tried
@@ -214,7 +214,7 @@ def _remove(search: Search, found: list[int], fitted: Fit) -> tuple[list[int], F
         if chances[weakest] < search.chance:
             break
         found = [*found[:weakest], *found[weakest + 1 :]]
-        fitted = search.fit(found, fitted.mean)
+        fitted = search.fit(found, fitted)
     return found, fitted
 
 

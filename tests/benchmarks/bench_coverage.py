@@ -10,7 +10,6 @@ coefficients. A pull is the difference from the truth in standard deviations.
 
 from __future__ import annotations
 
-import argparse
 import warnings
 from dataclasses import dataclass
 from functools import lru_cache
@@ -34,7 +33,7 @@ LEVELS = {"68 %": (1.0, 0.6827, 0.04), "95 %": (1.96, 0.95, 0.02)}
 
 def main() -> None:
     """Print a table for each dose."""
-    args = arguments()
+    args = common.dose_arguments(__doc__, seeds=200, quick_seeds=20)
     for dose in args.doses:
         say(f"dose {dose:g}")
         scene = Scene.of(dose)
@@ -43,17 +42,6 @@ def main() -> None:
             for name, pulls in pulls_of(scene, seed).items():
                 found.setdefault(name, []).append(pulls)
         show(f"{dose:g} counts a pixel, {args.seeds} seeds", rows(found))
-
-
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
-    parser = common.parser(__doc__)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--doses", type=float, nargs="+")
-    args = parser.parse_args()
-    args.seeds = args.seeds or (20 if args.quick else 200)
-    args.doses = args.doses or ([100.0] if args.quick else [20.0, 100.0, 400.0])
-    return args
 
 
 @dataclass(frozen=True)
@@ -280,6 +268,11 @@ def rows(found: dict[str, list[xr.DataArray]]) -> list[Row]:
             )
         table.append((f"{name}, mean pull", f"{values.mean():+.3f}", "within 0.1"))
         table.append((f"{name}, sd of pulls", f"{values.std():.3f}", "1"))
+        if len({p.shape for p in pulls}) == 1 and pulls[0].size > 1:  # the same numbers each time
+            means = np.abs(np.mean([np.ravel(p.values) for p in pulls], axis=0))
+            worst = f"{means.max():.2f} of {means.size}"
+            by_chance = np.sqrt(2 * np.log(2 * means.size) / len(pulls))
+            table.append((f"{name}, largest mean pull", worst, f"{by_chance:.2f} by chance"))
     return table
 
 

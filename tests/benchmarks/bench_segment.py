@@ -12,7 +12,6 @@ paints pure pixels itself: those labels are for sums of pure matrix.
 
 from __future__ import annotations
 
-import argparse
 from functools import partial
 from typing import Any
 
@@ -40,7 +39,7 @@ Judgement = tuple[float, float, float]
 
 def main() -> None:
     """Print a table for each dose."""
-    args = arguments()
+    args = common.dose_arguments(__doc__, seeds=10, quick_seeds=2)
     for dose in args.doses:
         found: dict[str, list[Judgement]] = {}
         for seed in range(args.seeds):
@@ -48,17 +47,6 @@ def main() -> None:
             for name, result in methods(dose, seed).items():
                 found.setdefault(name, []).append(result)
         show(f"{dose:g} counts a pixel, {args.seeds} seeds", rows(found))
-
-
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
-    parser = common.parser(__doc__)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--doses", type=float, nargs="+")
-    args = parser.parse_args()
-    args.seeds = args.seeds or (2 if args.quick else 10)
-    args.doses = args.doses or ([100.0] if args.quick else [20.0, 100.0, 400.0])
-    return args
 
 
 def methods(dose: float, seed: int) -> dict[str, Judgement]:

@@ -12,9 +12,7 @@ of a trace's line to the phase's main line.
 
 from __future__ import annotations
 
-import argparse
 import warnings
-from typing import Any
 
 import common
 import numpy as np
@@ -39,7 +37,7 @@ RANGE = slice(*eds_xr.line_fit.FIT_RANGE_KEV)
 
 def main() -> None:
     """Print a table for each dose."""
-    args = arguments()
+    args = common.dose_arguments(__doc__, seeds=20, quick_seeds=2)
     for dose in args.doses:
         errors: dict[str, list[np.ndarray]] = {}
         for seed in range(args.seeds):
@@ -47,17 +45,6 @@ def main() -> None:
             for method, found in errors_of(dose, seed).items():
                 errors.setdefault(method, []).append(found)
         show(f"{dose:g} counts a pixel, {args.seeds} seeds", rows(errors))
-
-
-def arguments() -> argparse.Namespace:
-    """Return the command line."""
-    parser = common.parser(__doc__)
-    parser.add_argument("--seeds", type=int)
-    parser.add_argument("--doses", type=float, nargs="+")
-    args = parser.parse_args()
-    args.seeds = args.seeds or (2 if args.quick else 20)
-    args.doses = args.doses or ([100.0] if args.quick else [20.0, 100.0, 400.0])
-    return args
 
 
 def errors_of(dose: float, seed: int) -> dict[str, np.ndarray]:
@@ -105,7 +92,7 @@ def ratios(lines: xr.Dataset, phase: str) -> np.ndarray:
 
 
 class Oracle:
-    """Who knows the maps and the shapes: spectra by channel, then lines, both of most likelihood."""
+    """Knows the maps and the shapes: spectra by channel, then lines, of greatest likelihood."""
 
     def __init__(self, image: xr.DataArray, truth: xr.Dataset) -> None:
         self.image, self.phases = image, truth.phase.values.tolist()

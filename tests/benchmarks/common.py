@@ -43,6 +43,17 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
+def dose_arguments(doc: str | None, seeds: int, quick_seeds: int) -> argparse.Namespace:
+    """Return the command line of a benchmark over seeds and doses."""
+    made = parser(doc)
+    made.add_argument("--seeds", type=int)
+    made.add_argument("--doses", type=float, nargs="+")
+    args = made.parse_args()
+    args.seeds = args.seeds or (quick_seeds if args.quick else seeds)
+    args.doses = args.doses or ([100.0] if args.quick else [20.0, 100.0, 400.0])
+    return args
+
+
 @contextlib.contextmanager
 def work_folder(chosen: Path | None) -> Iterator[Path]:
     """Give the chosen folder, or a temporary one."""

@@ -175,12 +175,12 @@ def draw_table(
         When the table has too many rows or columns for the axes, or more than two dimensions.
     """
     text = to_text(dataset, quantity, confidence=confidence)
-    if text.ndim == 1:
+    if text.ndim == 1 and PHASE not in text.dims:
         name = str(text.coords[PHASE].values) if PHASE in text.coords else ""
         text = text.expand_dims({PHASE: [name]})
     rows = [d for d in text.dims if d != PHASE]
-    if text.ndim != 2 or len(rows) != 1:
-        raise EdsError(f"a table has elements and phases, found {tuple(text.dims)}; choose one")
+    if text.ndim != 2 or len(rows) != 1 or text.size == 0:
+        raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}; choose one")
     table = text.transpose(rows[0], PHASE)
     return draw_text_table(axes, table, title=title, note=_table_note(dataset, table, confidence))
 

@@ -33,6 +33,8 @@ from eds_xr._parts.factors import (
     masses,
 )
 from eds_xr._parts.factors import atomic_mass as atomic_mass
+from eds_xr._parts.given import number
+from eds_xr._parts.one_file import written_file
 from eds_xr._parts.standardless import standardless_cross_sections as standardless_cross_sections
 from eds_xr._parts.standardless import standardless_k_factors as standardless_k_factors
 from eds_xr.schema import LINE, EdsError, check_one_of
@@ -69,13 +71,17 @@ def k_factors(
     EdsError
         For a line that does not exist, a factor that is not positive, a negative deviation.
     """
+    for table in (values, standard_deviation or {}):
+        if not isinstance(table, Mapping):
+            raise EdsError(f"expected numbers by line, {{'Si_Ka': 1.0}}, found {table!r}")
     names = checked_lines(list(values))
     spread = dict(standard_deviation or {})
     unknown = set(spread) - set(names)
     if unknown:
         raise EdsError(f"a standard deviation but no k-factor for {', '.join(sorted(unknown))}")
-    k = np.array([float(values[n]) for n in names])
-    deviations = np.array([float(spread.get(n, 0.0)) for n in names])
+    k = np.array([number(values[n], f"the k-factor of {n}") for n in names])
+    sd = [number(spread.get(n, 0.0), f"the standard deviation of {n}") for n in names]
+    deviations = np.array(sd)
     if not (np.isfinite(k) & (k > 0) & np.isfinite(deviations) & (deviations >= 0)).all():
         raise EdsError(
             "k-factors must be positive and their standard deviations not negative, found "
@@ -174,7 +180,8 @@ def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = Fa
         )
     ]
     header = f"element,line,{kind},standard_deviation"
-    path.write_text("\n".join([*comments, header, *rows, ""]), encoding="utf-8")
+    with written_file(path, overwrite=overwrite) as partial:
+        partial.write_text("\n".join([*comments, header, *rows, ""]), encoding="utf-8")
     return path
 
 
@@ -201,7 +208,7 @@ def zeta_from_k_factors(k: xr.Dataset, reference: str, zeta_kg_m2: float) -> xr.
     """
     check_table(k, "k")
     _check_line(k, reference)
-    if not 0 < zeta_kg_m2 < np.inf:
+    if not 0 < number(zeta_kg_m2, "zeta_kg_m2") < np.inf:
         raise EdsError(f"zeta_kg_m2 must be positive, found {zeta_kg_m2!r}")
     weight = k.k.values * (masses(_names(k)) if k.k.attrs.get("units") == "atomic" else 1.0)
     scale = zeta_kg_m2 / weight[_names(k).index(reference)]

@@ -10,6 +10,12 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.fitted_lines import (
+    check_lines,
+    check_net,
+    check_same_spectra,
+    with_own_covariance,
+)
 from eds_xr.schema import LINE, EdsError
 
 
@@ -39,6 +45,7 @@ def variation(lines: xr.Dataset, *, per: str) -> xr.Dataset:
     EdsError
         For fewer than two regions, or a line that was not fitted.
     """
+    check_lines(lines)
     if "phase" not in lines.net.dims or lines.sizes["phase"] < 2:
         raise EdsError("the variation needs the lines of at least two regions, along 'phase'")
     if per not in lines[LINE].values:
@@ -83,9 +90,13 @@ def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.
     EdsError
         When there are no refits, or they lack a line.
     """
+    check_lines(lines)
+    refits = [refits] if isinstance(refits, xr.Dataset) else list(refits)
     if not refits:
         raise EdsError("the variation of the model needs at least one other fit")
     for other in refits:
+        check_net(other)
+        check_same_spectra(lines, other)
         missing = set(lines[LINE].values.tolist()) - set(other[LINE].values.tolist())
         if missing:
             raise EdsError(f"a refit lacks {', '.join(sorted(missing))}")
@@ -98,6 +109,7 @@ def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.
 def add_variance(lines: xr.Dataset, added: xr.DataArray) -> xr.Dataset:
     """Return lines with a variance [..., line] added, independent from line to line."""
     names = lines[LINE].values
+    lines = with_own_covariance(lines)
     same = xr.DataArray(
         np.eye(names.size), {LINE: names, "line_other": names}, (LINE, "line_other")
     )

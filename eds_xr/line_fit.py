@@ -15,7 +15,13 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.background import Bremsstrahlung as Bremsstrahlung
-from eds_xr._parts.chosen_lines import chosen_elements, chosen_lines, fit_attrs
+from eds_xr._parts.chosen_lines import (
+    check_calibration,
+    chosen_elements,
+    chosen_lines,
+    fit_attrs,
+)
+from eds_xr._parts.given import check_range_kev, element_names
 from eds_xr._parts.line_shapes import Calibration as Calibration
 from eds_xr._parts.line_shapes import Family, Shapes, families_seen
 from eds_xr._parts.line_solver import CALIBRATION_PRIOR as CALIBRATION_PRIOR
@@ -159,7 +165,8 @@ def fit_lines(
     check_spectra(spectra)
     check_energy_in_kev(spectra)
     check_one_of(method, METHODS, "method")
-    spectra = spectra.compute()
+    check_calibration(calibration)
+    spectra, stray = spectra.compute(), element_names(stray, "stray")
     elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
     part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
     if method == "poisson":
@@ -224,7 +231,7 @@ def calibrate(
     check_energy_in_kev(spectra)
     part, beam = _in_range(spectra.compute(), range_kev), beam_kev(spectra)
     energy = part[ENERGY].values.astype(float)
-    families = families_seen(elements, energy, beam)
+    families = families_seen(element_names(elements), energy, beam)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
     return find_calibration(energy, counts, variance, families, beam, resolution_ev(spectra))
 
@@ -233,17 +240,18 @@ def calibrate(
 
 
 def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset:
+    check_range_kev(range_kev)
     part = spectra.sel({ENERGY: slice(*range_kev)})
-    if not (np.isfinite(part.counts).all() and (part.variance >= 0).all()):
+    if not (np.isfinite(part.counts + part.variance).all() and (part.variance >= 0).all()):
         raise EdsError(
             "the spectra hold values that are not finite, or a variance that is negative or "
             "missing; look at the masks that they come from"
         )
-    if part.counts.size == 0:
+    if part.counts.size == 0 and part.sizes[ENERGY]:
         raise EdsError(f"no spectra to fit, found sizes {dict(part.sizes)}")
     if part.sizes[ENERGY] < 20:
         raise EdsError(
-            f"only {part.sizes[ENERGY]} channels between {range_kev[0]:g} and {range_kev[1]:g} "
+            f"only {part.sizes[ENERGY]} channels between {range_kev[0]} and {range_kev[1]} "
             "keV: widen range_kev"
         )
     return part
@@ -259,7 +267,7 @@ def _check_own_variance(part: xr.Dataset) -> None:
 
 
 def _background(wanted: str | Bremsstrahlung, part: xr.Dataset, beam: float) -> np.ndarray | None:
-    if isinstance(wanted, str):
+    if not isinstance(wanted, Bremsstrahlung):
         check_one_of(wanted, BACKGROUNDS, "background")
         if wanted == "flexible":
             return None

@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr._parts.chosen_lines import fit_attrs
+from eds_xr._parts.chosen_lines import check_calibration, fit_attrs
 from eds_xr._parts.fitted import lazy_fit, lazy_maps, pixel_model, weighted_block
+from eds_xr._parts.given import attribute_number, check_range_kev, element_names
 from eds_xr._parts.held_out import held_out
 from eds_xr._parts.line_shapes import Calibration
 from eds_xr._parts.line_solver import FIT_RANGE_KEV
@@ -117,8 +118,8 @@ def hold_out(
     ----------
     image : DataArray [*spatial, energy; counts]
     what : sequence of str, or "half"
-        What is going to be quantified: elements, ``["Nd", "Sm"]``, for all their families in
-        range, or lines, ``["Nd_La"]``, each for all lines of its family, as they are fitted
+        What is going to be quantified: lines, ``["Nd_La"]``, or elements, ``["Nd", "Sm"]``, for
+        their principal lines in range; each with all lines of its family, as they are fitted
         together. The channels of their windows, peak and background, are zero in the first
         image; the second is `image`, all counts. Or ``"half"``: every count falls at random in
         one of the two (:func:`split_counts`), which serves any line, at half the counts.
@@ -146,10 +147,14 @@ def hold_out(
         check_one_of(what, ("half",), "what, unless it is a list of elements or lines,")
         return split_counts(image, seed=seed)
     check_energy_in_kev(image)
-    held = held_out(image, list(what))
+    if not isinstance(what, list | tuple):
+        raise EdsError(f"what must be a list of elements or lines, or 'half'; found {what!r}")
+    held = held_out(image, what)
     keep = xr.DataArray(~held, dims=ENERGY)
-    choose = image.where(keep, 0).assign_attrs(
-        provenance.with_step(image.attrs, "hold_out", what=list(what))
+    choose = (
+        as_chunked(image)
+        .where(keep, 0)
+        .assign_attrs(provenance.with_step(image.attrs, "hold_out", what=list(what)))
     )
     return choose, image
 
@@ -257,6 +262,9 @@ def fitted_maps(
     """
     check_spectrum_image(image)
     check_energy_in_kev(image)
+    check_range_kev(range_kev)
+    check_calibration(calibration)
+    stray = element_names(stray, "stray")
     part = image.sel({ENERGY: slice(*range_kev)})
     model = pixel_model(part, elements, stray, lines, calibration)
     net, variance = lazy_fit(part, model, nonnegative=nonnegative)
@@ -285,7 +293,7 @@ def _window_sums(
     check_spectrum_image(image)
     check_energy_in_kev(image)
     names = [_line_of(line, image) for line in lines]
-    resolution = float(image.attrs.get("energy_resolution_mnka_ev", 130.0))
+    resolution = attribute_number(image.attrs, "energy_resolution_mnka_ev", 130.0)
     energy = image[ENERGY].values
     table = [window_weights(energy, n, resolution, background=background) for n in names]
     weights = np.stack(table, axis=1)
@@ -310,7 +318,7 @@ def _line_of(line: str, image: xr.DataArray) -> str:
         split_line(line)
         return line
     energy = image[ENERGY].values
-    beam = float(image.attrs.get("beam_energy_kev", 200.0))
+    beam = attribute_number(image.attrs, "beam_energy_kev", 200.0)
     return principal_line(line, beam, min_kev=float(energy[0]), max_kev=float(energy[-1]))
 
 

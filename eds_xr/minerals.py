@@ -15,6 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr._parts.charges import oxygen_per_atom
 from eds_xr._parts.factors import atomic_mass
+from eds_xr._parts.given import number
 from eds_xr._parts.number_text import value_text
 from eds_xr._parts.quantities import critical_level
 from eds_xr._parts.shares import atoms_of, carried, diagonal, shares
@@ -117,8 +118,8 @@ def formula(
     EdsError
         Unless one basis is given; for an element whose charge is not known.
     """
-    basis = oxygens if cations is None else cations
-    if basis is None or (oxygens is not None and cations is not None) or not basis > 0:
+    given = [number(n, "the basis") for n in (oxygens, cations) if n is not None]
+    if len(given) != 1 or not 0 < given[0] < np.inf:
         raise EdsError(
             "a formula needs one basis above zero, oxygens=3 or cations=2; found "
             f"oxygens={oxygens}, cations={cations}"
@@ -126,7 +127,7 @@ def formula(
     elements, values, spreads = atoms_of(composition)
     oxygen, one = _oxygen(elements, valences), np.array([float(e != "O") for e in elements])
     keep = [i for i, e in enumerate(elements) if e != "O"]
-    whole, per = (oxygen if cations is None else one), float(basis)
+    whole, per = (oxygen if cations is None else one), given[0]
     parts = per * np.eye(len(elements))[keep]
     found = shares(values, parts, whole)
     made = _described(
@@ -172,8 +173,9 @@ def formula_text(
     EdsError
         When a site names an element that was not measured.
     """
-    if "cations" not in found or "oxygens" not in found:
+    if not isinstance(found, xr.Dataset) or not {"cations", "oxygens"} <= set(found.data_vars):
         raise EdsError("expected a formula, from eds_xr.formula(composition, oxygens=3)")
+    found = found[["cations", "cations_variance", "oxygens", "oxygens_variance"]].compute()
     known = [str(e) for e in found[ELEMENT].values]
     named = [e for site in sites for e in site]
     missing = [e for e in named if e not in known]

@@ -11,6 +11,7 @@ from eds_xr import provenance
 from eds_xr._parts.charges import oxygen_per_atom
 from eds_xr._parts.composition import BY_STOICHIOMETRY
 from eds_xr._parts.factors import atomic_mass
+from eds_xr._parts.given import number
 from eds_xr._parts.limits import limit_sigma, quantile, ratio_interval
 from eds_xr._parts.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr._parts.shares import OTHER, by_error, carried, diagonal
@@ -147,6 +148,10 @@ def shared_covariance(
     check_one_of(kind, KINDS, "kind")
     one, other = (_of_phase(composition, name, kind) for name in (phase, reference))
     names = _lines_of(composition, lines)
+    if not np.isfinite(number(factor, "factor")):
+        raise EdsError(f"factor must be finite, found {factor!r}")
+    if PHASE not in lines.dims or not {phase, reference} <= set(lines[PHASE].values.tolist()):
+        raise EdsError(f"the lines must be those of {phase} and {reference}, along 'phase'")
     table = lines.covariance.sel({PHASE: reference, LINE: names, "line_other": names})
     spread = -factor * table.transpose(LINE, "line_other").values
     brings = _brought_by_lines(composition, kind)
@@ -257,6 +262,8 @@ def _of_phase(composition: xr.Dataset, name: str, kind: str) -> xr.Dataset:
             f"{tuple(composition[kind].dims)}"
         )
     known = [str(p) for p in composition[PHASE].values]
+    if known.count(name) > 1:
+        raise EdsError(f"more than one phase is named {name!r}; rename or choose one with isel")
     if name not in known:
         raise EdsError(f"no phase {name!r} in the composition; it has {', '.join(known)}")
     return composition.sel({PHASE: name}, drop=True)
@@ -271,8 +278,9 @@ def _between(one: xr.Dataset, between: xr.DataArray | None) -> np.ndarray:
     names = one[ELEMENT].values
     if between is None:
         return np.zeros((names.size, names.size))
-    if set(between.dims) != {ELEMENT, OTHER}:
-        raise EdsError(f"between must be [element, element_other], found {tuple(between.dims)}")
+    dims = tuple(getattr(between, "dims", ()))
+    if set(dims) != {ELEMENT, OTHER}:
+        raise EdsError(f"between must be [element, element_other], a DataArray; found {dims}")
     missing = set(names) - (set(between[ELEMENT].values) & set(between[OTHER].values))
     if missing:
         raise EdsError(f"between lacks {', '.join(sorted(missing))}")
@@ -282,7 +290,7 @@ def _between(one: xr.Dataset, between: xr.DataArray | None) -> np.ndarray:
 
 def _check_divisor(per: str, parts: dict[str, xr.Dataset], kind: str) -> None:
     for name, part in parts.items():
-        if per not in part[ELEMENT].values:
+        if not isinstance(per, str) or per not in part[ELEMENT].values:
             raise EdsError(f"per={per!r} is not in the composition: {list(part[ELEMENT].values)}")
         value, variance = (float(part[n].sel({ELEMENT: per})) for n in (kind, f"{kind}_variance"))
         if not value > LEAST_SIGMA * variance**0.5:

@@ -30,6 +30,8 @@ from eds_xr._parts.composition import (
 )
 from eds_xr._parts.factors import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr._parts.factors import atomic_mass as atomic_mass
+from eds_xr._parts.given import check_fits, number, number_or_array
+from eds_xr._parts.shares import check_composition
 from eds_xr._parts.standardless import standardless_k_factors as standardless_k_factors
 from eds_xr.schema import ELEMENT, EdsError
 
@@ -116,6 +118,8 @@ def quantify(
         table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
     factors, relative = looked_up(table, names, "k", beam)
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+    if film is not None:
+        check_fits(film, chosen.net, "the film's thickness")
     angle = None if film is None else _angle(lines, take_off_angle_deg)
     sample = sample_of(names, oxygen, valences)
     recipe = Recipe(
@@ -262,9 +266,11 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
     EdsError
         For an element that the composition lacks.
     """
+    check_composition(composition)
+    known = [str(e) for e in composition[ELEMENT].values]
     for name in (element, other):
-        if name not in composition[ELEMENT].values:
-            raise EdsError(f"{name} is not in the composition: {list(composition[ELEMENT].values)}")
+        if name not in known:
+            raise EdsError(f"{name} is not in the composition: {known}")
     a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
     b = b.where(b != 0)
     value = a / b
@@ -278,9 +284,11 @@ def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
         return (aa - 2 * value * ab + value**2 * bb) / b**2
 
     found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
-    found["variance"] = spread("covariance")
-    if "atomic_fraction_systematic_covariance" in composition:
-        found["systematic_variance"] = spread("systematic_covariance")
+    for end in ("", "systematic_"):
+        if f"atomic_fraction_{end}covariance" in composition:
+            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
+            about = {"long_name": text, "units": "1"}
+            found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
     return xr.Dataset(found, attrs=composition.attrs)
 
 
@@ -296,6 +304,7 @@ def _quantify_absolute(
     chosen = chosen_lines(lines, exclude, oxygen)
     names = line_names(chosen)
     values, relative = looked_up(table, names, kind, beam_kev(lines))
+    check_fits(dose, chosen.net, "the dose")
     sample = sample_of(names, oxygen, valences)
     atom_kg = sample.masses / 1000 / AVOGADRO
     factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
@@ -332,7 +341,7 @@ def _told_of_film(film: xr.DataArray | None) -> dict[str, object]:
 
 
 def _relative(value: float, name: str) -> float:
-    if not 0 <= value < np.inf:
+    if not 0 <= number(value, name) < np.inf:
         raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
     return float(value)
 
@@ -341,9 +350,10 @@ def _dose(
     electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
 ) -> xr.DataArray:
     if electrons is None and current_na is not None and time_s is not None:
-        dose = xr.DataArray(current_na * 1e-9 * time_s / ELECTRON_C)
+        current, time = number(current_na, "probe_current_na"), number(time_s, "live_time_s")
+        dose = xr.DataArray(current * 1e-9 * time / ELECTRON_C)
     elif electrons is not None and current_na is None and time_s is None:
-        dose = xr.DataArray(electrons)
+        dose = number_or_array(electrons, "dose_electrons")
     else:
         raise EdsError(
             "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "

@@ -14,8 +14,11 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.common_errors import common_covariance
+from eds_xr._parts.fitted_lines import check_lines, with_own_covariance
+from eds_xr._parts.given import element_names, number
 from eds_xr._parts.line_solver import resolution_ev
 from eds_xr._parts.reference_share import Share, find_share, window_net
+from eds_xr._parts.two_spectra import two_spectra
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
@@ -30,12 +33,22 @@ from eds_xr.schema import (
     energy_step,
     spatial_dims,
 )
-from eds_xr.xray_lines import peak_sigma_kev
+from eds_xr.xray_lines import peak_sigma_kev, split_line
 
 #: A difference this many standard deviations below zero is a warning.
 NEGATIVE_SIGMA = 5.0
 #: Lines that chance lets disagree so much less often than this are a warning.
 LEAST_CHANCE = 1e-3
+
+
+_SUBTRACTED = {
+    "counts": ("counts", "counts"),
+    "variance": ("variance of the counts", "counts^2"),
+    "scale": ("share of the reference per pixel", "1"),
+    "scale_variance": ("variance of the scale, statistical", "1"),
+    "scale_slope": ("counts per unit of scale", "counts"),
+    "scale_by_counts": ("scale per count of the mixture", "1"),
+}
 
 
 class SubtractionWarning(UserWarning):
@@ -80,7 +93,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
                 counts,
                 {"long_name": "variance of the counts", "units": "counts^2"},
             ),
-            "n_pixels": several.sum(spatial_dims(image)).drop_attrs(),
+            "n_pixels": _pixels_of(several.sum(spatial_dims(image))),
         },
         coords={ENERGY: image[ENERGY]},
         attrs=provenance.with_step(
@@ -145,8 +158,7 @@ def subtract_phase(
     by a further phase in the mask. Real matrices vary from place to place by a per cent or so,
     which lines of some 10^5 counts see.
     """
-    mixture, reference = _one_spectrum(mixture, "mixture"), _one_spectrum(reference, "reference")
-    _check_same_energy(mixture, reference)
+    mixture, reference = two_spectra(mixture, reference)
     share = _share(mixture, reference, scale, elements)
     _check_share(share)
     pixels = float(mixture.n_pixels) / float(reference.n_pixels)
@@ -156,7 +168,7 @@ def subtract_phase(
             "counts": mixture.counts - factor * reference.counts,
             "variance": mixture.variance + factor**2 * reference.variance,
             "n_pixels": mixture.n_pixels,
-            "scale": ((), share.value, {"long_name": "share of the reference per pixel"}),
+            "scale": ((), share.value),
             "scale_variance": ((), share.variance),
             "scale_slope": (ENERGY, reference.counts.values * pixels),
             "scale_by_counts": (ENERGY, _by_counts(share, mixture)),
@@ -165,8 +177,8 @@ def subtract_phase(
             mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
         ),
     )
-    rest["counts"].attrs = {"long_name": "counts", "units": "counts"}
-    rest["scale_slope"].attrs = {"long_name": "counts per unit of scale", "units": "counts"}
+    for name, (text, units) in _SUBTRACTED.items():
+        rest[name].attrs = {"long_name": text, "units": units}
     rest = rest.assign(_consistency(share))
     rest.attrs["warnings"] = [*_disagreement(share), *_negative_regions(rest)]
     rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
@@ -207,6 +219,8 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     of a single pinned line are zero by construction, and their error is next to nothing. That does
     not say how much of its element there is; ``detection_limit`` does.
     """
+    check_lines(lines)
+    lines = with_own_covariance(lines)
     added = common_covariance(lines, spectra)
     diagonal = np.diagonal(added.values, axis1=-2, axis2=-1)
     return lines.assign(
@@ -237,6 +251,10 @@ def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
     return xr.Dataset({"net": net, "variance": variance})
 
 
+def _pixels_of(number: xr.DataArray) -> xr.DataArray:
+    return number.drop_attrs().assign_attrs(long_name="pixels of the mask", units="1")
+
+
 def _of_the_recording(image: xr.DataArray) -> dict[str, Any]:
     """Return the attributes without those that describe the array, not how it was recorded."""
     return {str(k): v for k, v in image.attrs.items() if k not in ("long_name", "units")}
@@ -263,28 +281,6 @@ def _exact_dtype(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float64 if dtype.kind == "f" else np.int64)
 
 
-def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
-    check_spectra(spectrum)
-    if spectrum.counts.dims != (ENERGY,):
-        raise EdsError(
-            f"the {what} must be one spectrum, found dimensions {spectrum.counts.dims}; "
-            "choose one, e.g. spectra.sel(phase='Brg')"
-        )
-    if "n_pixels" not in spectrum or float(spectrum.n_pixels) <= 0:
-        raise EdsError(f"the {what} needs n_pixels above zero: the scale is a share per pixel")
-    return spectrum.compute()
-
-
-def _check_same_energy(mixture: xr.Dataset, reference: xr.Dataset) -> None:
-    mine, other = mixture[ENERGY].values, reference[ENERGY].values
-    close = 0.1 * energy_step(mixture)
-    if mine.size != other.size or not np.allclose(mine, other, rtol=0, atol=close):
-        raise EdsError(
-            f"mixture and reference have different energy axes ({mine.size} channels from "
-            f"{mine[0]:g}, {other.size} from {other[0]:g}); select the same range of both"
-        )
-
-
 def _is_one(scale: str | float | Sequence[str]) -> bool:
     """Return whether the scale is a single line or a number (of any kind)."""
     return isinstance(scale, str) or np.ndim(scale) == 0
@@ -298,12 +294,14 @@ def _share(
 ) -> Share:
     """Return the share of the reference in a pixel of the mixture."""
     if _is_one(scale) and not isinstance(scale, str):
-        return Share(float(scale), 0.0)  # type: ignore[arg-type]
+        return Share(number(scale, "scale, unless it names lines,"), 0.0)
     lines = [scale] if isinstance(scale, str) else list(scale)  # type: ignore[arg-type]
+    for line in lines:
+        split_line(line)
     if not lines:
         raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
     known = mixture.attrs.get("elements", ()) if elements is None else elements
-    return find_share(mixture, reference, lines, [known] if isinstance(known, str) else list(known))
+    return find_share(mixture, reference, lines, element_names(known))
 
 
 def _by_counts(share: Share, mixture: xr.Dataset) -> np.ndarray:

@@ -12,6 +12,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.detected import as_text, limits_of
+from eds_xr._parts.given import check_confidence
 from eds_xr._parts.one_file import written_file
 from eds_xr._parts.quantities import chosen_quantity, deviation, quantities, units_of
 from eds_xr._parts.shares import systematic_deviation
@@ -54,6 +55,7 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
         For a Dataset in which nothing has a variance.
     """
     first = chosen_quantity(dataset, None)
+    check_confidence(confidence)
     dims = dataset[first].dims
     if not dims:  # one number: a table of one row
         dataset, dims = dataset.expand_dims("row"), ("row",)
@@ -92,6 +94,7 @@ def to_text(
         For a quantity that has no variance.
     """
     name = chosen_quantity(dataset, quantity)
+    check_confidence(confidence)
     scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
     text = as_text(dataset.compute(), name, confidence, scale)
     long_name = str(dataset[name].attrs.get("long_name", name))
@@ -202,11 +205,12 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
         f"_upper_limit: one-sided, {100 * confidence:g} % confidence; "
         "_detected: above the critical level",
     ]
-    warned = [f"warning: {w}" for w in dataset.attrs.get("warnings", [])]
-    steps = [f"history: {line}" for line in _history(dataset)]
+    warned = [f"warning: {w}" for w in _texts(dataset, "warnings")]
+    steps = [f"history: {line}" for line in _texts(dataset, "history")]
     return [" ".join(line.split()) for line in [*lines, *warned, *steps]]
 
 
-def _history(dataset: xr.Dataset) -> list[str]:
-    steps = dataset.attrs.get("history", [])
-    return [steps] if isinstance(steps, str) else [str(step) for step in steps]
+def _texts(dataset: xr.Dataset, name: str) -> list[str]:
+    """Return the texts of an attribute; netCDF gives back a list of one as a text."""
+    found = dataset.attrs.get(name, [])
+    return [found] if isinstance(found, str) else [str(text) for text in found]

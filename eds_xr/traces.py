@@ -6,6 +6,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.detected import as_text, limits_of
+from eds_xr._parts.given import check_confidence
 from eds_xr._parts.quantities import chosen_quantity, deviation, units_of
 from eds_xr.schema import PHASE, EdsError, spatial_dims
 
@@ -15,7 +16,7 @@ def upper_limits(
 ) -> xr.Dataset:
     """Say of every value whether it is detected, and how large it can be at most.
 
-    Computes: small arrays only.
+    Computes: the Dataset.
 
     What is measured cannot be negative, its estimate can. The limit is that of a normal estimate
     with a flat prior at and above zero (ISO 11929:2010; K. Weise et al., Radiat. Prot. Dosim. 121
@@ -51,9 +52,9 @@ def upper_limits(
     >>> found.text.values.tolist()
     ['340(50)', '< 110']
     """
-    if not 0.5 <= confidence < 1:
-        raise EdsError(f"confidence must be between 0.5 and 1, found {confidence!r}")
+    check_confidence(confidence)
     name = chosen_quantity(data, quantity)
+    data = data.compute()
     value, sd = data[name], deviation(data, name)
     what = str(value.attrs.get("long_name", name))
     limits = limits_of(data, name, confidence)
@@ -186,8 +187,14 @@ def _common_share(pixels: xr.DataArray, masks: xr.DataArray | None, reference: s
     """Return the share of the reference's pixels that each region holds [phase]."""
     if masks is None:
         return (pixels[PHASE] == reference).astype(float)
-    if masks.dtype != bool or PHASE not in masks.dims:
-        raise EdsError("expected boolean masks [phase, y, x] of the regions")
+    named = isinstance(masks, xr.DataArray) and {PHASE} <= set(masks.dims) & set(masks.coords)
+    if not named or masks.dtype != bool:
+        raise EdsError("expected boolean masks [phase, y, x] of the regions, named along 'phase'")
+    missing = set(pixels[PHASE].values.tolist()) - set(masks[PHASE].values.tolist())
+    if missing:
+        raise EdsError(
+            f"the masks lack {', '.join(map(str, sorted(missing)))}, whose lines were fitted"
+        )
     chosen = masks.sel({PHASE: pixels[PHASE]})
     both = (chosen & chosen.sel({PHASE: reference}, drop=True)).sum(spatial_dims(masks))
     return (both / pixels.sel({PHASE: reference}, drop=True)).compute()

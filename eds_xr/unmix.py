@@ -5,6 +5,8 @@ The counterpart of :mod:`eds_xr.nmf`, where neither is known.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import xarray as xr
 
@@ -134,11 +136,15 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     return xr.Dataset(
         {
             "amounts": amounts.assign_attrs(long_name="counts of the phase", units="counts"),
-            "variance": variance.assign_attrs(units="counts^2"),
-            "covariance": covariance.assign_attrs(units="counts^2"),
+            "variance": variance.assign_attrs(
+                long_name="variance of the counts of the phase", units="counts^2"
+            ),
+            "covariance": covariance.assign_attrs(
+                long_name="covariance of the counts of the phases", units="counts^2"
+            ),
         },
         coords={PHASE: names, OTHER: names} if _is_named(spectra) else None,
-        attrs=provenance.with_step(image.attrs, "unmix"),
+        attrs=_of_the_recording(provenance.with_step(image.attrs, "unmix")),
     )
 
 
@@ -211,14 +217,19 @@ def refine_spectra(
     inside = _inside(image, mask)
     table = _phase_table(spectra, image)
     size = _window(spectra) if window is None else window
-    if size < 1 or size % 2 == 0:
+    if not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
         raise EdsError(f"window must be an odd number of pixels, found {window!r}")
+    least = min(image.sizes[d] for d in spatial_dims(image)[-2:])
+    if size // 2 > least:
+        raise EdsError(f"window={size} is wider than the image of {least} pixels; give less")
+    if not isinstance(seed, int | np.integer) or seed < 0:
+        raise EdsError(f"seed must be a whole number, 0 or more, found {seed!r}")
     with progress("spectra of the whole map"):
         sums, spread = soft_sums(as_chunked(image), as_table(table), inside, size, seed)
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
     found = _labelled(result, spectra, image).assign(n_pixels=inside.sum(spatial_dims(image)))
-    return found.assign_attrs({k: v for k, v in attrs.items() if k not in ("long_name", "units")})
+    return found.assign_attrs(_of_the_recording(attrs))
 
 
 def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 8) -> xr.DataArray:
@@ -256,12 +267,20 @@ def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 
 
 def _phase_table(spectra: xr.DataArray | xr.Dataset, image: xr.DataArray) -> xr.DataArray:
     """Return checked spectra ``[component, energy]``, without negative channels."""
+    if isinstance(spectra, xr.Dataset):
+        check_spectra(spectra)
     table = spectra["counts"] if isinstance(spectra, xr.Dataset) else spectra
+    if not isinstance(table, xr.DataArray) or table.size == 0:
+        raise EdsError(f"expected spectra [phase, energy] of some phases, found {table!r:.80}")
     if set(table.dims) != {PHASE, ENERGY}:
         raise EdsError(f"the spectra must be [phase, energy], found {tuple(table.dims)}")
     known = table.compute().astype(float).clip(min=0).rename({PHASE: COMPONENT})
     check_loadings(known, image, "the spectra")
     return known
+
+
+def _of_the_recording(attrs: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in attrs.items() if k not in ("long_name", "units")}
 
 
 def _is_named(spectra: xr.DataArray | xr.Dataset) -> bool:
@@ -315,7 +334,11 @@ def _labelled(
         {
             "counts": (one, result.counts, {"long_name": "counts", "units": "counts"}),
             "variance": (one, variance, {"long_name": "variance of counting", "units": "counts^2"}),
-            "covariance": ((PHASE, OTHER, ENERGY), result.covariance, {"units": "counts^2"}),
+            "covariance": (
+                (PHASE, OTHER, ENERGY),
+                result.covariance,
+                {"long_name": "covariance of counting", "units": "counts^2"},
+            ),
             "common_error": (
                 ("mode", *one),
                 result.common,

@@ -100,7 +100,7 @@ def split_line(name: str) -> tuple[str, str]:
     >>> split_line("Fe_Ka")
     ('Fe', 'Ka')
     """
-    element, _, line = name.partition("_")
+    element, _, line = str(name).partition("_")
     if not line:
         raise EdsError(f"expected a line such as 'Fe_Ka', found {name!r}")
     check_element(element)

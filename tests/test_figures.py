@@ -130,3 +130,11 @@ def test_table_1__both_tables():
     assert left.get_title(loc="left") == "(a) Composition without oxygen"
     assert right.get_title(loc="left") == "(b) Partition coefficients against Brg"
     assert "Fp" in words(right)
+
+
+def test_draw_table__of_one_number_a_phase_is_an_error():
+    ratio = xr.DataArray([0.5, 0.6], {"phase": ["a", "b"]})
+    with pytest.raises(EdsError, match="a table has elements and phases"):
+        figures.draw_table(
+            Figure().subplots(), xr.Dataset({"ratio": ratio, "variance": 0.01 * ratio})
+        )

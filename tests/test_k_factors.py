@@ -291,3 +291,15 @@ def test_methods__agree_where_their_factors_do(oxygen):
     thin.append(quantify(lines, k, **how))
     for name in ("atomic_fraction_covariance", "atomic_fraction_systematic_covariance"):
         xr.testing.assert_allclose(thin[0][name], thin[1][name], rtol=1e-9)
+
+
+def test_write_k_factors__a_folder_that_is_not_writable_is_told(tmp_path):
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(EdsError, match="failed"):
+        kf.write_k_factors(kf.k_factors({"Si_Ka": 1.0}), tmp_path / "folder.csv", overwrite=True)
+
+
+@pytest.mark.parametrize("values", [{"Si_Ka": "a"}, {"Si_Ka": None}])
+def test_k_factors__that_are_no_numbers(values):
+    with pytest.raises(EdsError, match="k-factor of Si_Ka must be a number"):
+        kf.k_factors(values)

@@ -74,3 +74,13 @@ def test_add_variance__leaves_covariances_between_lines():
     found = add_variance(first, xr.DataArray([1.0, 2, 3], {"line": NAMES}, ("line",)))
     np.testing.assert_allclose(found.covariance - first.covariance, np.diag([1.0, 2, 3]))
     np.testing.assert_allclose(found.variance, np.diag(found.covariance))
+
+
+def test_with_model_variation__of_other_spectra_is_an_error():
+    net = xr.DataArray([[5.0], [6.0]], {"phase": ["a", "b"], "line": ["Fe_Ka"]})
+    lines = xr.Dataset({"net": net, "variance": net})
+    lines = lines.assign(covariance=lines.net.expand_dims(line_other=["Fe_Ka"]))
+    with pytest.raises(EdsError, match="the same spectra along 'phase'"):
+        with_model_variation(lines, [lines.sel(phase=["a"])])
+    with pytest.raises(EdsError, match="expected lines from fit_lines"):
+        with_model_variation(lines.net, [lines])

@@ -343,3 +343,39 @@ def test_fit_lines__of_the_published_map(whole_map):
     rest = whole_map.counts.sel(energy=near.energy) - near.model
     silicon_kb = fit_lines(whole_map, ELEMENTS, stray=stray, lines=["Si_Kb"]).net
     assert abs(float(rest.sum())) < 0.5 * float(silicon_kb.sel(line="Si_Kb"))
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"elements": 12}, "elements must be a list of symbols"),
+        ({"stray": 5}, "stray must be a list of symbols"),
+        ({"range_kev": 5}, "range_kev must be two energies"),
+        ({"range_kev": (8, 1)}, "the lower first"),
+        ({"calibration": {}}, "expected a calibration"),
+        ({"background": None}, "background must be one of"),
+        ({"lines": [5]}, "expected a line such as"),
+    ],
+)
+def test_fit_lines__what_is_given_is_checked(how, message):
+    spectra = _flat_spectra()
+    with pytest.raises(EdsError, match=message):
+        fit_lines(spectra, **{"elements": ["Mg", "Fe"], **how})
+
+
+def test_fit_lines__a_beam_that_is_no_number():
+    with pytest.raises(EdsError, match="attribute beam_energy_kev must be a number"):
+        fit_lines(_flat_spectra().assign_attrs(beam_energy_kev="200 kV"), ["Mg"])
+
+
+def test_fit_lines__a_single_stray_element_as_its_symbol():
+    one, several = (
+        fit_lines(_flat_spectra(), ["Mg", "Fe"], stray=stray) for stray in ("Cu", ["Cu"])
+    )
+    xr.testing.assert_identical(one, several)
+
+
+def _flat_spectra():
+    energy = ("energy", 0.5 + 0.02 * np.arange(500), {"units": "keV"})
+    counts = xr.DataArray(np.full(500, 50.0), dims="energy")
+    return xr.Dataset({"counts": counts, "variance": counts}, {"energy": energy})

@@ -225,3 +225,18 @@ def test_errors():
     ]:
         with pytest.raises(EdsError, match=message):
             call()
+
+
+def test_formula__of_a_map_with_a_pixel_without_counts_and_lazily():
+    lines = xr.Dataset(
+        {
+            "net": (("x", "line"), [[5.0, 5.0], [0.0, 0.0]]),
+            "variance": (("x", "line"), [[5.0] * 2] * 2),
+        },
+        {"line": ["Mg_Ka", "Si_Ka"]},
+    )
+    found = formula(quantify(lines), oxygens=3)
+    assert found.cations.notnull().all("element").values.tolist() == [True, False]
+    assert formula_text(found.chunk()).values.tolist() == formula_text(found).values.tolist()
+    with pytest.raises(EdsError, match="the basis must be a number"):
+        formula(quantify(lines), oxygens="three")

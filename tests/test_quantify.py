@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from eds_xr import k_factors as kf
 from eds_xr import provenance, simulate
 from eds_xr.line_fit import fit_lines
-from eds_xr.quantify import atomic_mass, quantify, ratio
+from eds_xr.quantify import atomic_mass, quantify, quantify_zeta, ratio
 from eds_xr.schema import EdsError
 
 ELEMENTS = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]
@@ -401,3 +401,53 @@ def test_ratio__errors():
 def test_atomic_mass__errors():
     with pytest.raises(EdsError, match="no chemical element 'Xx'"):
         atomic_mass("Xx")
+
+
+def _three_phases():
+    names = ["Mg_Ka", "Fe_Ka"]
+    net = xr.DataArray([[900.0, 100], [500, 200], [10, 20]], {"phase": list("abc"), "line": names})
+    return xr.Dataset({"net": net, "variance": net}, attrs={"elevation_angle_deg": 22.0})
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"exclude": ["Fe_Ka"]}, "no chemical element"),
+        ({"exclude": None}, "exclude must be a list of symbols"),
+        ({"mass_thickness_kg_m2": [1e-4, 2e-4, 3e-4]}, "must be a number, or a DataArray"),
+        (
+            {"mass_thickness_kg_m2": xr.DataArray([1e-4, 2e-4], {"phase": ["a", "b"]})},
+            "lie along dimensions of the lines",
+        ),
+        (
+            {"mass_thickness_kg_m2": xr.DataArray([1e-4] * 3, {"phase": list("xyz")})},
+            "other names or positions along 'phase'",
+        ),
+        ({"mass_thickness_kg_m2": 1e-4, "take_off_angle_deg": "a"}, "must be a number"),
+        ({"oxygen": "stoichiometry", "valences": ["Fe", 3]}, "charges by element"),
+        ({"oxygen": "stoichiometry", "valences": {"Fe": "3+"}}, "charge of Fe must be a number"),
+        ({"k_factors": {"Mg_Ka": None, "Fe_Ka": 1}}, "k-factor of Mg_Ka must be a number"),
+    ],
+)
+def test_quantify__what_is_given_is_checked(how, message):
+    with pytest.raises(EdsError, match=message):
+        quantify(_three_phases(), **how)
+
+
+def test_quantify__net_counts_that_are_not_finite():
+    lines = _three_phases()
+    with pytest.raises(EdsError, match="not finite"):
+        quantify(lines.assign(net=lines.net.where(lines.line == "Mg_Ka")))
+
+
+def test_quantify_zeta__a_dose_of_other_phases_is_no_dose():
+    dose = xr.DataArray([1e14, 1e14], {"phase": ["a", "b"]})
+    with pytest.raises(EdsError, match="the dose must be a number, or lie along"):
+        quantify_zeta(_three_phases(), {"Mg_Ka": 500.0, "Fe_Ka": 500.0}, dose_electrons=dose)
+
+
+def test_ratio__needs_a_composition_and_is_described():
+    with pytest.raises(EdsError, match="expected a composition with covariance"):
+        ratio(_three_phases(), "Fe", "Mg")
+    found = ratio(quantify(_three_phases()), "Fe", "Mg")
+    assert all({"long_name", "units"} <= set(v.attrs) for v in found.data_vars.values())

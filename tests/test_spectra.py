@@ -488,3 +488,53 @@ def test_net_counts__errors(eager_image):
     spectra.energy.attrs["units"] = "eV"
     with pytest.raises(EdsError, match="X-ray lines need an energy axis in keV, found 'eV'"):
         net_counts(spectra, "Fe_Ka")
+
+
+def _pair_of_spectra():
+    energy = ("energy", 0.5 + 0.02 * np.arange(500), {"units": "keV"})
+    counts = xr.DataArray(np.random.default_rng(0).poisson(50.0, 500), dims="energy")
+    one = xr.Dataset({"counts": counts, "variance": counts, "n_pixels": 10}, {"energy": energy})
+    return one, one.copy(deep=True)
+
+
+def test_subtract_phase__axes_that_differ_by_rounding():
+    mixture, reference = _pair_of_spectra()
+    moved = reference.assign_coords(energy=reference.energy + 1e-12)
+    xr.testing.assert_identical(
+        subtract_phase(mixture, moved, scale=0.5), subtract_phase(mixture, reference, scale=0.5)
+    )
+
+
+@pytest.mark.parametrize(
+    ("change", "scale", "message"),
+    [
+        ({}, None, "must be a number"),
+        ({}, [0.1, 0.2], "expected a line such as"),
+        ({"n_pixels": np.nan}, 0.1, "needs n_pixels above zero"),
+        ({"counts": ("energy", np.full(500, np.nan))}, 0.1, "not finite"),
+    ],
+)
+def test_subtract_phase__what_is_given_is_checked(change, scale, message):
+    mixture, reference = _pair_of_spectra()
+    with pytest.raises(EdsError, match=message):
+        subtract_phase(mixture.assign(change), reference, scale=scale)
+
+
+def test_subtract_phase__all_is_described():
+    found = subtract_phase(*_pair_of_spectra(), scale=0.5)
+    names = ("counts", "variance", "scale", "scale_variance", "scale_slope", "scale_by_counts")
+    assert all({"long_name", "units"} <= set(found[n].attrs) for n in names)
+
+
+def test_add_common_errors__of_chosen_lines_once():
+    spectra = subtract_phase(*_pair_of_spectra(), scale=0.5)
+    lines = fit_lines(spectra, ["Mg", "Si", "Fe"])
+    chosen = add_common_errors(lines.sel(line=["Fe_Ka", "Mg_Ka"]), spectra)
+    both = {"line": ["Fe_Ka", "Mg_Ka"], "line_other": ["Fe_Ka", "Mg_Ka"]}
+    xr.testing.assert_allclose(
+        chosen.covariance, add_common_errors(lines, spectra).covariance.sel(both)
+    )
+    with pytest.raises(EdsError, match="already"):
+        add_common_errors(chosen, spectra)
+    with pytest.raises(EdsError, match="the same spectra along 'phase'"):
+        add_common_errors(lines.expand_dims(phase=["a", "b"]), spectra)

@@ -188,3 +188,19 @@ def test_errors(results):
         to_table(results["ratio"][["ratio"]])
     with pytest.raises(EdsError, match="no quantity 'mass' with a variance"):
         to_text(results["composition"], "mass")
+
+
+def test_write_csv__one_warning_as_netcdf_gives_it_back(tmp_path):
+    net = xr.DataArray([5.0], {"line": ["Fe_Ka"]})
+    lines = xr.Dataset({"net": net, "variance": net}, attrs={"warnings": "only one"})
+    text = write_csv(lines, tmp_path / "a.csv").read_text()
+    assert text.count("warning:") == 1
+    assert "# warning: only one" in text
+
+
+@pytest.mark.parametrize("function", [to_table, to_text])
+@pytest.mark.parametrize("confidence", [95, "95 %", 0])
+def test_confidence__is_a_probability(function, confidence):
+    net = xr.DataArray([5.0], {"line": ["Fe_Ka"]})
+    with pytest.raises(EdsError, match="confidence must be between"):
+        function(xr.Dataset({"net": net, "variance": net}), confidence=confidence)

@@ -206,3 +206,9 @@ def test_compare_regions__errors():
     ]:
         with pytest.raises(EdsError, match=message):
             call()
+
+
+def test_upper_limits__of_lazy_maps():
+    net = xr.DataArray([[5.0, 90.0]], {"line": ["Fe_Ka"]}, ("line", "x"))
+    maps = xr.Dataset({"net": net, "variance": net})
+    xr.testing.assert_identical(upper_limits(maps.chunk()), upper_limits(maps))

@@ -317,3 +317,35 @@ def test_extend_loadings__from_part_of_the_energies_to_all(assemblage):
     )
     assert fe.argmax() == (mg / (mg + si)).argmax()
     assert fe.max() > 2 * np.median(fe)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"window": "3"}, "odd number"),
+        ({"window": 101}, "wider than the image"),
+        ({"seed": -1}, "seed must be"),
+    ],
+)
+def test_refine_spectra__what_is_given_is_checked(eager_image, how, message):
+    spectra = _two_means(eager_image)
+    with pytest.raises(EdsError, match=message):
+        refine_spectra(eager_image, spectra, **how)
+
+
+def test_unmix__spectra_that_are_none_and_attributes(eager_image):
+    spectra = _two_means(eager_image)
+    with pytest.raises(EdsError, match="expected spectra"):
+        unmix(eager_image, spectra.values)
+    with pytest.raises(EdsError, match="expected spectra"):
+        unmix(eager_image, spectra.isel(phase=[]))
+    with pytest.raises(EdsError, match="the spectra lack"):
+        unmix(eager_image, xr.Dataset({"variance": spectra}))
+    found = unmix(eager_image.assign_attrs(units="counts", long_name="X-rays"), spectra)
+    assert not {"units", "long_name"} & set(found.attrs)
+    assert all({"long_name", "units"} <= set(v.attrs) for v in found.data_vars.values())
+
+
+def _two_means(image):
+    means = [image.isel(x=part).mean(("y", "x")) for part in (slice(0, 5), slice(10, 15))]
+    return xr.concat(means, "phase")

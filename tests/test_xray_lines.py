@@ -128,7 +128,7 @@ def test_family__empty_below_the_edge():
 def test_family__errors():
     with pytest.raises(EdsError, match="must be one of 'K', 'L', 'M', found 'N'"):
         xray_lines.family("Fe", "N")
-    with pytest.raises(EdsError, match="beam_energy_kev must be positive, found -1"):
+    with pytest.raises(EdsError, match="beam_energy_kev must be positive, in keV .*, found -1"):
         xray_lines.family("Fe", "K", -1)
 
 

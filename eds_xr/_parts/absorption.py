@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.given import attribute_number, check_fits, number, number_or_array
 from eds_xr.schema import EdsError
 from eds_xr.xray_lines import line_energy_kev
 
@@ -70,7 +71,7 @@ def take_off_angle_deg(attrs: Mapping[str, Any], given: float | None = None) -> 
     ``sin alpha = cos(e) cos(a) sin(t) + sin(e) cos(t)``, which is ``e + t`` for a detector on
     that side. Without an azimuth a tilt of up to 1 degree is left out; more is an error.
     """
-    angle = _from_metadata(attrs) if given is None else float(given)
+    angle = _from_metadata(attrs) if given is None else number(given, "take_off_angle_deg")
     if not 0 < angle <= 90:
         raise EdsError(
             f"a take-off angle of {angle:.4g} degrees lets no X-rays out of a film's surface; "
@@ -80,7 +81,7 @@ def take_off_angle_deg(attrs: Mapping[str, Any], given: float | None = None) -> 
 
 
 def _from_metadata(attrs: Mapping[str, Any]) -> float:
-    elevation, tilt = attrs.get("elevation_angle_deg"), float(attrs.get("tilt_deg") or 0)
+    elevation, tilt = attrs.get("elevation_angle_deg"), attribute_number(attrs, "tilt_deg", 0.0)
     if elevation is None:
         raise EdsError(
             "an absorption correction needs the angle at which X-rays leave, and the metadata "
@@ -93,7 +94,7 @@ def _from_metadata(attrs: Mapping[str, Any]) -> float:
                 f"the film was tilted by {tilt:g} degrees, and the metadata do not tell which way "
                 "the detector looks (azimuth_angle_deg); give take_off_angle_deg"
             )
-        return float(elevation)
+        return number(elevation, "the attribute elevation_angle_deg")
     up, turn, side = (math.radians(float(v)) for v in (elevation, tilt, azimuth))
     sine = math.cos(up) * math.cos(side) * math.sin(turn) + math.sin(up) * math.cos(turn)
     return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
@@ -114,9 +115,13 @@ def mass_thickness_of(
             "mass_thickness_kg_m2 alone (100 nm of 5 g/cm3 are 5e-4 kg/m2)"
         )
     if mass_thickness_kg_m2 is None:
-        found = 1e-6 * xr.DataArray(thickness_nm) * xr.DataArray(density_g_cm3)
+        thickness = number_or_array(thickness_nm, "thickness_nm")
+        density = number_or_array(density_g_cm3, "density_g_cm3")
+        if thickness.ndim and density.ndim:
+            check_fits(density, thickness, "density_g_cm3")
+        found = 1e-6 * thickness * density
     else:
-        found = xr.DataArray(mass_thickness_kg_m2)
+        found = number_or_array(mass_thickness_kg_m2, "mass_thickness_kg_m2")
     known = found.where(found.notnull(), 0.0)  # pixels of a map may be unknown
     if found.chunks is None and not (
         bool((np.isfinite(known) & (known >= 0)).all()) and bool(found.notnull().any())

@@ -12,6 +12,8 @@ from typing import Any
 from eds_xr.schema import EdsError
 
 ELECTRON_REST_KEV = 510.999
+#: More is no microscope's beam, but an energy in eV.
+MOST_BEAM_KEV = 5000.0
 #: pi e^4 / (4 pi epsilon_0)^2 [m^2 keV^2]
 _BETHE_M2_KEV2 = 6.51e-24
 #: Electrons, b and c of each sub-shell, see :func:`ionisation_cross_section_m2`.
@@ -53,9 +55,12 @@ def check_element(element: str) -> None:
 
 
 def check_beam(beam_energy_kev: float) -> None:
-    """Raise unless the beam energy is a positive number."""
-    if not 0 < beam_energy_kev < math.inf:
-        raise EdsError(f"beam_energy_kev must be positive, found {beam_energy_kev!r}")
+    """Raise unless the beam energy is that of a microscope."""
+    if not 0 < beam_energy_kev <= MOST_BEAM_KEV:
+        raise EdsError(
+            f"beam_energy_kev must be positive, in keV (200, not 200000), found "
+            f"{beam_energy_kev!r}"
+        )
 
 
 def ionisation_cross_section_m2(element: str, edge: str, beam_energy_kev: float) -> float:

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import numpy as np
 
+from eds_xr._parts.given import number
 from eds_xr.schema import EdsError
 from eds_xr.xray_lines import check_element
 
@@ -39,10 +40,13 @@ def oxygen_per_atom(elements: Sequence[str], valences: Mapping[str, float] | Non
 
 
 def _checked(valences: Mapping[str, float]) -> dict[str, float]:
-    for element, charge in valences.items():
+    if not isinstance(valences, Mapping):
+        raise EdsError(f"valences must be charges by element, {{'Fe': 3}}, found {valences!r}")
+    charges = {e: number(c, f"the charge of {e}") for e, c in valences.items()}
+    for element, charge in charges.items():
         check_element(element)
         if element == "O":
             raise EdsError("oxygen balances the others: it has no charge of its own in valences")
-        if not -4 <= float(charge) <= 8:
+        if not -4 <= charge <= 8:
             raise EdsError(f"the charge of {element} must lie between -4 and 8, found {charge!r}")
-    return {e: float(c) for e, c in valences.items()}
+    return charges

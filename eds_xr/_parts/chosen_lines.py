@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from eds_xr._parts.given import element_names
 from eds_xr._parts.line_shapes import Calibration, Family
 from eds_xr.schema import EdsError
-from eds_xr.xray_lines import check_element, components, principal_line
+from eds_xr.xray_lines import components, principal_line, split_line
 
 #: A line of less than this share of its family is reported only when asked for.
 LEAST_WEIGHT = 0.05
@@ -20,12 +21,19 @@ def chosen_elements(
 ) -> list[str]:
     """Return the elements given, or those of the attributes, each once; `call` is the cure."""
     chosen = attrs.get("elements", []) if elements is None else elements
-    names = [chosen] if isinstance(chosen, str) else list(dict.fromkeys(chosen))
+    names = element_names(chosen)
     if not names:
         raise EdsError(f"no elements to fit: give them, {call}")
-    for name in names:
-        check_element(name)
     return names
+
+
+def check_calibration(calibration: Calibration | None) -> None:
+    """Raise unless a calibration is one, or is left to be found."""
+    if not isinstance(calibration, Calibration | None):
+        raise EdsError(
+            "expected a calibration from eds_xr.calibrate(spectra, elements), found "
+            f"{calibration!r}"
+        )
 
 
 def chosen_lines(
@@ -48,6 +56,7 @@ def chosen_lines(
             f"{energy[-1]:.2f} keV; widen range_kev"
         )
     for line in lines:
+        split_line(line)
         inside = [energy[0] <= p.energy_kev <= energy[-1] for p in components(line, beam_kev)]
         if line not in places or not all(inside):
             raise EdsError(

@@ -9,9 +9,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr._parts.fitted_lines import check_same_spectra
 from eds_xr._parts.line_shapes import Calibration, Shapes, families_seen
 from eds_xr._parts.line_solver import beam_kev, model_variance
-from eds_xr.schema import ENERGY, LINE, EdsError
+from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
 
 
 def common_errors(spectra: xr.Dataset) -> xr.DataArray:
@@ -37,6 +38,11 @@ def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
 
     A fit is linear in the counts: an error is fitted as the spectrum was, with its weights.
     """
+    check_spectra(spectra)
+    _fitted(lines)
+    if "common_covariance" in lines:
+        raise EdsError("the common errors are in these lines already; add them once")
+    check_same_spectra(lines, spectra)
     if "common_error" in spectra:
         added = _of_modes(lines, spectra)
     elif {"scale_slope", "scale_by_counts"} <= set(spectra.data_vars):
@@ -140,6 +146,12 @@ def _design(
         [*step["elements"], *step["stray"]], energy, beam, escape=bool(step.get("escape", False))
     )
     places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
+    missing = [str(n) for n in lines[LINE].values if n not in places]
+    if missing:
+        raise EdsError(
+            f"the spectra do not reach {', '.join(missing)}: give those that were fitted, all of "
+            "their energies"
+        )
     columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
     return Shapes(energy, families, calibration, beam).design, list(columns), np.array(shares)
 

@@ -13,7 +13,9 @@ from eds_xr._parts.absorption import attenuation_m2_kg
 from eds_xr._parts.amounts import Recipe, composition_block
 from eds_xr._parts.charges import oxygen_per_atom
 from eds_xr._parts.factors import Table, atomic_mass
+from eds_xr._parts.given import element_names, number
 from eds_xr.schema import ELEMENT, LINE, EdsError, check_one_of, spatial_dims
+from eds_xr.xray_lines import split_line
 
 OTHER, ERROR = "element_other", "error"
 #: Counts that lines from ``fit_lines`` may bring, and compositions then show as fractions.
@@ -72,7 +74,7 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
     """Return net counts, covariance and limits of one line an element, the excluded left out."""
     check_one_of(oxygen, ("measured", BY_STOICHIOMETRY), "oxygen")
     _check_lines(lines)
-    out = {exclude} if isinstance(exclude, str) else set(exclude)
+    out = set(element_names(exclude, "exclude"))
     out |= {"O"} if oxygen == BY_STOICHIOMETRY else set()
     elements = [n.split("_")[0] for n in line_names(lines)]
     keep = [n for n, e in zip(line_names(lines), elements, strict=True) if e not in out]
@@ -101,7 +103,7 @@ def line_names(lines: xr.Dataset) -> list[str]:
 def beam_kev(lines: xr.Dataset) -> float | None:
     """Return the beam energy that the attributes give, if they do [keV]."""
     found = lines.attrs.get("beam_energy_kev")
-    return None if found is None else float(found)
+    return None if found is None else number(found, "the attribute beam_energy_kev")
 
 
 def on_the_way_out(names: list[str], sample: Sample, angle_deg: float | None) -> np.ndarray | None:
@@ -187,8 +189,10 @@ def _check_lines(lines: xr.Dataset) -> None:
     missing = [] if "net" in lines else ["net"]
     if not {"covariance", "variance"} & set(lines.data_vars):
         missing += ["covariance (or at least variance)"]
-    if missing or LINE not in lines.dims:
+    if missing or LINE not in lines.dims or LINE not in lines.coords:
         raise EdsError(f"expected lines from fit_lines, missing {', '.join(missing) or 'line'}")
+    for name in line_names(lines):
+        split_line(name)
 
 
 def _outputs(recipe: Recipe, limits: tuple[str, ...]) -> dict[str, list[str]]:
@@ -234,6 +238,11 @@ def _check_found(found: xr.Dataset, lines: xr.Dataset, recipe: Recipe) -> None:
     """Raise where a spectrum has no composition; in maps, such pixels are NaN."""
     if found.chunks or spatial_dims(lines.net) or bool(found.atomic_fraction.notnull().all()):
         return
+    if not bool((np.isfinite(lines.net) & np.isfinite(lines.covariance).all("line_other")).all()):
+        raise EdsError(
+            "the net counts or their covariance hold values that are not finite; leave out lines "
+            "or spectra without counts, lines.dropna('line')"
+        )
     if not bool(((lines.net * recipe.factors).sum(LINE) > 0).all()):
         raise EdsError("the net counts sum to nothing: there is no composition to give")
     raise EdsError(

@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.given import number
 from eds_xr.schema import LINE, EdsError
 from eds_xr.xray_lines import check_element, split_line
 
@@ -140,7 +141,7 @@ def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float
             f"expected {_word(kind)}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
             f"{type(table).__name__}; read a file with eds_xr.k_factors.read_{_reader(kind)}"
         )
-    plain = {str(n): float(v) for n, v in table.items()}
+    plain = {str(n): number(v, f"the {_word(kind)} of {n}") for n, v in table.items()}
     return plain, dict.fromkeys(plain, 0.0), UNITS[kind][0]
 
 
@@ -170,9 +171,10 @@ def _units(column: xr.DataArray, kind: str) -> str:
 def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> None:
     if table_kev is None or lines_kev is None:
         return
-    if abs(float(table_kev) - lines_kev) > _SAME_BEAM * lines_kev:
+    table_kev = number(table_kev, "the attribute beam_energy_kev of the table")
+    if abs(table_kev - lines_kev) > _SAME_BEAM * lines_kev:
         raise EdsError(
-            f"the {_word(kind)}s are for a beam of {float(table_kev):g} keV, the spectra were "
+            f"the {_word(kind)}s are for a beam of {table_kev:g} keV, the spectra were "
             f"recorded at {lines_kev:g} keV; take a table measured at {lines_kev:g} keV, or "
             "compute one with eds_xr.standardless_k_factors"
         )

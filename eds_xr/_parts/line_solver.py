@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.given import attribute_number
 from eds_xr._parts.line_shapes import Calibration, Family, Shapes, families_seen
 from eds_xr.schema import EdsError
 from eds_xr.xray_lines import peak_sigma_kev
@@ -26,12 +27,12 @@ PSEUDO_COUNT = 1e-3
 
 def beam_kev(spectra: xr.Dataset) -> float:
     """Return the beam energy that the attributes give [keV]."""
-    return float(spectra.attrs.get("beam_energy_kev", 200.0))
+    return attribute_number(spectra.attrs, "beam_energy_kev", 200.0)
 
 
 def resolution_ev(spectra: xr.Dataset) -> float:
     """Return the full width at half maximum at Mn Ka that the attributes give [eV]."""
-    return float(spectra.attrs.get("energy_resolution_mnka_ev", 130.0))
+    return attribute_number(spectra.attrs, "energy_resolution_mnka_ev", 130.0)
 
 
 def find_calibration(

@@ -13,11 +13,13 @@ OTHER = "element_other"
 def shares(values: np.ndarray, parts: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return ``y_k = sum_i parts_ki x_i / sum_i whole_i x_i`` and its slopes ``dy_k / dx_i``.
 
+    NaN where x sums to nothing, as in a pixel without counts; an error where it does everywhere.
     It does not depend on the scale of x: so first-order errors of fractions, which were brought
     to sum 1, are those of the amounts before that.
     """
     total = values @ whole
-    if not (total > 0).all():
+    total = np.where(total > 0, total, np.nan)
+    if total.size and np.isnan(total).all():
         raise EdsError("the composition sums to nothing: there is no whole to take shares of")
     found = values @ parts.T / total[..., None]
     return found, (parts - found[..., :, None] * whole) / total[..., None, None]
@@ -33,11 +35,18 @@ def diagonal(covariance: np.ndarray) -> np.ndarray:
     return np.maximum(np.diagonal(covariance, axis1=-2, axis2=-1), 0.0)
 
 
-def atoms_of(composition: xr.Dataset) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Return elements, atomic fractions [..., element] and their two covariances."""
+def check_composition(composition: xr.Dataset) -> None:
+    """Raise unless there are atomic fractions over ``element``, with covariance."""
     needed = {f"atomic_fraction{end}" for end in ("", "_variance", "_covariance")}
     if not isinstance(composition, xr.Dataset) or not needed <= set(composition.data_vars):
         raise EdsError("expected a composition with covariance, from eds_xr.quantify(lines)")
+    if ELEMENT not in composition.atomic_fraction.dims:
+        raise EdsError("expected a composition of several elements, found one: choose no element")
+
+
+def atoms_of(composition: xr.Dataset) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """Return elements, atomic fractions [..., element] and their two covariances."""
+    check_composition(composition)
     names = [str(e) for e in composition[ELEMENT].values]
     values = composition.atomic_fraction.transpose(..., ELEMENT).values
     table = composition.atomic_fraction_covariance.sel({OTHER: names})

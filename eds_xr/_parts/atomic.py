@@ -58,8 +58,7 @@ def check_beam(beam_energy_kev: float) -> None:
     """Raise unless the beam energy is that of a microscope."""
     if not 0 < beam_energy_kev <= MOST_BEAM_KEV:
         raise EdsError(
-            f"beam_energy_kev must be positive, in keV (200, not 200000), found "
-            f"{beam_energy_kev!r}"
+            f"beam_energy_kev must be positive, in keV (200, not 200000), found {beam_energy_kev!r}"
         )
 
 

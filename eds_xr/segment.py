@@ -50,7 +50,8 @@ def segment(
         A spectrum image, or else the channels themselves (no ``energy``).
     scribbles : DataArray [y, x; integer label], optional
         Painted pixels, 0 elsewhere. By default those that
-        :func:`eds_xr.masks.confident_pixels` finds.
+        :func:`eds_xr.masks.confident_pixels` finds; without its phase ``other`` where there is
+        none.
     channels : DataArray [y, x, component] or NMF Dataset, optional
         What features are made of. By default the NMF scores of `image`. Along ``component`` they
         are taken for scores, and each one's share of the pixel's counts joins them: it does not
@@ -83,6 +84,7 @@ def segment(
     Do not quantify the channels that have chosen the pixels: give ``image.sel(energy=...)``
     without the lines to be quantified, or a random half of the counts.
     """
+    by_itself = scribbles is None
     if features is None or scribbles is None:
         channels = _named_channels(image, channels, n_components, seed)
         check_same_grid(image, channels, "the channel image")
@@ -90,7 +92,10 @@ def segment(
         if features is None:
             features = pixel_features(_with_shares(channels), kinds=FEATURE_KINDS)
     classifier = train(features, scribbles, seed=seed)
-    probability = predict(classifier, features).persist()
+    probability = predict(classifier, features)
+    if by_itself and classifier.n_painted[-1] == 0:  # the last: pixels that are none of the others
+        probability = probability.isel({PHASE: slice(-1)})
+    probability = probability.persist()
     result = xr.Dataset(
         {
             "label": smooth(probability, smoothness=smoothness),
@@ -102,7 +107,7 @@ def segment(
     result.attrs = {
         "history": step["history"],
         "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
-        "n_painted": list(classifier.n_painted),
+        "n_painted": list(classifier.n_painted[: probability.sizes[PHASE]]),
     }
     return result
 

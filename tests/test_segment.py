@@ -64,7 +64,7 @@ def test_segment__form() -> None:
     result = segment(scores(), channels=nmf_result())
     assert result.label.dims == ("y", "x")
     assert result.label.dtype == np.uint8
-    assert phase_names(result.label) == ["Si-Mg", "Mg", "Si-Ca", "other"]
+    assert phase_names(result.label) == ["Si-Mg", "Mg", "Si-Ca"]
     assert result.probability.dims == ("phase", "y", "x")
     assert result.probability.dtype == np.float32
     assert result.attrs["out_of_bag_accuracy"] > 0.95
@@ -128,7 +128,7 @@ def test_segment__of_a_spectrum_image_from_nothing() -> None:
     coords = {"energy": LOADINGS.energy}
     image = xr.DataArray(counts, dims=("y", "x", "energy"), coords=coords)
     result = segment(image.chunk(y=32), n_components=3)
-    assert set(phase_names(result.label)) == {"Si-Mg", "Mg", "Si-Ca", "other"}
+    assert set(phase_names(result.label)) == {"Si-Mg", "Mg", "Si-Ca"}
     pure = amounts().isel(component=0).values > 0.99
     matrix = (result.label == 1 + phase_names(result.label).index("Si-Mg")).values
     assert pure[matrix].mean() > 0.95

@@ -81,8 +81,8 @@ def segment(
 
     Notes
     -----
-    Do not quantify the channels that have chosen the pixels: give ``image.sel(energy=...)``
-    without the lines to be quantified, or a random half of the counts.
+    Do not quantify the counts that have chosen the pixels: give the first image of
+    :func:`eds_xr.maps.hold_out` here, and quantify the second.
     """
     by_itself = scribbles is None
     if features is None or scribbles is None:

@@ -5,6 +5,7 @@ The counterpart of :mod:`eds_xr.nmf`, where neither is known.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -104,45 +105,19 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     loadings = as_table(table)
     image = as_chunked(image)
     counts, names = image.drop_vars(ENERGY), table[COMPONENT].values
-    amounts = xr.apply_ufunc(
-        _amounts_block,
-        counts,
-        kwargs={"loadings": loadings},
-        input_core_dims=[[ENERGY]],
-        output_core_dims=[[PHASE]],
-        dask="parallelized",
-        output_dtypes=[np.float32],
-        dask_gufunc_kwargs={"output_sizes": {PHASE: names.size}},
-    ).drop_attrs()
-    covariance = xr.apply_ufunc(
-        _covariance_block,
-        counts,
-        amounts,
-        kwargs={"loadings": loadings},
-        input_core_dims=[[ENERGY], [PHASE]],
-        output_core_dims=[[PHASE, OTHER]],
-        dask="parallelized",
-        output_dtypes=[np.float32],
-        dask_gufunc_kwargs={"output_sizes": {OTHER: names.size}},
-    ).drop_attrs()
-    variance = xr.apply_ufunc(
-        _diagonal_block,
-        covariance,
-        input_core_dims=[[PHASE, OTHER]],
-        output_core_dims=[[PHASE]],
-        dask="parallelized",
-        output_dtypes=[np.float32],
+    sizes, known = {PHASE: names.size, OTHER: names.size}, {"loadings": loadings}
+    amounts = _by_pixel(_amounts_block, [counts], [[ENERGY]], [PHASE], sizes, known)
+    covariance = _by_pixel(
+        _covariance_block, [counts, amounts], [[ENERGY], [PHASE]], [PHASE, OTHER], sizes, known
     )
+    variance = _by_pixel(_diagonal_block, [covariance], [[PHASE, OTHER]], [PHASE], sizes, {})
+    found = {
+        "amounts": (amounts, "counts of the phase", "counts"),
+        "variance": (variance, "variance of the counts of the phase", "counts^2"),
+        "covariance": (covariance, "covariance of the counts of the phases", "counts^2"),
+    }
     return xr.Dataset(
-        {
-            "amounts": amounts.assign_attrs(long_name="counts of the phase", units="counts"),
-            "variance": variance.assign_attrs(
-                long_name="variance of the counts of the phase", units="counts^2"
-            ),
-            "covariance": covariance.assign_attrs(
-                long_name="covariance of the counts of the phases", units="counts^2"
-            ),
-        },
+        {n: v.assign_attrs(long_name=text, units=units) for n, (v, text, units) in found.items()},
         coords={PHASE: names, OTHER: names} if _is_named(spectra) else None,
         attrs=_of_the_recording(provenance.with_step(image.attrs, "unmix")),
     )
@@ -263,6 +238,23 @@ def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 
     image = as_chunked(image)
     table = known_scores_loadings(image, scores.clip(min=0), max_iter)
     return as_loadings(table, image).assign_coords({COMPONENT: result[COMPONENT]})
+
+
+def _by_pixel(
+    block: Callable[..., np.ndarray], given: list[xr.DataArray], core: list[list[str]],
+    out: list[str], sizes: dict[str, int], known: dict[str, np.ndarray],
+) -> xr.DataArray:  # fmt: skip
+    """Apply a block kernel to every pixel, lazily; ``[*spatial, *out; float32]``."""
+    return xr.apply_ufunc(
+        block,
+        *given,
+        kwargs=known,
+        input_core_dims=core,
+        output_core_dims=[out],
+        dask="parallelized",
+        output_dtypes=[np.float32],
+        dask_gufunc_kwargs={"output_sizes": {d: sizes[d] for d in out}},
+    ).drop_attrs()
 
 
 def _phase_table(spectra: xr.DataArray | xr.Dataset, image: xr.DataArray) -> xr.DataArray:

@@ -124,12 +124,6 @@ def _bin_block(
     return sparse.compress(sums)
 
 
-def _shared(one: Box, other: Box) -> Box:
-    return tuple(
-        slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(one, other, strict=True)
-    )
-
-
 def _flat(shared: Sequence[slice], within: Box, size: int) -> np.ndarray:
     """Return the places of shared pixels in a box of pixels or bins, as flat indices."""
     index = [

@@ -9,8 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr._parts.given import attribute_number
-from eds_xr._parts.line_shapes import Calibration, Family, Shapes, families_seen
-from eds_xr.schema import EdsError
+from eds_xr._parts.line_shapes import Calibration, Family, Shapes
 from eds_xr.xray_lines import peak_sigma_kev
 
 #: Range of a fit when none is given [keV]; below, the detector's noise, its cut-off and the tail
@@ -56,29 +55,6 @@ def find_calibration(
     if _placed_within_kev(energy, covariance) > CALIBRATION_NEEDED_KEV:
         return Calibration(noise_kev2=nominal, source="nominal: too few counts to tell")
     return trial(found)
-
-
-def fitted_nets(
-    counts: np.ndarray, variance: np.ndarray, energy: np.ndarray, line: str, *,
-    elements: Sequence[str], beam_kev: float, resolution_mnka_ev: float,
-) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
-    """Return net counts of a line and their variance, for spectra [spectrum, energy]."""
-    families = families_seen([line.split("_")[0], *elements], energy, beam_kev)
-    total = counts.sum(axis=0), variance.sum(axis=0)
-    calibration = find_calibration(energy, *total, families, beam_kev, resolution_mnka_ev)
-    shapes = Shapes(energy, families, calibration, beam_kev)
-    column = next((i for i, f in enumerate(families) if line in f.groups), None)
-    if column is None:
-        raise EdsError(f"{line} is not emitted at a beam energy of {beam_kev:g} keV")
-    shapes.check_separable([column])
-    share = families[column].groups[line]
-    nets = []
-    for one, spread in zip(counts, variance, strict=True):
-        _, modelled = model_variance(shapes.design, spread)
-        amounts, covariance = weighted_least_squares(shapes.design, one, modelled)
-        nets.append((share * amounts[column], share**2 * covariance[column, column]))
-    net, scatter = np.array(nets).T
-    return net, scatter
 
 
 def model_variance(design: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

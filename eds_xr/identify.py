@@ -16,14 +16,15 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.candidates import LINE_PLACE_KEV, make_candidates
+from eds_xr._parts.given import element_names
 from eds_xr._parts.line_shapes import Calibration, families_seen
-from eds_xr._parts.line_solver import FIT_RANGE_KEV, find_calibration
+from eds_xr._parts.line_solver import FIT_RANGE_KEV, beam_kev, find_calibration, resolution_ev
 from eds_xr._parts.one_thread import in_one_thread
 from eds_xr._parts.readings import Finding, Reading
 from eds_xr._parts.selection import Search, select
 from eds_xr._parts.spectrum_model import make_spectrum
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
-from eds_xr.xray_lines import STRAY_LINES, check_element, peak_sigma_kev
+from eds_xr.xray_lines import STRAY_LINES, peak_sigma_kev
 
 #: Energies used when none are given [keV]: from oxygen on.
 IDENTIFY_RANGE_KEV = (0.4, 20.0)
@@ -105,8 +106,8 @@ def identify(
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
-    asked = _elements(spectra.attrs.get("elements", []) if expected is None else expected)
-    tried = list(dict.fromkeys([*asked, *_elements(candidates or NATURAL_ELEMENTS)]))
+    asked = element_names(spectra.attrs.get("elements", []) if expected is None else expected)
+    tried = list(dict.fromkeys([*asked, *element_names(candidates or NATURAL_ELEMENTS)]))
     if not 0 < confidence < 1:
         raise EdsError(f"confidence must lie between 0 and 1, found {confidence!r}")
     spectra = spectra.compute()
@@ -141,8 +142,8 @@ class _Setting:
                 "widen range_kev"
             )
         self.part = slice(int(inside[0]), int(inside[-1]) + 1)
-        self.beam_kev = float(spectra.attrs.get("beam_energy_kev", 200.0))
-        self.resolution = float(spectra.attrs.get("energy_resolution_mnka_ev", 130.0))
+        self.beam_kev = beam_kev(spectra)
+        self.resolution = resolution_ev(spectra)
 
     def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
         """Return what a spectrum says of each element found or asked for."""
@@ -187,15 +188,8 @@ class _Setting:
 # -- input and output ----------------------------------------------------------------------------
 
 
-def _elements(names: Sequence[str]) -> list[str]:
-    chosen = [names] if isinstance(names, str) else list(dict.fromkeys(names))
-    for name in chosen:
-        check_element(name)
-    return chosen
-
-
 def _or_none(names: Sequence[str] | None) -> list[str] | None:
-    return None if names is None else _elements(names)
+    return None if names is None else element_names(names)
 
 
 def _check_values(spectra: xr.Dataset) -> None:

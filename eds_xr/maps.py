@@ -269,7 +269,7 @@ def fitted_maps(
     model = pixel_model(part, elements, stray, lines, calibration)
     net, variance = lazy_fit(part, model, nonnegative=nonnegative)
     names = list(model.lines)
-    attrs = {k: v for k, v in image.attrs.items() if k not in ("long_name", "units")}
+    attrs = provenance.of_the_recording(image.attrs)
     attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
     return xr.Dataset(
         {

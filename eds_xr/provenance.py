@@ -35,6 +35,11 @@ def with_step(attrs: Mapping[str, Any], step: str, **parameters: Any) -> dict[st
     return {**attrs, "history": [*_lines(attrs), line]}
 
 
+def of_the_recording(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes without those that describe the array, not how it was recorded."""
+    return {str(k): v for k, v in attrs.items() if k not in ("long_name", "units")}
+
+
 def history(data: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:
     """Return the steps that made `data`, oldest first; lines of other programs as a note."""
     return [_read(line) for line in _lines(data.attrs)]

@@ -97,7 +97,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
         },
         coords={ENERGY: image[ENERGY]},
         attrs=provenance.with_step(
-            _of_the_recording(image), "sum_spectra", masks=provenance.history(masks)
+            provenance.of_the_recording(image.attrs), "sum_spectra", masks=provenance.history(masks)
         ),
     )
     if PHASE in several.coords:
@@ -253,11 +253,6 @@ def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
 
 def _pixels_of(number: xr.DataArray) -> xr.DataArray:
     return number.drop_attrs().assign_attrs(long_name="pixels of the mask", units="1")
-
-
-def _of_the_recording(image: xr.DataArray) -> dict[str, Any]:
-    """Return the attributes without those that describe the array, not how it was recorded."""
-    return {str(k): v for k, v in image.attrs.items() if k not in ("long_name", "units")}
 
 
 def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:

@@ -6,7 +6,6 @@ The counterpart of :mod:`eds_xr.nmf`, where neither is known.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -119,7 +118,7 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     return xr.Dataset(
         {n: v.assign_attrs(long_name=text, units=units) for n, (v, text, units) in found.items()},
         coords={PHASE: names, OTHER: names} if _is_named(spectra) else None,
-        attrs=_of_the_recording(provenance.with_step(image.attrs, "unmix")),
+        attrs=provenance.of_the_recording(provenance.with_step(image.attrs, "unmix")),
     )
 
 
@@ -204,7 +203,7 @@ def refine_spectra(
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
     found = _labelled(result, spectra, image).assign(n_pixels=inside.sum(spatial_dims(image)))
-    return found.assign_attrs(_of_the_recording(attrs))
+    return found.assign_attrs(provenance.of_the_recording(attrs))
 
 
 def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 8) -> xr.DataArray:
@@ -269,10 +268,6 @@ def _phase_table(spectra: xr.DataArray | xr.Dataset, image: xr.DataArray) -> xr.
     known = table.compute().astype(float).clip(min=0).rename({PHASE: COMPONENT})
     check_loadings(known, image, "the spectra")
     return known
-
-
-def _of_the_recording(attrs: dict[str, Any]) -> dict[str, Any]:
-    return {k: v for k, v in attrs.items() if k not in ("long_name", "units")}
 
 
 def _is_named(spectra: xr.DataArray | xr.Dataset) -> bool:

@@ -6,6 +6,7 @@ import xarray as xr
 import xraydb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers.lines import lines_of as made_lines
 
 from eds_xr import k_factors as kf
 from eds_xr import provenance
@@ -31,15 +32,7 @@ FILM = {"mass_thickness_kg_m2": MASS_THICKNESS, "take_off_angle_deg": ANGLE}
 
 
 def lines_of(net, covariance=None, names=NAMES, **attrs):
-    net = np.asarray(net, float)
-    if covariance is None:
-        covariance = np.abs(net)[..., None] * np.eye(net.shape[-1])
-    lead = ("phase",) * (net.ndim - 1)
-    data = {
-        "net": ((*lead, "line"), net),
-        "covariance": ((*lead, "line", "line_other"), np.asarray(covariance)),
-    }
-    return xr.Dataset(data, {"line": names, "line_other": names}, attrs)
+    return made_lines(net, covariance, names, **attrs)
 
 
 def depths(weight=WEIGHT, mass_thickness=MASS_THICKNESS, angle=ANGLE):

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from makers.lines import lines_of as made_lines
 
 from eds_xr import k_factors as kf
 from eds_xr import provenance, simulate
@@ -15,15 +16,7 @@ NAMES = ["Mg_Ka", "Si_Ka", "Fe_Ka"]
 
 
 def lines_of(net, covariance=None, names=NAMES, **attrs):
-    net = np.asarray(net, float)
-    if covariance is None:
-        covariance = np.abs(net)[..., None] * np.eye(net.shape[-1])
-    lead = ("phase",) * (net.ndim - 1)
-    data = {
-        "net": ((*lead, "line"), net),
-        "covariance": ((*lead, "line", "line_other"), np.asarray(covariance)),
-    }
-    return xr.Dataset(data, {"line": names, "line_other": names}, attrs)
+    return made_lines(net, covariance, names, **attrs)
 
 
 def test_quantify__is_cliff_and_lorimers_equation():

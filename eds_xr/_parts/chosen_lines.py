@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from eds_xr._parts.given import element_names
-from eds_xr._parts.line_shapes import Calibration, Family
+from eds_xr._parts.line_shapes import Calibration, Family, places_of_lines
 from eds_xr.schema import EdsError
 from eds_xr.xray_lines import components, principal_line, split_line
 
@@ -44,7 +44,7 @@ def chosen_lines(
     families: Sequence[Family],
 ) -> dict[str, tuple[int, float]]:
     """Return for each reported line its family's column and its share of the family."""
-    places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
+    places = places_of_lines(families)
     if lines is None:
         found = [_principal(e, energy, beam_kev) for e in elements]
         lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr._parts.fitted_lines import check_same_spectra
-from eds_xr._parts.line_shapes import Calibration, Shapes, families_seen
+from eds_xr._parts.line_shapes import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr._parts.line_solver import beam_kev, model_variance
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
 
@@ -145,7 +145,7 @@ def _design(
     families = families_seen(
         [*step["elements"], *step["stray"]], energy, beam, escape=bool(step.get("escape", False))
     )
-    places = {n: (i, w) for i, f in enumerate(families) for n, w in f.groups.items()}
+    places = places_of_lines(families)
     missing = [str(n) for n in lines[LINE].values if n not in places]
     if missing:
         raise EdsError(

@@ -76,6 +76,11 @@ def families_seen(
     return found
 
 
+def places_of_lines(families: Sequence[Family]) -> dict[str, tuple[int, float]]:
+    """Return for each line its family's number and its share of the family."""
+    return {name: (i, w) for i, f in enumerate(families) for name, w in f.groups.items()}
+
+
 class Shapes:
     """The design matrix: a column of counts per channel for each family and background term."""
 

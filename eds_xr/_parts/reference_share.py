@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr._parts.line_shapes import Shapes, families_seen
+from eds_xr._parts.line_shapes import Shapes, families_seen, places_of_lines
 from eds_xr._parts.line_solver import (
     FIT_RANGE_KEV,
     beam_kev,
@@ -168,9 +168,12 @@ def _fitted(
     total = counts.sum(axis=0), variance.sum(axis=0)
     calibration = find_calibration(energy, *total, families, beam, resolution_ev(spectra[0]))
     shapes = Shapes(energy, families, calibration, beam)
-    columns = [_column(shapes, line, beam) for line in lines]
+    places = places_of_lines(families)
+    for line in lines:
+        if line not in places:
+            raise EdsError(f"{line} is not emitted at a beam energy of {beam:g} keV")
+    columns, shares = [places[n][0] for n in lines], np.array([places[n][1] for n in lines])
     shapes.check_separable(columns)
-    shares = np.array([families[i].groups[n] for i, n in zip(columns, lines, strict=True)])
     place = np.isin(spectra[0][ENERGY].values, parts[0][ENERGY].values)
     found = [
         _solve(shapes.design, *pair, columns, shares) for pair in zip(counts, variance, strict=True)
@@ -183,13 +186,6 @@ def _at(place: np.ndarray, values: np.ndarray) -> np.ndarray:
     spread = np.zeros((len(values), place.size))
     spread[:, place] = values
     return spread
-
-
-def _column(shapes: Shapes, line: str, beam: float) -> int:
-    column = next((i for i, f in enumerate(shapes.families) if line in f.groups), None)
-    if column is None:
-        raise EdsError(f"{line} is not emitted at a beam energy of {beam:g} keV")
-    return column
 
 
 def _solve(

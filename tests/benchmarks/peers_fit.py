@@ -5,24 +5,12 @@ Reads one job a line from standard input, ``{"method", "counts", "components", "
 one line of JSON: ``{"seconds"}`` or ``{"error"}``. Needs nothing but NumPy and the peer.
 """
 
-import contextlib
 import importlib.metadata
-import io
-import json
-import sys
 import time
 import warnings
 
 import numpy as np
-
-
-def main() -> None:
-    """Answer jobs until standard input ends."""
-    answers = sys.stdout
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(io.StringIO()):  # peers print
-            answer = work(json.loads(line))
-        print(json.dumps(answer), file=answers, flush=True)
+from peers_jobs import answer_jobs
 
 
 def work(job: dict) -> dict:
@@ -69,4 +57,4 @@ def espm(counts: np.ndarray, components: int, iterations: int) -> tuple[np.ndarr
 
 
 if __name__ == "__main__":
-    main()
+    answer_jobs(work)

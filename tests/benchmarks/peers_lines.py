@@ -6,23 +6,11 @@ JSON: the spectrum and its metadata, ``windows`` and, for fits without and with 
 errors and seconds; atomic percent of each where there are k-factors.
 """
 
-import contextlib
-import io
-import json
-import sys
 import time
 import warnings
 
 import numpy as np
-
-
-def main() -> None:
-    """Answer jobs until standard input ends."""
-    answers = sys.stdout
-    for line in sys.stdin:
-        with contextlib.redirect_stdout(io.StringIO()):  # peers print
-            answer = work(json.loads(line))
-        print(json.dumps(answer), file=answers, flush=True)
+from peers_jobs import answer_jobs
 
 
 def work(job: dict) -> dict:
@@ -122,4 +110,4 @@ def numbers(signals: list) -> list:
 
 
 if __name__ == "__main__":
-    main()
+    answer_jobs(work)

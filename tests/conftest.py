@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
@@ -9,8 +10,15 @@ import h5py
 import numpy as np
 import pytest
 import xarray as xr
+from hypothesis import HealthCheck, settings
 
 ENERGY_KEV = 0.05 + 0.1 * np.arange(64)
+
+# A busy machine is slow, not wrong: no time limits for single examples. pytest-timeout has one.
+settings.register_profile(
+    "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("any_machine")
 
 
 @pytest.fixture(params=["numpy", "one_chunk", "uneven_chunks"])
@@ -81,6 +89,48 @@ def assemblage() -> tuple[xr.DataArray, xr.Dataset]:
 
     recipe = {"shape": (72, 72, 1024), "dose": 200.0, "seed": 31}
     return simulate.spectrum_image(**recipe).drop_vars("haadf").persist(), simulate.truth(**recipe)
+
+
+@pytest.fixture(scope="session")
+def workers() -> Iterator[Any]:
+    """A ``LocalCluster`` of two processes, on whichever ports are free; no client of it yet."""
+    from distributed import LocalCluster
+
+    with LocalCluster(
+        n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=":0"
+    ) as cluster:
+        yield cluster
+
+
+@pytest.fixture
+def client(workers: Any) -> Iterator[Any]:
+    """A client of two worker processes, on which Dask computes during this test."""
+    from distributed import Client
+
+    with Client(workers) as client:
+        yield client
+
+
+@pytest.fixture(autouse=True)
+def no_client_left() -> Iterator[None]:
+    """Fail a test that leaves a client behind: the next one would compute on its cluster."""
+    yield
+    if close_client_left():
+        pytest.fail("this test left a distributed.Client open; use the fixture `client`")
+
+
+def close_client_left() -> bool:
+    """Close the client on which Dask would compute; return whether there was one."""
+    if "distributed" not in sys.modules:
+        return False
+    from distributed import default_client
+
+    try:
+        left = default_client()
+    except ValueError:
+        return False
+    left.close()
+    return True
 
 
 @pytest.fixture(scope="session")

@@ -39,7 +39,7 @@ def labelled(values: np.ndarray, chunks: tuple[int, ...]) -> xr.DataArray:
     return xr.DataArray(values, dims=(*dims, "energy")).chunk(dict(zip(dims, chunks, strict=True)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     shape=st.lists(st.integers(1, 90), min_size=1, max_size=2)
     | st.tuples(*[st.integers(1, 9)] * 3),

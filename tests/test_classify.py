@@ -270,7 +270,7 @@ def test_compiled__equals_scikit_learn(model: Any, n_pixels: int) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_compiled__equals_scikit_learn_at_thresholds(seed: int) -> None:
     """Few distinct values: thresholds halfway between float32 neighbours, pixels upon them."""
     rng = np.random.default_rng(seed)
@@ -533,7 +533,7 @@ def test_load__refuses_a_zip_bomb(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 @given(st.data())
-@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, suppress_health_check=list(HealthCheck))
 def test_load__damage_is_an_error_or_harmless(
     features: xr.DataArray, scribbles: xr.DataArray, tmp_path: Path, data: st.DataObject
 ) -> None:

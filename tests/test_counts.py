@@ -50,7 +50,7 @@ def test_read_once__joins_small_chunks(monkeypatch, most):
     np.testing.assert_array_equal(dense(found), in_tile_order(image))
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     st.integers(1, 130), st.integers(1, 130), st.integers(20, 90), st.sampled_from([0.01, 1, 50])
 )

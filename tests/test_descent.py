@@ -104,16 +104,11 @@ def test_descend__is_the_same_on_any_scheduler(scheduler, stream):
     assert largest_change(found.loadings, expected.loadings) < 1e-5
 
 
-def test_descend__is_the_same_on_a_cluster():
-    from distributed import Client, LocalCluster
+def test_descend__is_the_same_on_a_cluster(workers):
+    from distributed import Client
 
     expected = fitted((20, 20))
-    with (
-        LocalCluster(
-            n_workers=2, threads_per_worker=1, memory_limit="1GiB", dashboard_address=None
-        ) as workers,
-        Client(workers),
-    ):
+    with Client(workers):
         assert cluster() is not None
         assert memory() == 2 * 2**30
         for stream in (False, True):

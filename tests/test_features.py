@@ -75,7 +75,7 @@ def real_maps(shape: tuple[int, int] = (45, 61)) -> xr.DataArray:
     return xr.DataArray(values, dims=("component", "y", "x"), coords={"component": ["Fp", "HAADF"]})
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     chunk_y=st.integers(1, 45),
     chunk_x=st.integers(1, 61),

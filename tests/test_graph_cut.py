@@ -105,7 +105,7 @@ def test_neighbours__each_pair_once_on_all_axes(shape: Any, neighbours: int) -> 
     assert sorted(found) == sorted(wanted)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     seed=st.integers(0, 99),
     case=st.sampled_from([((5, 4), 4), ((5, 4), 8), ((6,), 8), ((3, 4, 3), 6), ((3, 4, 3), 26)]),
@@ -170,7 +170,7 @@ def test_energy__refuses_other_labels() -> None:
 # -- two labels: the minimum ---------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(seed=st.integers(0, 999), smoothness=st.floats(0, 3), neighbours=st.sampled_from([4, 8]))
 def test_smooth__two_phases_are_exact(seed: int, smoothness: float, neighbours: int) -> None:
     p = probabilities((3, 3), seed=seed)
@@ -180,7 +180,7 @@ def test_smooth__two_phases_are_exact(seed: int, smoothness: float, neighbours: 
     assert label.attrs["energy"] == pytest.approx(found, abs=1e-3)
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(seed=st.integers(0, 999), weight=st.floats(0, 3), neighbours=st.sampled_from([6, 26]))
 def test_smooth__two_phases_with_edges_in_a_volume_are_exact(
     seed: int, weight: float, neighbours: int
@@ -210,7 +210,7 @@ def minimum_by_pymaxflow(costs: np.ndarray, pairs: expansion.Pairs) -> int:
 
 
 @pytest.mark.usefixtures("narrow_bands")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     seed=st.integers(0, 9999),
     shape=st.sampled_from([(1, 30, 20), (1, 65, 9), (6, 7, 8), (1, 1, 400), (1, 400, 1)]),

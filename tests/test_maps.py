@@ -34,7 +34,7 @@ def simulated() -> xr.DataArray:
 # -- rebin ---------------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     shape=st.tuples(*(st.integers(1, 9) for _ in range(3))),
     factors=st.tuples(*(st.integers(1, 12) for _ in range(3))),
@@ -102,7 +102,7 @@ def test_rebin__refuses(eager_image, factors, message):
 # -- split_counts --------------------------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     dtype=st.sampled_from(["uint8", "uint16", "int64", ">u2"]),
     chunk=st.integers(1, 5),

@@ -111,7 +111,7 @@ def test_remove_small__eager_equals_lazy_phase_by_phase() -> None:
     )
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(y=st.integers(1, 30), x=st.integers(1, 41), pixels=st.integers(0, 6))
 def test_erode__no_seams(y: int, x: int, pixels: int) -> None:
     mask = random_mask(share=0.98)

@@ -116,7 +116,7 @@ def test_systematic_variance__is_what_other_factors_would_give(make):
     assert statistical < 0.1 * float(known[f"{name}_systematic_variance"][0])  # never added
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(st.floats(0.01, 10), min_size=4, max_size=4), st.floats(0.5, 24))
 def test_formula__keeps_its_basis(atoms, basis):
     made = composition_of(dict(zip(["Mg", "Al", "Si", "Fe"], atoms, strict=True)))

@@ -28,7 +28,7 @@ def pyrolite() -> tuple[xr.DataArray, xr.Dataset, xr.Dataset]:
 # -- remove_baseline, move_shares ----------------------------------------------------------------
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(seed=st.integers(0, 1000), matrix=st.integers(0, 2), chunk=st.integers(2, 8))
 def test_remove_baseline__keeps_the_product(seed, matrix, chunk):
     random = np.random.default_rng(seed)
@@ -163,7 +163,7 @@ def test_purest__does_not_depend_on_the_order_of_components(mixed, order):
     assert (found.component == [0, 1, 2]).all()
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(st.lists(st.floats(-0.3, 0.3), min_size=6, max_size=6))
 def test_purest__does_not_depend_on_the_mixing_it_starts_from(mixed, entries):
     change = np.eye(3)

@@ -1,6 +1,7 @@
 """Progress goes to standard error, where someone looks."""
 
 import dask.array as da
+import distributed
 import pytest
 
 from eds_xr.progress import progress, track
@@ -25,13 +26,12 @@ def test_progress__bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert "100% Completed" in err
 
 
-def test_progress__dashboard_of_a_cluster(capsys: pytest.CaptureFixture[str]) -> None:
-    distributed = pytest.importorskip("distributed")
-    with distributed.Client(processes=False, dashboard_address=None, n_workers=1) as client:
-        with progress("adding up", enabled=True):
-            da.ones(10).sum().compute()
-        expected = f"adding up: follow it at {client.dashboard_link}"
-    assert expected in capsys.readouterr().err
+def test_progress__dashboard_of_a_cluster(
+    client: distributed.Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress("adding up", enabled=True):
+        da.ones(10).sum().compute()
+    assert f"adding up: follow it at {client.dashboard_link}" in capsys.readouterr().err
 
 
 def test_track__bar(capsys: pytest.CaptureFixture[str]) -> None:

@@ -141,7 +141,7 @@ def test_smallest_dtype__holds_the_fullest_pixel(each: int, frames: int, dtype: 
 
 
 @BOTH
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(chosen=SELECTIONS, rows=st.integers(1, 12))
 def test_with_frames__sum_of_chosen_equals_numpy(recorded: Any, chosen: Any, rows: int) -> None:
     index = chosen if isinstance(chosen, slice | list) else [chosen]
@@ -223,7 +223,7 @@ def test_with_frames__file_that_ends_early() -> None:
 # --- drift -------------------------------------------------------------------------------------
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(st.data())
 def test_estimate__is_within_a_pixel(data: st.DataObject) -> None:
     steps = st.tuples(st.integers(-2, 2), st.integers(-2, 2))

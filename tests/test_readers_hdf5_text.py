@@ -27,7 +27,7 @@ def texts_in(path: Path) -> list[str]:
         return [read_text(path, file[f"t{i}"]).decode(errors="replace") for i in range(len(file))]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(texts=st.lists(st.text(st.characters(min_codepoint=1, codec="utf-8")), max_size=40))
 def test_read_text__what_hdf5_writes(tmp_path_factory: Any, texts: list[str]) -> None:
     texts = [text or "-" for text in texts]  # HDF5 keeps empty texts in no heap

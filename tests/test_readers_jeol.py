@@ -125,7 +125,8 @@ def test_open_frames__each_frame(tmp_path: Path) -> None:
     seed=st.integers(0, 99),
 )
 @settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=25,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 def test_read__any_scan(
     tmp_path: Path, height: int, width: int, number: int, density: float, seed: int

@@ -9,7 +9,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from makers.velox import END_OF_PIXEL, SEGMENTS, frame_words, random_words, write_velox
 
@@ -113,7 +113,7 @@ def test_open_frames__no_image_of_each_frame(tmp_path: Path) -> None:
         assert not hasattr(frames, "image")
 
 
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=25)
 @given(data=st.data())
 def test_read__any_grid_frames_and_end(tmp_path_factory: Any, data: st.DataObject) -> None:
     height, width, frames = (data.draw(st.integers(1, n)) for n in (6, 6, 4))

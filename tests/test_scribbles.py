@@ -108,7 +108,7 @@ def test_paint__lines(image: xr.DataArray) -> None:
     st.sampled_from(["polygon", "line", "points", "rectangle", "oval"]),
     st.floats(0, 50),
 )
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_paint__anything_anywhere(corners: list[Any], kind: str, width: float) -> None:
     """What is drawn outside, or is huge, does no harm; each vertex of a line inside is painted."""
     like = xr.DataArray(np.zeros(SHAPE), dims=("y", "x"))
@@ -149,7 +149,7 @@ def test_paint__errors(image: xr.DataArray) -> None:
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0.1, 0.9))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_outlines__painted_again_are_the_same(seed: int, density: float) -> None:
     rng = np.random.default_rng(seed)
     values = (rng.random((12, 9)) < density) * rng.integers(1, 3, (12, 9))
@@ -315,7 +315,7 @@ def test_read_rois__refuses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @given(st.integers(0, 6), st.integers(0, 400), st.integers(0, 255), st.integers(0, 400))
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, suppress_health_check=list(HealthCheck))
 def test_read_rois__damage_is_an_error_or_a_region(
     tmp_path: Path, which: int, place: int, value: int, cut: int
 ) -> None:

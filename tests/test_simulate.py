@@ -44,7 +44,7 @@ def splits(size):
     return cuts.map(lambda c: tuple(np.diff([0, *sorted(c), size]).tolist()))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(along_y=splits(SMALL[0]), along_x=splits(SMALL[1]))
 def test_spectrum_image__does_not_depend_on_chunks(small, along_y, along_x):
     again = simulate.spectrum_image(SMALL, 30, seed=3, chunks=(along_y, along_x))
@@ -231,7 +231,7 @@ def test_spectrum_image__bad_instruments(change, message):
         simulate.spectrum_image((8, 8, 512), instrument=Instrument(**change))
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     number=st.integers(1, 6), seed=st.integers(0, 10**6), chunks=st.integers(3, 40), size=splits(60)
 )

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -15,7 +15,6 @@ COUNTS = hnp.arrays(
 )
 
 
-@settings(deadline=None)
 @given(COUNTS)
 def test_compress__holds_every_count(rows):
     starts, channel, count = sparse.compress(rows)
@@ -36,7 +35,6 @@ def test_compress__keeps_counts_small(highest, dtype, kept):
     np.testing.assert_array_equal(count, [1, highest, 2])
 
 
-@settings(deadline=None)
 @given(COUNTS, st.integers(1, 4))
 def test_add_binned__sums_rows_of_a_bin(rows, bins):
     target = np.arange(len(rows)) % bins

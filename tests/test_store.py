@@ -334,7 +334,7 @@ DTYPES = st.sampled_from(["u1", "u2", "u4", "i4", "i8", "f4", "f8", ">u2"])
 SHAPES = hnp.array_shapes(min_dims=2, max_dims=4, max_side=6)
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.data())
 def test_save__round_trip_of_any_shape_and_dtype(data: st.DataObject) -> None:
     shape = data.draw(SHAPES)
@@ -366,11 +366,10 @@ def test_save__onto_the_store_it_was_opened_from(eager_image: xr.DataArray, tmp_
     xr.testing.assert_equal(store.open(path), eager_image.isel(y=slice(3, 9)))
 
 
+@pytest.mark.usefixtures("client")
 def test_save__on_a_cluster(eager_image: xr.DataArray, tmp_path: Path) -> None:
-    distributed = pytest.importorskip("distributed")
-    with distributed.Client(processes=False, dashboard_address=None, n_workers=1):
-        image = eager_image.chunk(y=5, x=4, energy=-1)
-        back = store.open(store.save(image, tmp_path / "a.zarr")).compute()
+    image = eager_image.chunk(y=5, x=4, energy=-1)
+    back = store.open(store.save(image, tmp_path / "a.zarr")).compute()
     xr.testing.assert_equal(back, eager_image)
 
 
@@ -443,7 +442,7 @@ def test_open__damaged_chunk_is_named(tmp_path: Path) -> None:
             part.compute()
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.data())
 def test_open__any_flipped_bit_is_found(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:

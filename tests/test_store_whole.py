@@ -343,7 +343,7 @@ def everything(path: Path) -> list[xr.DataArray]:
     return [store.open(path, binned=b).compute() for b in (1, 2, 4, 8)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_open__any_flipped_bit_in_any_file(
     damageable: tuple[Path, list[xr.DataArray]], data: st.DataObject
@@ -405,13 +405,13 @@ def test_in_background__makes_the_next_item_while_one_is_written() -> None:
 
     def items() -> Iterator[tuple[int]]:
         yield (0,)
-        assert writing_now.wait(10)  # the first is being written while the second is made
+        assert writing_now.wait(60)  # the first is being written while the second is made
         made.set()
         yield (1,)
 
     def write(item: int) -> None:
         writing_now.set()
-        assert made.wait(10)
+        assert made.wait(60)
         events.append(f"wrote {item}")
 
     writing.in_background(write, items())

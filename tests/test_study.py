@@ -100,17 +100,13 @@ def test_run__seed_repeats_it():
     xr.testing.assert_identical(first.composition, second.composition)
 
 
-def test_run__cluster_of_two_processes_gives_the_local_result(tmp_path):
-    distributed = pytest.importorskip("distributed")
+def test_run__cluster_of_two_processes_gives_the_local_result(workers, tmp_path):
+    from distributed import Client
+
     made = simulate.spectrum_image((96, 96, 1300), 180.0, seed=5, chunks=(32, 48))
     image = store.open(store.save(made, tmp_path / "made.zarr"))
     local = study.run(image)
-    with (
-        distributed.LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None
-        ) as cluster,
-        distributed.Client(cluster),
-    ):
+    with Client(workers):
         remote = study.run(image)
     # relative to the peaks: between them, loadings are small differences of large ones
     peaks = float(local.rotated.loadings.max())

@@ -125,7 +125,7 @@ def simulated(work: Path, shape: Shape) -> Path:
     say(f"simulating {' x '.join(map(str, shape))}")
     with (
         LocalCluster(
-            n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=None,
+            n_workers=os.cpu_count(), threads_per_worker=1, dashboard_address=":0",
             local_directory=str(work),
         ) as made,
         Client(made),
@@ -165,7 +165,7 @@ def cluster(work: Path, workers: int, memory_limit: str) -> Iterator[Any]:
     with (
         LocalCluster(
             n_workers=workers, threads_per_worker=1, processes=True, memory_limit=memory_limit,
-            dashboard_address=None, local_directory=str(work),
+            dashboard_address=":0", local_directory=str(work),
         ) as made,
         Client(made) as client,
     ):  # fmt: skip

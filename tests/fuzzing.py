@@ -140,7 +140,8 @@ def replace_integer(content: bytearray, rng: np.random.Generator) -> None:
 
 def replace_digits(content: bytearray, rng: np.random.Generator) -> None:
     """Replace a number that stands as text, as in XML, JSON and headers."""
-    digits = [i for i, c in enumerate(content[:65536]) if 48 <= c <= 57]
+    start = np.frombuffer(bytes(content[:65536]), np.uint8)
+    digits = np.flatnonzero((start >= ord("0")) & (start <= ord("9"))).tolist()
     if digits:
         place = digits[int(rng.integers(len(digits)))]
         texts = (b"0", b"-1", b"999999999", b"4294967295", b"1e999", b"nan", b"x", b"")

@@ -84,7 +84,7 @@ def find_largest(
             row[:] = 0
             state[SUMMED_ROW] = state[ROW]
         state[LARGEST] = 0
-        status = _add_pixel(data, state, spectrum, 2**32 - 1)
+        status = _add_pixel(data, state, spectrum, np.int64(2**32 - 1))  # bare, compiled apart
         spectrum[:] = 0
         row[state[COLUMN]] += state[LARGEST]
         largest = max(largest, row[state[COLUMN]])

@@ -22,4 +22,4 @@ def test_settings__no_time_limits_of_single_examples():
 
 
 def test_timeout__is_on(request):
-    assert request.config.getini("timeout") == "300"
+    assert request.config.getini("timeout") == "600"

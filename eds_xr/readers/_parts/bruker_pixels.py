@@ -153,7 +153,7 @@ def _bytes_of_pulses(pulses: _Int, bits: int) -> _Int:
 
 
 @_compiled
-def _add_pixel(data: np.ndarray, state: np.ndarray, spectrum: np.ndarray, limit: int) -> int:
+def _add_pixel(data: np.ndarray, state: np.ndarray, spectrum: np.ndarray, limit: _Int) -> int:
     """Add one pixel to its spectrum, and step behind it."""
     at, pulses = state[AT], state[PULSES]
     end = at + state[BYTES]
@@ -173,7 +173,7 @@ def _add_pixel(data: np.ndarray, state: np.ndarray, spectrum: np.ndarray, limit:
 
 @_compiled
 def _add_pulses_16(
-    data: np.ndarray, at: _Int, pulses: _Int, state: np.ndarray, spectrum: np.ndarray, limit: int
+    data: np.ndarray, at: _Int, pulses: _Int, state: np.ndarray, spectrum: np.ndarray, limit: _Int
 ) -> int:
     for i in range(pulses):
         if not _add(_u16(data, at + 2 * i), 1, state, spectrum, limit):
@@ -183,7 +183,7 @@ def _add_pulses_16(
 
 @_compiled
 def _add_pulses_12(
-    data: np.ndarray, at: _Int, pulses: _Int, state: np.ndarray, spectrum: np.ndarray, limit: int
+    data: np.ndarray, at: _Int, pulses: _Int, state: np.ndarray, spectrum: np.ndarray, limit: _Int
 ) -> int:
     held: _Int = 0
     bits = 0  # bits read from the words and not yet used
@@ -200,7 +200,7 @@ def _add_pulses_12(
 
 @_compiled
 def _add_instructed(
-    data: np.ndarray, at: _Int, end: _Int, state: np.ndarray, spectrum: np.ndarray, limit: int
+    data: np.ndarray, at: _Int, end: _Int, state: np.ndarray, spectrum: np.ndarray, limit: _Int
 ) -> int:
     channel: _Int = 0
     while at < end:
@@ -243,7 +243,7 @@ def _number(data: np.ndarray, at: _Int, size: _Int) -> _Int:
 
 
 @_compiled
-def _add(channel: _Int, counts: _Int, state: np.ndarray, spectrum: np.ndarray, limit: int) -> bool:
+def _add(channel: _Int, counts: _Int, state: np.ndarray, spectrum: np.ndarray, limit: _Int) -> bool:
     """Add counts to a channel; those above the energy axis are counted only."""
     if counts > limit:
         return False

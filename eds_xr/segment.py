@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from eds_xr.chunks import persisted
 from eds_xr.classify import predict, train
 from eds_xr.features import pixel_features
 from eds_xr.graph_cut import smooth
@@ -173,7 +174,7 @@ def _named_channels(
         made = {"history": channels.attrs.get("history", [])}
         named = _named_by_loadings(channels, image.attrs.get("elements", ()))
         channels = named.assign_attrs(made)
-    return channels.persist() if channels.chunks is not None else channels
+    return persisted(channels) if channels.chunks is not None else channels
 
 
 def _with_shares(channels: xr.DataArray) -> xr.DataArray:

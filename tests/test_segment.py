@@ -1,5 +1,7 @@
 """Tests of eds_xr.segment."""
 
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -186,7 +188,7 @@ def test_segment__leaves_out_a_phase_that_no_pixel_has_most_of(monkeypatch) -> N
         none = (0 * found.isel(phase=[0])).assign_coords(phase=["faint"])
         return xr.concat([found.isel(phase=[0]), none, found.isel(phase=slice(1, None))], "phase")
 
-    monkeypatch.setattr("eds_xr.segment.predict", with_one_more)
+    monkeypatch.setattr(sys.modules["eds_xr.segment"], "predict", with_one_more)
     after = segment(scores())
     assert phase_names(after.label) == phase_names(before.label)
     np.testing.assert_array_equal(after.label, before.label)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
@@ -13,6 +15,8 @@ from eds_xr.schema import ENERGY, spatial_dims
 CHUNK_BYTES = 8 * 2**20
 #: Decoded size of a block of whole rows, as readers hand them over. Bounds the import's memory.
 ROW_BLOCK_BYTES = 64 * 2**20
+
+Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 
 
 def chunk_shape(shape: tuple[int, ...], dtype: np.dtype | str) -> tuple[int, ...]:
@@ -48,3 +52,18 @@ def as_chunked(image: xr.DataArray) -> xr.DataArray:
     dims = (*spatial_dims(image), ENERGY)
     sizes = chunk_shape(tuple(image.sizes[d] for d in dims), image.dtype)
     return image.chunk(dict(zip(dims, sizes, strict=True)))
+
+
+def computed(data: Data) -> Data:
+    """Return data with values in memory. Computes them, but not the lazy images riding along."""
+    return _beside_lazy_coords(data, lambda bare: bare.compute())
+
+
+def persisted(data: Data) -> Data:
+    """Return data whose values the workers keep; lazy images riding along stay as they are."""
+    return _beside_lazy_coords(data, lambda bare: bare.persist())
+
+
+def _beside_lazy_coords(data: Data, change: Callable[[Data], Data]) -> Data:
+    lazy = {name: c.variable for name, c in data.coords.items() if c.chunks is not None}
+    return change(data.drop_vars(lazy)).assign_coords(lazy)

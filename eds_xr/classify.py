@@ -16,6 +16,7 @@ import xarray as xr
 
 from eds_xr._parts.strokes import dealt, painted_pixels, stroke_numbers
 from eds_xr._parts.trained import PixelClassifier, load, save
+from eds_xr.chunks import computed
 from eds_xr.provenance import package_version, with_step
 from eds_xr.schema import (
     PHASE,
@@ -92,7 +93,7 @@ def train(
         n_painted=tuple(int((label == i).sum()) for i in range(1, len(phases) + 1)),
         out_of_bag_accuracy=_out_of_bag_accuracy(model, label),
         seed=seed,
-        scribbles=scribbles.compute(),
+        scribbles=computed(scribbles),
         versions=_versions(),
     )
 

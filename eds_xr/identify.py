@@ -23,6 +23,7 @@ from eds_xr._parts.one_thread import in_one_thread
 from eds_xr._parts.readings import Finding, Reading
 from eds_xr._parts.selection import Search, select
 from eds_xr._parts.spectrum_model import make_spectrum
+from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.xray_lines import STRAY_LINES, peak_sigma_kev
 
@@ -110,7 +111,7 @@ def identify(
     tried = list(dict.fromkeys([*asked, *element_names(candidates or NATURAL_ELEMENTS)]))
     if not 0 < confidence < 1:
         raise EdsError(f"confidence must lie between 0 and 1, found {confidence!r}")
-    spectra = spectra.compute()
+    spectra = computed(spectra)
     _check_values(spectra)
     setting = _Setting(spectra, asked, tried, confidence, range_kev)
     leading = [d for d in spectra.counts.dims if d != ENERGY]

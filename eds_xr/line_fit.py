@@ -31,6 +31,7 @@ from eds_xr._parts.one_thread import in_one_thread
 from eds_xr._parts.pile_up import SumPeaks, families_below
 from eds_xr._parts.residuals import Peak
 from eds_xr._parts.spectrum_fit import Model, fit_spectrum, solve
+from eds_xr.chunks import computed
 from eds_xr.schema import (
     ENERGY,
     LINE,
@@ -166,7 +167,7 @@ def fit_lines(
     check_energy_in_kev(spectra)
     check_one_of(method, METHODS, "method")
     check_calibration(calibration)
-    spectra, stray = spectra.compute(), element_names(stray, "stray")
+    spectra, stray = computed(spectra), element_names(stray, "stray")
     elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
     part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
     if method == "poisson":
@@ -229,7 +230,7 @@ def calibrate(
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
-    part, beam = _in_range(spectra.compute(), range_kev), beam_kev(spectra)
+    part, beam = _in_range(computed(spectra), range_kev), beam_kev(spectra)
     energy = part[ENERGY].values.astype(float)
     families = families_seen(element_names(elements), energy, beam)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))

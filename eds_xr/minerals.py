@@ -19,6 +19,7 @@ from eds_xr._parts.given import number
 from eds_xr._parts.number_text import value_text
 from eds_xr._parts.quantities import critical_level
 from eds_xr._parts.shares import atoms_of, carried, diagonal, shares
+from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, EdsError
 
 OXIDE = "oxide"
@@ -175,7 +176,7 @@ def formula_text(
     """
     if not isinstance(found, xr.Dataset) or not {"cations", "oxygens"} <= set(found.data_vars):
         raise EdsError("expected a formula, from eds_xr.formula(composition, oxygens=3)")
-    found = found[["cations", "cations_variance", "oxygens", "oxygens_variance"]].compute()
+    found = computed(found[["cations", "cations_variance", "oxygens", "oxygens_variance"]])
     known = [str(e) for e in found[ELEMENT].values]
     named = [e for site in sites for e in site]
     missing = [e for e in named if e not in known]

@@ -198,7 +198,7 @@ def move_shares(
         As `result`; attribute ``rotation_residual`` is the largest change of ``W H``, relative
         to its largest value.
     """
-    scores, loadings = result["scores"], result["loadings"]
+    scores, loadings = result["scores"], result["loadings"].compute()
     check_component(scores, component)
     if float(shares.sel({COMPONENT: component})) != 0:
         raise EdsError(f"the share of {component!r} in itself must be zero")

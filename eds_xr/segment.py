@@ -7,16 +7,27 @@ and phases are named by their strongest lines.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import compress
 
 import numpy as np
 import xarray as xr
 
+from eds_xr.chunks import persisted
 from eds_xr.classify import predict, train
 from eds_xr.features import pixel_features
 from eds_xr.graph_cut import smooth
 from eds_xr.masks import confident_pixels
 from eds_xr.provenance import with_step
-from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, check_same_grid
+from eds_xr.schema import (
+    COMPONENT,
+    ENERGY,
+    PHASE,
+    EdsError,
+    check_same_grid,
+    label_array,
+    phase_colors,
+    phase_names,
+)
 from eds_xr.xray_lines import line_energy_kev, principal_line
 
 #: With counts, smoothing alone is as accurate as all kinds together, and several times as fast.
@@ -51,7 +62,7 @@ def segment(
     scribbles : DataArray [y, x; integer label], optional
         Painted pixels, 0 elsewhere. By default those that
         :func:`eds_xr.masks.confident_pixels` finds; without its phase ``other`` where there is
-        none.
+        none, and without phases that no pixel has most of.
     channels : DataArray [y, x, component] or NMF Dataset, optional
         What features are made of. By default the NMF scores of `image`. Along ``component`` they
         are taken for scores, and each one's share of the pixel's counts joins them: it does not
@@ -96,18 +107,25 @@ def segment(
     if by_itself and classifier.n_painted[-1] == 0:  # the last: pixels that are none of the others
         probability = probability.isel({PHASE: slice(-1)})
     probability = probability.persist()
+    label = smooth(probability, smoothness=smoothness)
+    n_painted = np.array(classifier.n_painted[: probability.sizes[PHASE]])
+    lead = uncertainty(probability)
+    if by_itself:  # a phase without a pixel has no spectrum
+        held = np.isin(np.arange(n_painted.size) + 1, label)
+        label, n_painted = _renumbered(label, held), n_painted[held]
+        probability = probability.isel({PHASE: held})
     result = xr.Dataset(
         {
-            "label": smooth(probability, smoothness=smoothness),
+            "label": label,
             "probability": probability,
-            "uncertainty": uncertainty(probability),
+            "uncertainty": lead,
         }
     )
     step = with_step(image.attrs, "segment", smoothness=smoothness, seed=seed)
     result.attrs = {
         "history": step["history"],
         "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
-        "n_painted": list(classifier.n_painted[: probability.sizes[PHASE]]),
+        "n_painted": n_painted.tolist(),
     }
     return result
 
@@ -154,6 +172,13 @@ def name_phases(loadings: xr.DataArray, elements: Sequence[str] = ()) -> list[st
     return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
 
 
+def _renumbered(label: xr.DataArray, held: np.ndarray) -> xr.DataArray:
+    """Return labels of the phases in `held` alone, named and coloured as they were."""
+    values = np.append(0, held * held.cumsum()).astype(np.uint8)[label.values]
+    names, colors = (list(compress(f(label), held)) for f in (phase_names, phase_colors))
+    return label.copy(data=values).assign_attrs(label_array(values, label, names, colors).attrs)
+
+
 def _named_channels(
     image: xr.DataArray,
     channels: xr.DataArray | xr.Dataset | None,
@@ -173,7 +198,7 @@ def _named_channels(
         made = {"history": channels.attrs.get("history", [])}
         named = _named_by_loadings(channels, image.attrs.get("elements", ()))
         channels = named.assign_attrs(made)
-    return channels.persist() if channels.chunks is not None else channels
+    return persisted(channels) if channels.chunks is not None else channels
 
 
 def _with_shares(channels: xr.DataArray) -> xr.DataArray:

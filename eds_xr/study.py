@@ -21,6 +21,7 @@ import xarray as xr
 from eds_xr import masks as mk
 from eds_xr._parts.deep_mantle import which_phases
 from eds_xr._parts.study_notes import not_detected, too_noisy
+from eds_xr.chunks import computed
 from eds_xr.line_errors import add_variance, variation, with_model_variation
 from eds_xr.line_fit import (
     FIT_RANGE_KEV,
@@ -214,7 +215,7 @@ def factorise(image: xr.DataArray, *, seed: int = 0) -> xr.Dataset:
     factors = factors.assign_coords({COMPONENT: which_phases(factors.loadings, PHASES)})
     factors = factors.sel({COMPONENT: list(PHASES)})
     with progress("scores"):
-        return factors.assign(scores=factors.scores.compute())
+        return factors.assign(scores=computed(factors.scores))
 
 
 def rotate(factors: xr.Dataset) -> xr.Dataset:

@@ -16,6 +16,7 @@ from eds_xr._parts.given import check_confidence
 from eds_xr._parts.one_file import written_file
 from eds_xr._parts.quantities import chosen_quantity, deviation, quantities, units_of
 from eds_xr._parts.shares import systematic_deviation
+from eds_xr.chunks import computed
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -96,7 +97,7 @@ def to_text(
     name = chosen_quantity(dataset, quantity)
     check_confidence(confidence)
     scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
-    text = as_text(dataset.compute(), name, confidence, scale)
+    text = as_text(computed(dataset), name, confidence, scale)
     long_name = str(dataset[name].attrs.get("long_name", name))
     return text.assign_attrs(long_name=long_name, units=units, confidence=confidence)
 

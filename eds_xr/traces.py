@@ -8,6 +8,7 @@ from eds_xr import provenance
 from eds_xr._parts.detected import as_text, limits_of
 from eds_xr._parts.given import check_confidence
 from eds_xr._parts.quantities import chosen_quantity, deviation, units_of
+from eds_xr.chunks import computed
 from eds_xr.schema import PHASE, EdsError, spatial_dims
 
 
@@ -54,7 +55,7 @@ def upper_limits(
     """
     check_confidence(confidence)
     name = chosen_quantity(data, quantity)
-    data = data.compute()
+    data = computed(data)
     value, sd = data[name], deviation(data, name)
     what = str(value.attrs.get("long_name", name))
     limits = limits_of(data, name, confidence)

@@ -1,12 +1,13 @@
 import math
 
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eds_xr.chunks import CHUNK_BYTES, ROW_BLOCK_BYTES, as_chunked, chunk_shape
+from eds_xr.chunks import CHUNK_BYTES, ROW_BLOCK_BYTES, as_chunked, chunk_shape, computed, persisted
 
 SIZES = st.integers(1, 10_000)
 DTYPES = st.sampled_from(["u1", "u2", "u4", "f8"])
@@ -49,3 +50,16 @@ def test_as_chunked__keeps_the_chunks_it_finds(spectrum_image):
     if spectrum_image.chunks is not None:
         assert chunked is spectrum_image
     xr.testing.assert_identical(chunked.compute(), spectrum_image.compute())
+
+
+@pytest.mark.parametrize("keep", [computed, persisted])
+def test_computed_and_persisted__leave_lazy_coordinates_as_they_are(keep, eager_image):
+    values = np.arange(12.0 * 15).reshape(12, 15)
+    image = eager_image.chunk(y=5, x=8).assign_coords(
+        haadf=(("y", "x"), da.from_array(values, chunks=(7, 4)))
+    )
+    kept = keep(image)
+    assert kept.haadf.data is image.haadf.data
+    assert kept.chunks in (None, image.chunks)
+    assert kept.chunks is None or set(kept.data.dask.layers) == {kept.data.name}
+    xr.testing.assert_identical(kept.compute(), image.compute())

@@ -3,24 +3,80 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+
+from eds_xr import convert, open, simulate
 
 ROOT = Path(__file__).parents[1]
 
 
-@pytest.mark.slow
-def test_readme__its_example_runs_on_the_sample_of_the_repository(tmp_path, monkeypatch):
+@pytest.fixture
+def chain(tmp_path, monkeypatch):
+    """Run README's example on a file, or from `open` on, on a store; return what it makes."""
     monkeypatch.chdir(tmp_path)
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    store = ROOT / "data" / "assemblage.zarr"
-    code, found = re.subn(r'eds_xr\.convert\("map\.emd"\)', repr(str(store)), code)
-    assert found == 1
-    made = {}
+
+    def run(source):
+        made = {}
+        name = repr(str(source))
+        if source.suffix == ".zarr":
+            text, found = re.subn(r'eds_xr\.convert\("map\.emd"\)', name, code)
+        else:
+            text, found = re.subn(r'"map\.emd"', f'{name}, "map.zarr"', code)
+        assert found == 1
+        exec(text, made)
+        return made
+
+    return run
+
+
+def _check(made):
+    composition, label = made["composition"], made["phases"].label
+    assert set(composition.element.values) == {"Mg", "Si", "Ca", "Fe"}
+    np.testing.assert_allclose(composition.atomic_fraction.sum("element"), 1)
+    assert "atomic_fraction" in Path("phases.csv").read_text()
+    # every phase named has pixels, and their sums are those of the image
+    assert np.bincount(label.values.ravel())[1:].min() > 0
+    assert int(made["spectra"].n_pixels.sum()) == label.size
+    total = made["image"].sum(("y", "x"), dtype=np.int64)
+    np.testing.assert_array_equal(made["spectra"].counts.sum("phase"), total)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_readme__its_example_runs_on_chunks_beside_an_image_in_one(chain, tmp_path):
+    image = simulate.spectrum_image((96, 90, 1024), 200.0, seed=2)
+    store = image.eds.save(tmp_path / "simulated.zarr")
+    opened = open(store)
+    assert opened.data.numblocks[:2] != opened.haadf.data.numblocks
+    _check(chain(store))
+
+
+@pytest.mark.slow
+@pytest.mark.vendor
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+@pytest.mark.parametrize("name", ["test_TEM.bcf", "P45_12bit_packed_8bit_compressed.bcf"])
+def test_readme__its_example_runs_on_bruker_maps(chain, vendor_file, name):
+    _check(chain(vendor_file(name)))
+
+
+@pytest.mark.slow
+@pytest.mark.network
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_readme__its_example_runs_on_the_published_map(chain, sample, tmp_path):
+    whole = open(convert(sample("71GPa"), tmp_path / "whole.zarr"))
+    # a part, in channels of 40 eV: all of it takes most of a minute, half of that in `identify`
+    part = whole.isel(y=slice(100), x=slice(60)).eds.rebin(energy=4)
+    _check(chain(part.eds.save(tmp_path / "part.zarr")))
+
+
+@pytest.mark.slow
+def test_readme__its_example_runs_on_the_sample_of_the_repository(chain):
     # the example fits four elements, and the sample holds more
     with pytest.warns(match="is not accounted for"):
-        exec(code, made)
-    assert set(made["composition"].element.values) == {"Mg", "Si", "Ca", "Fe"}
-    assert "atomic_fraction" in Path("phases.csv").read_text()
+        made = chain(ROOT / "data" / "assemblage.zarr")
+    _check(made)
 
 
 def test_readme__pictures_and_notebook_are_there():

@@ -1,9 +1,12 @@
 """Tests of eds_xr.segment."""
 
+import sys
+
 import numpy as np
 import pytest
 import xarray as xr
 
+import eds_xr
 from eds_xr import simulate
 from eds_xr.features import pixel_features
 from eds_xr.provenance import history
@@ -174,3 +177,20 @@ def test_segment__is_unsure_at_edges() -> None:
     result = segment(scores())
     edge = result.label.differentiate("x", edge_order=1) != 0
     assert float(result.uncertainty.where(edge).mean()) > 2 * float(result.uncertainty.mean())
+
+
+def test_segment__leaves_out_a_phase_that_no_pixel_has_most_of(monkeypatch) -> None:
+    before = segment(scores())
+    predict = eds_xr.classify.predict
+
+    def with_one_more(classifier, features):
+        found = predict(classifier, features)
+        none = (0 * found.isel(phase=[0])).assign_coords(phase=["faint"])
+        return xr.concat([found.isel(phase=[0]), none, found.isel(phase=slice(1, None))], "phase")
+
+    monkeypatch.setattr(sys.modules["eds_xr.segment"], "predict", with_one_more)
+    after = segment(scores())
+    assert phase_names(after.label) == phase_names(before.label)
+    np.testing.assert_array_equal(after.label, before.label)
+    xr.testing.assert_equal(after.probability, before.probability)
+    assert after.label.eds.masks().any(("y", "x")).all()

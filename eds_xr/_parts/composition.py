@@ -236,7 +236,11 @@ def _one_chunk(values: xr.DataArray) -> xr.DataArray:
 
 def _check_found(found: xr.Dataset, lines: xr.Dataset, recipe: Recipe) -> None:
     """Raise where a spectrum has no composition; in maps, such pixels are NaN."""
-    if found.chunks or spatial_dims(lines.net) or bool(found.atomic_fraction.notnull().all()):
+    if (
+        found.atomic_fraction.chunks
+        or spatial_dims(lines.net)
+        or bool(found.atomic_fraction.notnull().all())
+    ):
         return
     if not bool((np.isfinite(lines.net) & np.isfinite(lines.covariance).all("line_other")).all()):
         raise EdsError(

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr._parts.planes import map_planes
+from eds_xr.chunks import computed
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,
@@ -141,7 +142,7 @@ def _sample(image: xr.DataArray) -> xr.DataArray:
     dims = spatial_dims(image)
     excess = math.prod(image.sizes[d] for d in dims) / MAX_SAMPLE_PIXELS
     step = math.ceil(excess ** (1 / len(dims))) if excess > 1 else 1
-    sample = image.isel({d: slice(None, None, step) for d in dims}).compute()
+    sample = computed(image.isel({d: slice(None, None, step) for d in dims}))
     if not np.isfinite(sample).all():
         raise EdsError("the scores hold NaN or infinite values; use da.fillna(0)")
     return sample

@@ -138,7 +138,10 @@ def _read_zarr(path: Path, shape: tuple[int, ...]) -> Labels:
 
 
 def _write_zarr(label: xr.DataArray, folder: Path) -> None:
-    label.to_dataset(name="label").to_zarr(folder, mode="w", consolidated=False, zarr_format=3)
+    # computed: Zarr knows no uneven chunks
+    label.compute().to_dataset(name="label").to_zarr(
+        folder, mode="w", consolidated=False, zarr_format=3
+    )
 
 
 def _names_of(label: xr.DataArray) -> str:

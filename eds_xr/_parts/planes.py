@@ -40,4 +40,4 @@ def map_planes(
 
 
 def _depth(image: xr.DataArray, dim: str, reach: int) -> int:
-    return 0 if len(image.chunksizes[dim]) == 1 else min(reach, image.sizes[dim])
+    return 0 if len(image.variable.chunksizes[dim]) == 1 else min(reach, image.sizes[dim])

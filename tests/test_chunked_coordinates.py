@@ -1,0 +1,310 @@
+"""Every public function takes images whose coordinates are chunked unlike the counts.
+
+A HAADF image rides along as a coordinate in chunks of its own. Here whoever reads its values
+fails: no function needs them, so none may load them.
+"""
+
+import inspect
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import dask.array as da
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+from dask.base import is_dask_collection
+from sklearn.ensemble import RandomForestClassifier
+
+import eds_xr
+from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
+from eds_xr.schema import PHASE
+from eds_xr.segment import uncertainty
+
+SHAPE = (30, 33)
+#: Uneven, and unlike each other.
+OF_DATA = {"y": (7, 12, 11), "x": (13, 20)}
+OF_LABELS = {"y": (15, 15), "x": (4, 20, 9)}
+OF_HAADF = ((16, 14), (5, 28))
+ELEMENTS = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+LINES = {"elements": ELEMENTS, "stray": ["Cu"], "range_kev": (0.9, 9.0)}
+
+
+def _fail(block: np.ndarray) -> np.ndarray:
+    raise AssertionError("the HAADF image was read")
+
+
+def _ridden(data: Any, *, readable: bool = False) -> Any:
+    """Return data in uneven chunks, with a HAADF image in others that nobody may read."""
+    if not _has_pixels(data):
+        return data.chunk({PHASE: 1}) if PHASE in data.dims else data.chunk()
+    haadf = da.zeros(SHAPE, chunks=OF_HAADF)
+    if not readable:
+        haadf = haadf.map_blocks(_fail, meta=np.empty((0, 0)))
+    is_label = isinstance(data, xr.DataArray) and data.dtype.kind in "bu" and data.name != "counts"
+    others = {d: -1 for d in data.dims if d not in OF_DATA}
+    chunks = (OF_LABELS if is_label else OF_DATA) | others
+    return data.chunk(chunks).assign_coords(haadf=(("y", "x"), haadf))
+
+
+def _with_haadf(data: Any) -> Any:
+    return data.assign_coords(haadf=(("y", "x"), np.zeros(SHAPE))) if _has_pixels(data) else data
+
+
+def _has_pixels(data: Any) -> bool:
+    return {"y", "x"} <= set(data.dims)
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[str, Any]:
+    """What functions take, on NumPy."""
+    image = simulate.spectrum_image(shape=(*SHAPE, 1024), dose=400.0, seed=3)
+    image = image.drop_vars("haadf").compute()
+    factors = eds_xr.nmf(image, 3, max_iter=10).compute()
+    scores = factors.scores.assign_coords(component=["a", "b", "c"])
+    values = 1 + (np.arange(SHAPE[1]) * 3 // SHAPE[1]) + np.zeros((SHAPE[0], 1), int)
+    label = eds_xr.schema.label_array(values.astype(np.uint8), image, ["one", "two", "three"])
+    painted = label.where((np.arange(SHAPE[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
+    painted.attrs = label.attrs
+    several = masks.from_labels(label)
+    spectra = eds_xr.sum_spectra(image, several).compute()
+    pixels = eds_xr.rebin(image, energy=4).compute()
+    lines = eds_xr.fit_lines(spectra, **LINES)
+    maps = eds_xr.fitted_maps(image, **LINES).compute()
+    maps["net"] = np.abs(maps.net) + 5
+    composition = eds_xr.quantify(lines)
+    made = scores.rename(component=PHASE).transpose(PHASE, ...).clip(min=1)
+    return {
+        "image": image,
+        "factors": factors,
+        "scores": scores,
+        "label": label,
+        "painted": painted,
+        "masks": several,
+        "mask": several.isel({PHASE: 0}, drop=True),
+        "probability": (made / made.sum(PHASE)).astype(np.float32),
+        "features": features.pixel_features(scores, kinds=("gaussian",), scales=(1.0, 4.0)),
+        "spectra": spectra,
+        "pixels": xr.Dataset({"counts": pixels, "variance": pixels}),
+        "lines": lines,
+        "line_maps": maps,
+        "composition": composition,
+        "composition_maps": eds_xr.quantify(maps),
+        "formula_maps": eds_xr.formula(eds_xr.quantify(maps), oxygens=3),
+    }  # fmt: skip
+
+
+FOREST = RandomForestClassifier(10, random_state=0)
+
+Case = Callable[[Any], Any]
+
+#: Methods of ``.eds`` of DataArrays.
+OF_ARRAYS: dict[str, Case] = {
+    "rebin": lambda i: i.image.eds.rebin(y=2, x=4, energy=2),
+    "split_counts": lambda i: i.image.eds.split_counts(seed=1),
+    "element_map": lambda i: i.image.eds.element_map("Mg"),
+    "element_maps": lambda i: i.image.eds.element_maps(["Mg", "Fe"], background=False),
+    "fitted_maps": lambda i: i.image.eds.fitted_maps(**LINES),
+    "hold_out": lambda i: i.image.eds.hold_out(["Fe"]),
+    "nmf": lambda i: i.image.eds.nmf(3, max_iter=5),
+    "nmf_spread": lambda i: i.image.eds.nmf_spread(2, seeds=2, max_iter=3),
+    "suggest_rank": lambda i: i.image.eds.suggest_rank(max_rank=3),
+    "project": lambda i: i.image.eds.project(i.factors.loadings),
+    "unmix": lambda i: i.image.eds.unmix(i.spectra),
+    "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
+    "segment": lambda i: i.image.eds.segment(n_components=2),
+    "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
+    "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
+    "significance": lambda i: i.scores.eds.significance(i.mask),
+    "masks": lambda i: i.label.eds.masks(),
+    "describe": lambda i: i.masks.eds.describe(),
+    "draw_image": lambda i: _drawn(i.image.sum("energy").eds.draw_image()),
+    "draw_mask": lambda i: _drawn(i.mask.eds.draw_mask()),
+    "draw_spectra": lambda i: _drawn(i.spectra.counts.eds.draw_spectra()),
+}
+
+#: Methods of ``.eds`` of Datasets.
+OF_DATASETS: dict[str, Case] = {
+    "purest": lambda i: i.factors.eds.purest(),
+    "mixing_uncertainty": lambda i: i.factors.eds.mixing_uncertainty(),
+    "remove_baseline": lambda i: i.factors.eds.remove_baseline(0, i.mask),
+    "subtract_phase": lambda i: i.spectra.isel(phase=0).eds.subtract_phase(
+        i.spectra.isel(phase=1), scale=0.3
+    ),
+    "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
+    "extend_loadings": lambda i: i.factors.eds.extend_loadings(i.image, max_iter=2),
+    "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
+        expected=["Mg", "Si"], candidates=ELEMENTS
+    ),
+    "fit_lines": lambda i: i.pixels.isel(y=slice(6, 8)).eds.fit_lines(**LINES),
+    "add_common_errors": lambda i: i.lines.isel(phase=0).eds.add_common_errors(
+        i.spectra.isel(phase=0).assign(
+            scale_variance=0.01,
+            scale_slope=i.spectra.counts.isel(phase=1),
+            scale_by_counts=0 * i.spectra.counts.isel(phase=1),
+        )
+    ),
+    "compare_regions": lambda i: i.spectra.eds.compare_regions(
+        i.lines, reference="one", masks=i.masks
+    ),
+    "quantify": lambda i: i.line_maps.eds.quantify(
+        thickness_nm=50.0, density_g_cm3=4.0, take_off_angle_deg=22.0
+    ),
+    "quantify_zeta": lambda i: i.line_maps.eds.quantify_zeta(
+        _table(i.line_maps, "zeta", 500.0), dose_electrons=_dose(i), take_off_angle_deg=22.0
+    ),
+    "quantify_cross_sections": lambda i: i.line_maps.eds.quantify_cross_sections(
+        _table(i.line_maps, "cross_section", 20.0), dose_electrons=_dose(i), absorption=False
+    ),
+    "ratio": lambda i: i.composition_maps.eds.ratio("Mg", "Si"),
+    "oxides": lambda i: i.composition_maps.eds.oxides(),
+    "formula": lambda i: i.composition_maps.eds.formula(oxygens=3),
+    "formula_text": lambda i: i.formula_maps.eds.formula_text(),
+    "partition_coefficients": lambda i: i.composition.eds.partition_coefficients("one", "two"),
+    "upper_limits": lambda i: i.line_maps.eds.upper_limits(),
+    "to_table": lambda i: i.line_maps.eds.to_table(),
+    "to_text": lambda i: i.composition_maps.eds.to_text(),
+    "write_csv": lambda i: i.composition_maps.eds.write_csv(
+        i.folder / "a.csv", overwrite=True
+    ).read_text(),
+    "draw_table": lambda i: _drawn(i.composition.eds.draw_table()),
+}
+
+#: Functions without a method.
+OTHERS: dict[str, Case] = {
+    "calibrate": lambda i: eds_xr.calibrate(i.spectra, ELEMENTS),
+    "history": lambda i: eds_xr.history(i.image),
+    "move_shares": lambda i: eds_xr.move_shares(
+        i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
+    ),
+    "shared_covariance": lambda i: eds_xr.shared_covariance(
+        i.lines, i.composition, phase="one", reference="two", factor=0.5
+    ),
+}
+
+MASKS: dict[str, Case] = {
+    "commonest_ratio": lambda i: masks.commonest_ratio(i.scores, "a", i.mask),
+    "confident_pixels": OF_ARRAYS["confident_pixels"],
+    "describe": OF_ARRAYS["describe"],
+    "erode": lambda i: masks.erode(i.masks, pixels=2),
+    "exclude": lambda i: masks.exclude(i.mask, i.masks.isel(phase=1)),
+    "fill_holes": lambda i: masks.fill_holes(i.masks, max_pixels=5),
+    "from_labels": OF_ARRAYS["masks"],
+    "from_rectangle": lambda i: masks.from_rectangle(i.image, y_pixels=(1, 9), x_pixels=(3, 20)),
+    "from_rois": lambda i: masks.from_rois(i.image, [scribbles.oval("a", (1, 9), (3, 20))]),
+    "inner_square": lambda i: masks.inner_square(i.mask, pixels=5),
+    "overlap": lambda i: masks.overlap(i.mask, i.masks.isel(phase=0)),
+    "remove_small": lambda i: masks.remove_small(i.masks, min_pixels=5),
+    "significance": OF_ARRAYS["significance"],
+    "threshold": lambda i: masks.threshold(i.image.sum("energy")),
+    "tiles": lambda i: masks.tiles(i.mask, per_side=3),
+}
+
+PIXELS: dict[str, Case] = {
+    "pixel_features": lambda i: features.pixel_features(i.scores, kinds=("gaussian", "entropy")),
+    "as_channels": lambda i: features.as_channels(i.scores),
+    "train": lambda i: _trained(i).n_painted,
+    "predict": lambda i: classify.predict(_trained(i), i.features),
+    "score_by_stroke": lambda i: classify.score_by_stroke(
+        i.features, i.painted, classifier=FOREST, folds=2
+    ),
+    "save_classifier": lambda i: classify.load(
+        classify.save(_trained(i), i.folder / "c.skops", overwrite=True)
+    ).scribbles,
+    "smooth": lambda i: graph_cut.smooth(i.probability, edge_image=i.scores),
+    "energy": lambda i: graph_cut.energy(i.label, i.probability),
+    "composition": lambda i: graph_cut.composition(i.scores),
+    "uncertainty": lambda i: uncertainty(i.probability),
+    "paint": lambda i: scribbles.paint([scribbles.rectangle("a", (1, 9), (3, 20))], i.image),
+    "outlines": lambda i: [r.phase for r in scribbles.outlines(i.label)],
+    "read": lambda i: scribbles.read(
+        scribbles.write(i.label, i.folder / "l.zarr", overwrite=True), i.image
+    ),
+    "segment_painted": lambda i: i.scores.eds.segment(i.painted),
+}  # fmt: skip
+
+CASES = OF_ARRAYS | OF_DATASETS | OTHERS | PIXELS | {f"masks.{n}": c for n, c in MASKS.items()}
+#: Their tables have a column of it.
+READ_COORDINATES = {"to_table", "write_csv"}
+#: Not of an image, or (save) reading its coordinates: tested apart.
+NOT_OF_IMAGES = {"convert", "info", "open", "save", "standardless_k_factors"}
+
+
+def _trained(i: Any) -> classify.PixelClassifier:
+    return classify.train(i.features, i.painted, classifier=FOREST)
+
+
+def _drawn(axes: Any) -> list[Any]:
+    """Return what was drawn, and close the figure."""
+    from matplotlib import pyplot
+
+    values = [np.asarray(image.get_array()) for image in axes.images]
+    values += [np.asarray(line.get_ydata()) for line in axes.lines]
+    pyplot.close(axes.figure)
+    return values
+
+
+def _table(lines: xr.Dataset, name: str, value: float) -> xr.Dataset:
+    n = lines.sizes["line"]
+    return xr.Dataset(
+        {
+            name: ("line", np.full(n, value)),
+            "standard_deviation": ("line", np.full(n, 0.1 * value)),
+        },
+        {"line": lines.line.values},
+    )
+
+
+def _dose(i: Any) -> xr.DataArray:
+    return (i.image.sum("energy") * 0 + 1e9).astype(float)
+
+
+def _check_equal(lazy: Any, eager: Any) -> None:
+    if isinstance(eager, xr.DataArray | xr.Dataset):
+        assert set(lazy.coords) == set(eager.coords)
+        assert "haadf" not in lazy.coords or is_dask_collection(lazy.coords["haadf"].data)
+        lazy, eager = (a.drop_vars("haadf", errors="ignore").compute() for a in (lazy, eager))
+        xr.testing.assert_allclose(lazy, eager, rtol=1e-4, atol=1e-6)
+    elif isinstance(eager, tuple | list):
+        assert len(lazy) == len(eager)
+        for pair in zip(lazy, eager, strict=True):
+            _check_equal(*pair)
+    elif isinstance(eager, pd.DataFrame):
+        pd.testing.assert_frame_equal(lazy, eager)
+    elif isinstance(eager, np.ndarray):
+        np.testing.assert_allclose(lazy, eager, rtol=1e-4)
+    else:
+        assert lazy == eager
+
+
+@pytest.mark.filterwarnings(
+    "ignore::eds_xr.MissingLineWarning", "ignore::eds_xr.SubtractionWarning"
+)
+@pytest.mark.parametrize("name", CASES)
+def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
+    on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}
+    eager = CASES[name](SimpleNamespace(**on_numpy, folder=tmp_path))
+    on_dask = {n: _ridden(data, readable=name in READ_COORDINATES) for n, data in inputs.items()}
+    lazy = CASES[name](SimpleNamespace(**on_dask, folder=tmp_path))
+    _check_equal(lazy, eager)
+
+
+def test_every_function__is_tried():
+    bound = {n for n in vars(accessor.ArrayAccessor) if not n.startswith("_")}
+    assert bound == {*OF_ARRAYS, "save"}
+    assert {n for n in vars(accessor.DatasetAccessor) if not n.startswith("_")} == set(OF_DATASETS)
+    public = {n for n in eds_xr.__all__ if inspect.isfunction(getattr(eds_xr, n))}
+    assert public <= {*OF_ARRAYS, *OF_DATASETS, *OTHERS, *NOT_OF_IMAGES}
+    assert set(masks.__all__) == set(MASKS)
+
+
+def test_save__of_uneven_chunks_and_a_coordinate_in_others(inputs, tmp_path):
+    values = np.random.default_rng(0).random(SHAPE)
+    image = _ridden(inputs["image"]).assign_coords(
+        haadf=(("y", "x"), da.from_array(values, chunks=OF_HAADF))
+    )
+    again = eds_xr.open(image.eds.save(tmp_path / "a.zarr"))
+    assert is_dask_collection(again.haadf.data)
+    np.testing.assert_array_equal(again.haadf, values)
+    np.testing.assert_array_equal(again, inputs["image"])

@@ -241,8 +241,8 @@ def spatial_coords(image: xr.DataArray | xr.Dataset) -> Mapping[Hashable, Any]:
 def _checked_labels_block(block: np.ndarray, most: int) -> np.ndarray:
     if block.size and not 0 <= block.min() <= block.max() <= most:
         raise EdsError(
-            f"the label image holds values from {block.min()} to {block.max()}, expected 0 (no "
-            f"phase) to {most}, the number of named phases; set what is no phase to 0, "
-            "label.where(label > 0, 0), and name all others with eds_xr.schema.label_array"
+            f"the pixels hold labels {block.min()} to {block.max()}, their flag_meanings name "
+            f"{most} phases; set what is no phase to 0, label.where(label > 0, 0), and name all "
+            "others with eds_xr.schema.label_array"
         )
     return block

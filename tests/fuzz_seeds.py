@@ -130,8 +130,12 @@ def pickled(folder: Path, rng: np.random.Generator) -> Path:
     path = _zspy(folder) if rng.integers(3) == 0 else _store(folder, rng, 2)
     arrays = [p.parent for p in path.rglob(".zarray") if p.parent.name in ("data", "counts", "y")]
     array = arrays[int(rng.integers(len(arrays)))]
-    where = [{"filters": [{"id": "pickle"}]}, {"compressor": {"id": "pickle"}, "filters": None}]
-    said = {"compressor": None, "dtype": "|O", **where[int(rng.integers(2))]}
+    text, pickle_ = {"id": "vlen-utf8"}, {"id": "pickle"}  # zarr takes the first for the values'
+    ways = [([text, pickle_], None), ([text], pickle_), ([text, {"id": "json2"}, pickle_], None)]
+    ways += [([pickle_], None), (None, pickle_)]
+    filters, compressor = ways[int(rng.integers(len(ways)))]
+    said = {"filters": filters, "compressor": compressor}
+    said |= {"dtype": "|O"} if rng.integers(4) else {}
     document = array / ".zarray"
     document.write_text(json.dumps({**json.loads(document.read_text()), **said, "fill_value": 0}))
     if (path / ".zmetadata").exists():

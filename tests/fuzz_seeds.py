@@ -212,3 +212,33 @@ HOSTILE: dict[str, Hostile] = {
     "linked_folder": linked_folder,
     "linked_hdf5": linked_hdf5,
 }
+
+
+def add_user_file(store: Path, rng: np.random.Generator) -> None:
+    """Put something of the user's own anywhere in a store."""
+    import zarr
+
+    folders = [p for p in [store, *store.rglob("*")] if p.is_dir()]
+    place = folders[int(rng.integers(len(folders)))]
+    names = (
+        "notes.txt",
+        "thesis",
+        ".hidden",
+        "c1",
+        "0.tif",
+        "1 copy",
+        "zarr.json.bak",
+        "0.partial",
+    )
+    name = names[int(rng.integers(len(names)))]
+    way = int(rng.integers(4))
+    if way == 0:
+        (place / name).write_text("years of work")
+    elif way == 1:
+        (place / "sub" / name).mkdir(parents=True)
+        (place / "sub" / name / "0").write_text("years of work")
+    elif way == 2:
+        (place / name).symlink_to(store.parent)
+    else:
+        (store / "mine").mkdir()
+        zarr.create_array(store / "mine" / "labels", shape=(2,), dtype="u1")[:] = 1

@@ -8,7 +8,7 @@ import re
 _BEGIN = r"(?:^|(?<=[,;\t\r\n]))"
 _NUMBER = r"[+-]?(\d+\.?\d*|\.\d+)(\(\d+\))?(e[+-]?\d+)?|-"
 _FORMULA = re.compile(
-    rf"{_BEGIN}(?=[\t\r]|\s*[=+\-@＝＋－＠])(?!\s*({_NUMBER})\s*(?:[,;\t\r\n]|$))",  # noqa: RUF001
+    rf"{_BEGIN}(?:(?=[\t\r])|(?=\s*[=+\-@＝＋－＠])(?!\s*({_NUMBER})\s*(?:[,;\t\r\n]|$)))",
     re.IGNORECASE,
 )
 

@@ -262,8 +262,6 @@ def _check_scribbles(features: xr.DataArray, scribbles: xr.DataArray) -> None:
             f"expected scribbles as a DataArray, found {type(scribbles).__name__}; wrap an "
             "integer image with eds_xr.schema.label_array(values, like, phases)"
         )
-    if scribbles.dtype.kind not in "iu":
-        raise EdsError(f"scribbles must be integer labels (0 = none), found {scribbles.dtype}")
     check_same_grid(features.isel({FEATURE: 0}, drop=True), scribbles, "the scribble image")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -25,17 +26,35 @@ app = typer.Typer(
 
 OVERWRITE = Annotated[bool, typer.Option(help="Replace an existing store.")]
 
+#: What reproduce writes, besides the store.
+RESULTS = ("figure1.png", "figure2.png", "table1.png", "tables", "spectra.nc", "results.json")
 #: Made on the spot by ``reproduce --sample simulated``.
 SIMULATED = {"shape": (160, 160, 1300), "dose": 180.0, "seed": 0}
 
 
 def main() -> None:
     """Run the command; what a user can mend ends in one line, not in a traceback."""
+    _end_on_signals()
     try:
         app(standalone_mode=True)
     except EdsError as error:
         print(f"eds-xr: {error}", file=sys.stderr)
         raise SystemExit(1) from None
+
+
+def _end_on_signals() -> None:
+    """Let SIGTERM and SIGHUP end the command as Ctrl-C does: what is half written is removed."""
+    ends = [s for name in ("SIGTERM", "SIGHUP") if (s := getattr(signal, name, None)) is not None]
+
+    def end(number: int, _: object) -> None:
+        for one in ends:  # a second one shall not interrupt the removal
+            signal.signal(one, signal.SIG_IGN)
+        print(f"eds-xr: stopped by {signal.Signals(number).name}", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    for one in ends:
+        if signal.getsignal(one) is not signal.SIG_IGN:  # as nohup sets it
+            signal.signal(one, end)
 
 
 @app.command()
@@ -53,21 +72,28 @@ def reproduce(
     """Carry out the deep-mantle study: figures, spectra, compositions."""
     started = time.perf_counter()
     steps = _Steps(total=_steps_of(sample, file))
-    out.mkdir(parents=True, exist_ok=True)
+    _claim(out)
     store, name, sha256 = _stored(sample, file, archive, out, seed, steps)
     from eds_xr import figures, report, study
+    from eds_xr._parts.one_file import written_file
     from eds_xr.store import open as open_store
 
     found = study.run(open_store(store), seed=seed, say=steps)
     steps("figures and results")
-    figures.figure_1(found).savefig(out / "figure1.png")
-    figures.figure_2(found).savefig(out / "figure2.png")
     tables = report.tables(found)
-    figures.table_1(tables["composition"], tables["partition"]).savefig(out / "table1.png")
+    drawn = {
+        "figure1.png": figures.figure_1(found),
+        "figure2.png": figures.figure_2(found),
+        "table1.png": figures.table_1(tables["composition"], tables["partition"]),
+    }
+    for file_name, figure in drawn.items():
+        with written_file(out / file_name, overwrite=True) as partial:
+            figure.savefig(partial)
     report.save_tables(found, out / "tables")
     report.save_results(found, out / "spectra.nc")
     numbers = report.results(found, name=name, sha256=sha256)
-    _write(out / "results.json", json.dumps(numbers, indent=1, allow_nan=False))
+    with written_file(out / "results.json", overwrite=True) as partial:
+        partial.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     for warning in found.warnings:
         print(f"warning: {warning}")
     _print_table(found.composition, "atomic_fraction")
@@ -324,11 +350,18 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _write(path: Path, text: str) -> None:
-    """Write a file that appears whole or not at all."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text + "\n")
-    partial.replace(path)
+def _claim(out: Path) -> None:
+    """Mark a folder as ours; raise if it holds files of the names of ours that are not."""
+    mark = out / ".eds_xr_reproduce"
+    if not mark.exists():
+        theirs = [name for name in RESULTS if (out / name).exists()]
+        if theirs:
+            raise EdsError(
+                f"{out} holds {', '.join(theirs)}, which no earlier run is known to have made and "
+                "this one would replace; give another folder with --out"
+            )
+        out.mkdir(parents=True, exist_ok=True)
+        mark.touch()
 
 
 def _show(images: list[dict[str, Any]]) -> None:

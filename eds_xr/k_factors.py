@@ -22,6 +22,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.csv_text import plain_text
 from eds_xr._parts.factor_files import number_said, read_rows
 from eds_xr._parts.factors import (
     AVOGADRO,
@@ -149,7 +150,8 @@ def read_cross_sections(path: str | Path, *, beam_energy_kev: float | None = Non
 def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a table of factors of any kind as CSV; reading it gives the same table.
 
-    Computes: writes the file.
+    Computes: writes the file. A text that a spreadsheet would take for a formula gets an apostrophe
+    in front, as in :func:`eds_xr.write_csv`.
 
     Parameters
     ----------
@@ -169,9 +171,11 @@ def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = Fa
     if path.exists() and not overwrite:
         raise EdsError(f"{path} exists; give overwrite=True, or another name")
     said = {"units": table[kind].attrs.get("units", UNITS[kind][0]), **table.attrs}
-    comments = [f"# {key}: {' '.join(str(value).split())}" for key, value in said.items()]
+    comments = [
+        plain_text(f"# {key}: {' '.join(str(value).split())}") for key, value in said.items()
+    ]
     rows = [
-        f"{name.replace('_', ',', 1)},{value!r},{deviation!r}"
+        f"{plain_text(name.replace('_', ',', 1))},{value!r},{deviation!r}"
         for name, value, deviation in zip(
             table[LINE].values.tolist(),
             table[kind].values.tolist(),

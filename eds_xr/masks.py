@@ -21,6 +21,7 @@ from eds_xr.schema import (
     EdsError,
     check_one_of,
     check_same_grid,
+    checked_labels,
     phase_names,
     spatial_coords,
     spatial_dims,
@@ -55,14 +56,13 @@ def from_labels(label: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     label : DataArray [y, x; integer label]
-        0 is no phase; CF flags name the phases.
+        0 is no phase; CF flags name the phases. Others, and negative ones, are refused.
 
     Returns
     -------
     DataArray [phase, y, x; bool]
     """
-    if label.dtype.kind not in "iu":
-        raise EdsError(f"labels must be integers, found {label.dtype}")
+    label = checked_labels(label)
     names = phase_names(label)
     values = xr.DataArray(
         np.arange(1, len(names) + 1, dtype=label.dtype), dims=PHASE, coords={PHASE: names}

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.one_file import written_file
 from eds_xr.minerals import formula, formula_text, oxides
 from eds_xr.partition import QUANTITY, partition_coefficients, shared_covariance
 from eds_xr.quantify import quantify
@@ -99,12 +100,8 @@ def save_results(study: Study, path: Path) -> Path:
         "rank": study.rank,
     }
     tree = xr.DataTree.from_dict({name: _plain(part) for name, part in parts.items()})
-    partial = path.with_name(f".{path.name}.partial")
-    try:
+    with written_file(path, overwrite=True) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
     return path
 
 

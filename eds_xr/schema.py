@@ -165,6 +165,28 @@ def check_one_of(value: str, allowed: Iterable[str], what: str) -> None:
         raise EdsError(f"{what} must be one of {', '.join(map(repr, allowed))}, found {value!r}")
 
 
+def checked_labels(label: xr.DataArray) -> xr.DataArray:
+    """Return a label image whose values are checked: 0 for none, the others named phases.
+
+    Raises
+    ------
+    EdsError
+        If it is no image of integers, or holds a value that is negative or has no name; where it is
+        lazy, when it is computed.
+    """
+    if not isinstance(label, xr.DataArray) or label.dtype.kind not in "iu":
+        found = getattr(label, "dtype", type(label).__name__)
+        raise EdsError(
+            f"labels must be integers: expected an integer label image (DataArray), found {found}; "
+            "wrap integer labels (0 = none) with eds_xr.schema.label_array(values, like, phases)"
+        )
+    most = len(phase_names(label))
+    if label.chunks is None:
+        _checked_labels_block(label.values, most)
+        return label
+    return label.copy(data=label.data.map_blocks(_checked_labels_block, most, dtype=label.dtype))
+
+
 def label_array(
     values: Any,
     like: xr.DataArray,
@@ -214,3 +236,13 @@ def phase_colors(label: xr.DataArray) -> list[str]:
 def spatial_coords(image: xr.DataArray | xr.Dataset) -> Mapping[Hashable, Any]:
     """Return the index coordinates of the spatial dimensions, with their attributes."""
     return {d: image.coords[d] for d in spatial_dims(image) if d in image.coords}
+
+
+def _checked_labels_block(block: np.ndarray, most: int) -> np.ndarray:
+    if block.size and not 0 <= block.min() <= block.max() <= most:
+        raise EdsError(
+            f"the pixels hold labels {block.min()} to {block.max()}, their flag_meanings name "
+            f"{most} phases; set what is no phase to 0, label.where(label > 0, 0), and name all "
+            "others with eds_xr.schema.label_array"
+        )
+    return block

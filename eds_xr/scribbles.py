@@ -22,7 +22,15 @@ from eds_xr._parts.label_files import read_labels, write_labels
 from eds_xr._parts.roi_files import read_rois, write_rois
 from eds_xr._parts.rois import Roi, add_pixels, image_shape, phases_of
 from eds_xr.provenance import with_step
-from eds_xr.schema import COLORS, EdsError, label_array, phase_colors, phase_names, spatial_dims
+from eds_xr.schema import (
+    COLORS,
+    EdsError,
+    checked_labels,
+    label_array,
+    phase_colors,
+    phase_names,
+    spatial_dims,
+)
 
 __all__ = [
     "Roi",
@@ -142,7 +150,7 @@ def outlines(label: xr.DataArray) -> list[Roi]:
     from scipy.ndimage import find_objects
     from scipy.ndimage import label as connected
 
-    values = _checked(label).transpose(*spatial_dims(label)).values
+    values = checked_labels(label).transpose(*spatial_dims(label)).values
     found = []
     for i, (phase, color) in enumerate(
         zip(phase_names(label), phase_colors(label), strict=False), 1
@@ -216,18 +224,11 @@ def write(label: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool 
     EdsError
         When the ending is unknown, or there is something already.
     """
-    image_shape(_checked(label))
+    image_shape(label := checked_labels(label))
     if Path(path).suffix.lower() in ROI_ENDINGS:
         return write_rois(outlines(label), path, overwrite=overwrite)
     label = label.drop_vars([name for name in label.coords if name not in label.dims])
     return write_labels(label.astype(np.uint8), path, overwrite=overwrite)
-
-
-def _checked(label: xr.DataArray) -> xr.DataArray:
-    if not isinstance(label, xr.DataArray) or label.dtype.kind not in "iu":
-        found = getattr(label, "dtype", type(label).__name__)
-        raise EdsError(f"expected an integer label image (DataArray), found {found}")
-    return label
 
 
 def _as_labels(values: Any, name: str) -> tuple[Any, int]:

@@ -23,6 +23,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ from eds_xr._parts import writing
 from eds_xr._parts.levels import with_source
 from eds_xr._parts.stored import open_group, reads_from
 from eds_xr._parts.whole import check_target, is_zarr_group, local_or_url, written
+from eds_xr._parts.workers import threads
 from eds_xr.progress import progress, track
 from eds_xr.provenance import with_step
 from eds_xr.readers import Recording, summary
@@ -289,12 +291,17 @@ def _for_disk(image: xr.DataArray, images: Mapping[str, xr.DataArray]) -> xr.Dat
 
 
 def _store_lazy(dataset: xr.Dataset, place: str) -> None:
-    """Compute a Dataset's lazy variables and write them, block by block."""
+    """Compute a Dataset's lazy variables and write them, block by block.
+
+    When it is interrupted, no thread writes any more after it has returned.
+    """
+    import dask
     import dask.array as da
 
     lazy = {str(n): v.data for n, v in dataset.variables.items() if v.chunks is not None}
     arrays = [writing.open_array(place, name) for name in lazy]
-    da.store(list(lazy.values()), arrays, lock=False)
+    with ThreadPoolExecutor(threads()) as pool, dask.config.set(pool=pool):
+        da.store(list(lazy.values()), arrays, lock=False)
 
 
 def _write_blocks(recording: Recording, place: str, groups: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr._parts.csv_text import plain_text
 from eds_xr._parts.detected import as_text, limits_of
 from eds_xr._parts.given import check_confidence
 from eds_xr._parts.one_file import written_file
@@ -112,7 +113,9 @@ def write_csv(
     """Write the table of a result to a CSV file, with units and history.
 
     Computes: the Dataset. The file appears whole or not at all. ``pandas.read_csv(path,
-    comment="#")`` gives :func:`to_table` again.
+    comment="#")`` gives :func:`to_table` again; but a name that a spreadsheet would take for a
+    formula (it begins with ``=``, ``+``, ``-``, ``@``, a tab or a return, and is no number) gets an
+    apostrophe in front.
 
     Parameters
     ----------
@@ -136,6 +139,8 @@ def write_csv(
         Dataset has a variance.
     """
     table = to_table(dataset, confidence=confidence)
+    table = table.map(lambda cell: plain_text(cell) if isinstance(cell, str) else cell)
+    table = table.rename(columns=plain_text)
     target = Path(path)
     with written_file(target, overwrite=overwrite) as partial:
         with partial.open("w", encoding="utf-8", newline="") as stream:
@@ -208,7 +213,7 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     ]
     warned = [f"warning: {w}" for w in _texts(dataset, "warnings")]
     steps = [f"history: {line}" for line in _texts(dataset, "history")]
-    return [" ".join(line.split()) for line in [*lines, *warned, *steps]]
+    return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]
 
 
 def _texts(dataset: xr.Dataset, name: str) -> list[str]:

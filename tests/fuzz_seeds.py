@@ -1,5 +1,11 @@
-"""Small whole files of each format, to be mutated."""
+"""Small whole files of each format, to be mutated; and files that lead to others, or run code."""
 
+import json
+import os
+import pickle
+import shutil
+import warnings
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -81,3 +87,158 @@ SEEDS: dict[str, Callable[[], Seed]] = {
     "dm3": lambda: Seed.of("dm3", lambda p: write_gatan(p, COUNTS), "map.dm3"),
     "dm4": lambda: Seed.of("dm4", lambda p: write_gatan(p, COUNTS), "map.dm4"),
 }
+
+
+# --- hostile files: each must be refused, and nothing beside it be read, written or run ----------
+
+#: A generator writes a file in a folder, by chance one of its kind, that leads to ``secret.*``
+#: beside the folder, or that would make ``harm`` there.
+Hostile = Callable[[Path, np.random.Generator], Path]
+
+
+class Harm:
+    """Unpickled, it makes a file."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[Callable[..., None], tuple[Path]]:
+        return Path.touch, (self.mark,)
+
+
+def _store(folder: Path, rng: np.random.Generator, zarr_format: int) -> Path:
+    """Write a store as other software does, consolidated or not, in chunks."""
+    import xarray as xr
+
+    coords = {"energy": ("energy", 0.01 * np.arange(32), {"units": "keV"})}
+    coords |= {"y": ("y", np.arange(7.0)), "x": ("x", np.arange(5.0))}
+    image = xr.DataArray(COUNTS, coords, ("y", "x", "energy")).to_dataset(name="counts")
+    encoding = {"counts": {"chunks": (3, 5, 32)}}
+    options = {"zarr_format": zarr_format, "consolidated": bool(rng.integers(2))}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # format 3 is not consolidated everywhere
+        image.to_zarr(folder / "map.zarr", encoding=encoding, **options)
+    return folder / "map.zarr"
+
+
+def _zspy(folder: Path, *, as_zip: bool = False) -> Path:
+    return write_zspy(folder / "map.zspy", {"E": (COUNTS, AXES)}, as_zip=as_zip, chunks=(3, 5, 32))
+
+
+def pickled(folder: Path, rng: np.random.Generator) -> Path:
+    """Say that an array, or all of them, is pickled; its chunks are what does harm."""
+    path = _zspy(folder) if rng.integers(3) == 0 else _store(folder, rng, 2)
+    arrays = [p.parent for p in path.rglob(".zarray") if p.parent.name in ("data", "counts", "y")]
+    array = arrays[int(rng.integers(len(arrays)))]
+    text, pickle_ = {"id": "vlen-utf8"}, {"id": "pickle"}  # zarr takes the first for the values'
+    ways = [([text, pickle_], None), ([text], pickle_), ([text, {"id": "json2"}, pickle_], None)]
+    ways += [([pickle_], None), (None, pickle_)]
+    filters, compressor = ways[int(rng.integers(len(ways)))]
+    said = {"filters": filters, "compressor": compressor}
+    said |= {"dtype": "|O"} if rng.integers(4) else {}
+    document = array / ".zarray"
+    document.write_text(json.dumps({**json.loads(document.read_text()), **said, "fill_value": 0}))
+    if (path / ".zmetadata").exists():
+        whole = json.loads((path / ".zmetadata").read_text())
+        whole["metadata"][f"{array.name}/.zarray"].update(said, fill_value=0)
+        (path / ".zmetadata").write_text(json.dumps(whole))
+    for chunk in (p for p in array.rglob("*") if p.is_file() and not p.name.startswith(".z")):
+        chunk.write_bytes(pickle.dumps(Harm(folder.parent / "harm")))
+    return path
+
+
+def linked_folder(folder: Path, rng: np.random.Generator) -> Path:
+    """Put what a reader of a store needs, a file or a folder, outside, and a link in its place."""
+    kind = int(rng.integers(4))
+    if kind == 3:
+        return _linked_zip(folder, rng)
+    path = _zspy(folder) if kind == 0 else _store(folder, rng, kind + 1)
+    needed = ("data/", "axis-") if kind == 0 else ("counts/", "energy/")
+    chunks = [p for p in path.rglob("[0-9]*") if any(n in p.as_posix() for n in needed)]
+    chunks += [p for p in path.glob("z*.json") if kind == 2] + [p for p in path.glob(".zgroup")]
+    taken = chunks[int(rng.integers(len(chunks)))]
+    outside = folder.parent / f"secret{taken.suffix}"
+    shutil.move(taken, outside)
+    taken.symlink_to(outside if rng.integers(2) else os.path.relpath(outside, taken.parent))
+    return path
+
+
+def _linked_zip(folder: Path, rng: np.random.Generator) -> Path:
+    path = _zspy(folder, as_zip=True)
+    if rng.integers(2):
+        entry = zipfile.ZipInfo("Experiments/E/metadata/link")
+        entry.external_attr = 0o120777 << 16
+    else:
+        entry = zipfile.ZipInfo(("../" * int(rng.integers(1, 4)) or "/") + "secret/.zgroup")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(entry, "../../secret")
+    return path
+
+
+def linked_hdf5(folder: Path, rng: np.random.Generator) -> Path:
+    """Put values of an HDF5 file, or a group, into another file, in one of HDF5's ways."""
+    writers = {".hspy": write_hspy, ".nc": write_netcdf, ".h5": write_netcdf, ".emd": write_emd}
+    suffix = list(writers)[int(rng.integers(len(writers)))]
+    path, outside = folder / f"map{suffix}", folder.parent / "secret.h5"
+    writers[suffix](path)
+    with h5py.File(path, "r+") as file:
+        groups: list[h5py.Group] = [file]
+        file.visititems(lambda _, o: groups.append(o) if isinstance(o, h5py.Group) else None)
+        datasets: list[h5py.Dataset] = []
+        file.visititems(lambda _, o: datasets.append(o) if isinstance(o, h5py.Dataset) else None)
+        with h5py.File(outside, "w") as secret:
+            secret["values"] = np.ones(8, np.uint8)
+        group = groups[int(rng.integers(len(groups)))]
+        name = f"n{int(rng.integers(9))}"
+        way = int(rng.integers(4))
+        if way == 0:
+            group[name] = h5py.ExternalLink(str(outside), "/values" if rng.integers(2) else "/")
+        elif way == 1:
+            group.create_dataset(name, (8,), "u1", external=[(str(outside), 0, 8)])
+        elif way == 2:
+            layout = h5py.VirtualLayout((8,), "u1")
+            layout[:] = h5py.VirtualSource(str(outside), "values", (8,))
+            group.create_virtual_dataset(name, layout)
+        else:  # in place of what the reader wants
+            plain = [d for d in datasets if d.dtype.kind in "uif" and not d.is_scale]
+            wanted = plain[int(rng.integers(len(plain)))].name
+            del file[wanted]
+            file[wanted] = h5py.ExternalLink("../secret.h5", "/values")
+    return path
+
+
+HOSTILE: dict[str, Hostile] = {
+    "pickled": pickled,
+    "linked_folder": linked_folder,
+    "linked_hdf5": linked_hdf5,
+}
+
+
+def add_user_file(store: Path, rng: np.random.Generator) -> None:
+    """Put something of the user's own anywhere in a store."""
+    import zarr
+
+    folders = [p for p in [store, *store.rglob("*")] if p.is_dir()]
+    place = folders[int(rng.integers(len(folders)))]
+    names = (
+        "notes.txt",
+        "thesis",
+        ".hidden",
+        "c1",
+        "0.tif",
+        "1 copy",
+        "zarr.json.bak",
+        "0.partial",
+    )
+    name = names[int(rng.integers(len(names)))]
+    way = int(rng.integers(4))
+    if way == 0:
+        (place / name).write_text("years of work")
+    elif way == 1:
+        (place / "sub" / name).mkdir(parents=True)
+        (place / "sub" / name / "0").write_text("years of work")
+    elif way == 2:
+        (place / name).symlink_to(store.parent)
+    else:
+        (store / "mine").mkdir()
+        zarr.create_array(store / "mine" / "labels", shape=(2,), dtype="u1")[:] = 1

@@ -360,6 +360,42 @@ class Attempt:
         image[..., -1].compute()  # each chunk is whole along energy, so each is read
 
 
+def try_hostile(make: Callable[[Path, np.random.Generator], Path], number: int) -> str:
+    """Return how reading hostile file `number` ends, "refused" if it ends well.
+
+    It is opened by every way in; a pickle would run, as with the numcodecs of others.
+    """
+    import numcodecs
+
+    from eds_xr import store
+    from eds_xr.schema import EdsError
+
+    def stream(path: Path) -> None:
+        store.convert(path, path.parent / "out.zarr")
+
+    def open_store(path: Path) -> None:
+        store.open(path).compute()
+
+    numcodecs.pickles.ALLOW_UNSAFE_PICKLE_DECODE = True
+    try:
+        with tempfile.TemporaryDirectory() as top:
+            folder = Path(top) / "folder"
+            folder.mkdir()
+            path = make(folder, np.random.default_rng(number))
+            for way in (stream, open_store):
+                try:
+                    way(path)
+                    return f"{way.__name__} reads {path.name}"
+                except EdsError as error:
+                    _check_cause(error)
+                if (Path(top) / "harm").exists():
+                    return f"{way.__name__} runs what is in {path.name}"
+            left = {p.name for p in folder.iterdir()} - {path.name}
+            return f"left behind: {left}" if left else "refused"
+    finally:
+        numcodecs.pickles.ALLOW_UNSAFE_PICKLE_DECODE = False
+
+
 def _check_cause(error: BaseException | None) -> None:
     while error is not None:
         assert not isinstance(error, MemoryError), f"more than {MEMORY_BYTES} bytes asked for"

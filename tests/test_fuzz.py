@@ -11,7 +11,7 @@ from pathlib import Path
 import fuzzing
 import numpy as np
 import pytest
-from fuzz_seeds import SEEDS
+from fuzz_seeds import HOSTILE, SEEDS
 
 from eds_xr.schema import EdsError
 
@@ -27,6 +27,12 @@ def test_convert__mutated(name: str) -> None:
     assert report.stores + report.errors == count
     assert report.stores > 0
     assert report.errors > 0
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_convert_and_open__hostile(name: str) -> None:
+    ends = {n: fuzzing.try_hostile(HOSTILE[name], n) for n in range(60)}
+    assert {n: end for n, end in ends.items() if end != "refused"} == {}
 
 
 # --- the harness itself finds what it shall find -----------------------------------------------

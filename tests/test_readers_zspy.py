@@ -179,12 +179,13 @@ def test_read__entry_larger_than_the_file(tmp_path: Path) -> None:
         readers.read(path)
 
 
-def test_read__names_that_lead_out_of_a_zip_do_nothing(tmp_path: Path) -> None:
+def test_read__names_that_lead_out_of_a_zip_are_refused(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     path = write_zspy(tmp_path / "in/a.zspy", {"EDX": (COUNTS, [Y, X, E])}, as_zip=True)
     with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("../slipped/.zgroup", "{}")
-    np.testing.assert_array_equal(streamed(readers.read(path)[0]), COUNTS)
+    with pytest.raises(EdsError, match=r"'../slipped/.zgroup' leads out of the file"):
+        readers.read(path)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in"]
 
 

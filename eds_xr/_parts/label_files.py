@@ -41,7 +41,7 @@ def write_labels(label: xr.DataArray, path: str | os.PathLike[str], *, overwrite
     target = Path(path)
     write = _by_ending(target, _write_tiff, _write_png, _write_zarr)
     if write is _write_zarr:
-        with written_whole(target, overwrite=overwrite) as folder:
+        with written_whole(target, overwrite=overwrite, holds="label") as folder:
             _write_zarr(label, folder)
     else:
         with written_file(target, overwrite=overwrite) as partial:
@@ -125,9 +125,11 @@ def _write_png(label: xr.DataArray, path: Path) -> None:
 
 
 def _read_zarr(path: Path, shape: tuple[int, ...]) -> Labels:
+    from eds_xr._parts.zarr_guard import guarded
+
     with warnings.catch_warnings():  # other software's stores may not be consolidated
         warnings.filterwarnings("ignore", message="Failed to open Zarr store with cons")
-        dataset = xr.open_zarr(path)
+        dataset = xr.open_dataset(guarded(path), engine="zarr", chunks={})
     names = [str(name) for name in dataset.data_vars]
     if "label" not in names and len(names) != 1:
         raise EdsError(f"{path} holds {names or 'nothing'}, expected a variable 'label'")

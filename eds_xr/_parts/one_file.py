@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from eds_xr._parts.whole import check_free
+from eds_xr._parts.whole import beside, check_free, clean_leftovers
 from eds_xr.schema import EdsError
 
 
@@ -22,9 +21,10 @@ def written_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
         If `target` exists (without `overwrite`), or the disk refuses.
     """
     check_free(target, overwrite=overwrite)
-    partial = target.with_name(f".{target.stem}.{secrets.token_hex(4)}{target.suffix}")
+    partial = beside(target, "partial", target.suffix)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(target)
         yield partial
         check_free(target, overwrite=overwrite)  # it may have appeared meanwhile
         os.replace(partial, target)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+from eds_xr._parts.store_keys import foreign
 from eds_xr.schema import EdsError
 
 #: Object that is there while a store is being written.
@@ -56,12 +57,19 @@ def check_free_url(url: str, *, overwrite: bool) -> None:
         is_store = any(files.exists(f"{root}/{name}") for name in _DOCUMENTS)
         is_image = any(files.exists(f"{root}/counts/{n}") for n in ("zarr.json", ".zarray"))
         left = files.exists(f"{root}/{_MARKER}")
-        empty = not files.exists(root) or not files.find(root)
+        found = files.find(root) if files.exists(root) else []
+        keys = {str(path).removeprefix(root).strip("/") for path in found} - {_MARKER}
     except Exception as error:  # each file system raises its own
         raise EdsError(f"cannot reach {url} ({type(error).__name__}: {error})") from error
     if is_store and is_image and not overwrite:
         raise EdsError(f"{url} exists; use overwrite=True to replace it, or choose another name")
-    if not (empty or left or (is_store and is_image)):
+    others = foreign(keys)
+    if (is_store or left) and others:
+        raise EdsError(
+            f"{url} holds more than the store: {', '.join(others[:3])}, which would be lost; "
+            "move that elsewhere, or choose another name"
+        )
+    if found and not (left or (is_store and is_image)):
         raise EdsError(
             f"{url} exists and is not a spectrum image store, so it is never replaced; "
             "choose another name, or remove it yourself"

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr._parts.whole import inside, local_or_url
 from eds_xr._parts.writing import CHECKSUM, DOCUMENT, EVERY_CHUNK_WRITTEN, checksum
 from eds_xr.schema import ENERGY, EdsError
 
@@ -26,13 +27,15 @@ def open_group(store: str | os.PathLike[str], group: str = "") -> xr.Dataset:
         If there is no store, its metadata were changed since they were written, or an axis is
         damaged.
     """
+    from eds_xr._parts.zarr_guard import guarded
+
     where = _where(store)
     try:
         _check_document(where, group)
         with warnings.catch_warnings():  # other software's stores may not be consolidated
             warnings.filterwarnings("ignore", message="Failed to open Zarr store with cons")
             dataset = xr.open_dataset(
-                where, engine="zarr", group=group or None, chunks=None, cache=False
+                guarded(where), engine="zarr", group=group or None, chunks=None, cache=False
             )
     except EdsError:
         raise
@@ -79,6 +82,8 @@ def _check_document(where: str, group: str) -> None:
     from fsspec.core import url_to_fs
 
     name = f"{group}/{DOCUMENT}" if group else DOCUMENT
+    if isinstance(place := local_or_url(where), Path):
+        inside(place, name)
     files, path = url_to_fs(f"{where}/{name}")
     try:
         text = files.cat_file(path)
@@ -101,8 +106,10 @@ def _named_damage(where: str, group: str) -> str:
     """Return which axis of a group cannot be read, if that is why it cannot be opened."""
     import zarr
 
+    from eds_xr._parts.zarr_guard import guarded
+
     try:
-        arrays = list(zarr.open_group(where, path=group, mode="r").arrays())
+        arrays = list(zarr.open_group(guarded(where), path=group, mode="r").arrays())
     except Exception:  # the group itself is damaged
         return ""
     for name, array in arrays:
@@ -172,6 +179,8 @@ class _Stored:
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
         try:
             values = np.asarray(self._variable[key].values)
+        except EdsError:  # of what lies elsewhere
+            raise
         except Exception as error:  # zarr, numcodecs and fsspec raise each their own
             raise EdsError(_damaged(self._chunk(key), self.store, error)) from error
         if self._every_chunk_written and _is_blank(values) and not self._exists(key):

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import EdsError, spatial_dims
+from eds_xr.schema import EdsError, checked_labels, spatial_dims
 
 
 def painted_pixels(
     scribbles: xr.DataArray, phases: tuple[str, ...], limit: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the positions of painted pixels, at most `limit` a phase, and their labels."""
-    image = label_values(scribbles, phases)
+    image = checked_labels(scribbles).transpose(*spatial_dims(scribbles)).values
     flat, rng = image.ravel(), np.random.default_rng(seed)
     parts = [np.flatnonzero(flat == i) for i in range(1, len(phases) + 1)]
     painted = [name for name, part in zip(phases, parts, strict=True) if part.size]
@@ -25,17 +25,6 @@ def painted_pixels(
     dims = spatial_dims(scribbles)
     where = dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True))
     return where, flat[chosen]
-
-
-def label_values(scribbles: xr.DataArray, phases: tuple[str, ...]) -> np.ndarray:
-    """Return the labels of scribbles, checked to have names."""
-    image = np.asarray(scribbles.transpose(*spatial_dims(scribbles)).values)
-    if image.size and not 0 <= int(image.min()) <= int(image.max()) <= len(phases):
-        raise EdsError(
-            f"scribbles hold labels {image.min()} to {image.max()}, their flag_meanings name "
-            f"{len(phases)} phases; name all with eds_xr.schema.label_array"
-        )
-    return image
 
 
 def stroke_numbers(

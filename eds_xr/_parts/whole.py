@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from eds_xr._parts.remote import check_free_url, written_last
+from eds_xr._parts.store_keys import foreign, keys_of
 from eds_xr.schema import EdsError
 
 _HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node()) or "host"
@@ -39,7 +40,9 @@ def written(target: Path | str, *, overwrite: bool = False) -> Iterator[str]:
 
 
 @contextmanager
-def written_whole(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+def written_whole(
+    target: Path, *, overwrite: bool = False, holds: str = "counts"
+) -> Iterator[Path]:
     """Give an empty folder to write in; make it `target` when the ``with`` block succeeds.
 
     Whatever the block raises, KeyboardInterrupt too, the folder is removed and a former
@@ -48,17 +51,18 @@ def written_whole(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
     Raises
     ------
     EdsError
-        If `target` exists (without `overwrite`), or the disk refuses.
+        If `target` exists and may not be replaced, see :func:`check_store`, or the disk refuses.
     """
-    partial = _beside(target, "partial")
+    partial = beside(target, "partial")
     _ACTIVE.add(partial)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         clean_leftovers(target)
-        check_free(target, overwrite=overwrite)
+        check_store(target, overwrite=overwrite, holds=holds)
         partial.mkdir()
         yield partial
-        _put_in_place(partial, target, overwrite=overwrite)
+        check_store(target, overwrite=overwrite, holds=holds)  # it may have changed meanwhile
+        _put_in_place(partial, target)
     except OSError as error:
         raise EdsError(
             f"writing {target} failed: {error}; nothing of it was left behind"
@@ -85,13 +89,57 @@ def check_target(target: Path | str, *, overwrite: bool) -> None:
     """Raise if there is something at `target` that may not be replaced."""
     if isinstance(target, str):
         check_free_url(target, overwrite=overwrite)
-        return
+    else:
+        check_store(target, overwrite=overwrite, holds="counts")
+
+
+def check_store(target: Path, *, overwrite: bool, holds: str) -> None:
+    """Raise if `target` exists, unless it may be replaced and is nothing but a store.
+
+    Parameters
+    ----------
+    target : Path
+    overwrite : bool
+    holds : str
+        The array that makes it a store of our kind: ``counts``, or ``label``.
+    """
     check_free(target, overwrite=overwrite)
-    if target.exists() and not (is_zarr_group(target) and (target / "counts").is_dir()):
+    if not target.exists():
+        return
+    if not (is_zarr_group(target) and (target / holds).is_dir()):
+        kind = {"counts": "spectrum image", "label": "label image"}[holds]
         raise EdsError(
-            f"{target} exists and is not a spectrum image store, so it is never replaced; "
+            f"{target} exists and is not a {kind} store, so it is never replaced; "
             "choose another name, or remove it yourself"
         )
+    others = foreign(keys_of(target))
+    if others:
+        raise EdsError(
+            f"{target} holds more than the store: {', '.join(others[:3])}"
+            f"{f' and {len(others) - 3} more' if len(others) > 3 else ''}, which would be lost; "
+            "move that elsewhere, or choose another name"
+        )
+
+
+def inside(folder: Path, key: str) -> Path:
+    """Return the path of a file in a folder; raise if it leads out of it, or is no plain file.
+
+    Parameters
+    ----------
+    folder : Path
+    key : str
+        Where in the folder. The folder may itself be reached by a link.
+    """
+    root = folder.resolve()
+    path = (root / key).resolve()
+    if not path.is_relative_to(root):
+        raise EdsError(
+            f"{key} in {folder} is a link to {path}, outside of the store; only what lies in a "
+            "store is read: replace the link by a copy of what it leads to, if you trust it"
+        )
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        raise EdsError(f"{key} in {folder} is no plain file; copy the store from its origin")
+    return path
 
 
 def is_zarr_group(path: Path) -> bool:
@@ -123,7 +171,8 @@ def clean_leftovers(target: Path) -> None:
 
 def _kind_of_dead(path: Path, target: Path) -> str | None:
     """Return "partial" or "former" if a run that is over left `path`, else None."""
-    pattern = rf"\.{re.escape(target.name)}\.(partial|former)-{_HOST}-(\d+)-[0-9a-f]+"
+    suffix = f"({re.escape(target.suffix)})?"
+    pattern = rf"\.{re.escape(target.name)}\.(partial|former)-{_HOST}-(\d+)-[0-9a-f]+{suffix}"
     match = re.fullmatch(pattern, path.name)
     if match is None or path in _ACTIVE or _is_other_running_process(int(match[2])):
         return None
@@ -136,33 +185,40 @@ def _is_other_running_process(pid: int) -> bool:
     return pid != os.getpid() and bool(psutil.pid_exists(pid))
 
 
-def _beside(target: Path, kind: str) -> Path:
-    name = f".{target.name}.{kind}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}"
+def beside(target: Path, kind: str, suffix: str = "") -> Path:
+    """Return a name beside `target` that tells which process writes there; used up by one `with`.
+
+    A file needs its suffix also while it is written.
+    """
+    name = f".{target.name}.{kind}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
     return target.with_name(name)
 
 
-def _put_in_place(partial: Path, target: Path, *, overwrite: bool) -> None:
-    check_free(target, overwrite=overwrite)  # it may have appeared meanwhile
+def _put_in_place(partial: Path, target: Path) -> None:
     if not target.exists():
         os.rename(partial, target)
         return
-    former = _beside(target, "former")
+    former = beside(target, "former")
     _ACTIVE.add(former)
-    os.rename(target, former)
-    try:
+    try:  # a signal may interrupt between any two of these lines
+        os.rename(target, former)
         os.rename(partial, target)
+        os.rename(former, partial)  # half removed, it is never taken for a former store
     except BaseException:
-        os.rename(former, target)
+        if former.exists() and not target.exists():
+            os.rename(former, target)
         raise
     finally:
         _ACTIVE.discard(former)
-    _remove(former)
 
 
-def _remove(folder: Path) -> None:
-    """Remove a folder; threads of a cancelled computation may still add a file or two."""
+def _remove(path: Path) -> None:
+    """Remove a file or folder; threads of a cancelled computation may still add a file or two."""
     for _ in range(20):
-        if not folder.exists():
+        if not path.exists():
             return
-        shutil.rmtree(folder, ignore_errors=True)
+        if path.is_file():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
         time.sleep(0.02)

@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 
+from eds_xr._parts.whole import inside
 from eds_xr.readers._parts.damage import damage_named
 from eds_xr.readers._parts.limits import check_axes, check_shape
 from eds_xr.readers.protocol import Axis, Reader, Recording, count_regions, row_regions
@@ -119,7 +120,7 @@ def _check_there(path: Path) -> None:
 
 def _head(path: Path) -> bytes:
     if path.is_dir():
-        documents = [path / name for name in _DOCUMENTS if (path / name).is_file()]
+        documents = [p for name in _DOCUMENTS if (p := inside(path, name)).is_file()]
         if not documents:
             raise EdsError(f"{path.name} is no Zarr group: it has no {' or '.join(_DOCUMENTS)}")
         path = documents[0]

@@ -43,7 +43,7 @@ def read(path: Path) -> list[Recording]:
     EdsError
         If the file is damaged, or no variable has an energy axis.
     """
-    if path.is_file() and _engine(path) == "h5netcdf":
+    if _engine(path) == "h5netcdf":
         check_hdf5(path)
     with damage_named(path), _opened(path) as dataset:
         found = [
@@ -59,12 +59,16 @@ def read(path: Path) -> list[Recording]:
 @contextmanager
 def _opened(path: Path) -> Iterator[xr.Dataset]:
     """Give the Dataset with nothing decoded but its axes: counts stay as stored."""
-    engine = "zarr" if path.is_dir() else _engine(path)
+    engine, source = _engine(path), str(path)
     options: dict[str, Any] = {} if engine != "h5netcdf" else {"phony_dims": "access"}
+    if engine == "zarr":
+        from eds_xr._parts.zarr_guard import guarded
+
+        source = guarded(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about stores that are not consolidated, odd dtypes
         dataset = xr.open_dataset(
-            path,
+            source,
             engine=engine,
             cache=False,
             chunks=None,
@@ -77,6 +81,8 @@ def _opened(path: Path) -> Iterator[xr.Dataset]:
 
 
 def _engine(path: Path) -> str:
+    if path.is_dir():
+        return "zarr"
     with path.open("rb") as file:
         return "scipy" if file.read(4) in _NETCDF3_MAGIC else "h5netcdf"
 

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from eds_xr.readers import rosetta
+from eds_xr.readers._parts.hdf5_guard import check_hdf5
 from eds_xr.readers._parts.velox_file import VeloxFile, branch, number, open_velox, whole_number
 from eds_xr.readers._parts.velox_images import (
     VeloxImages,
@@ -85,6 +86,7 @@ def read(path: Path) -> list[Recording]:
     EdsError
         If the file is damaged, not of Velox, or holds no stream of a spectrum image.
     """
+    check_hdf5(path, everything=False)  # VeloxFile checks what it reads
     with open_velox(path) as file:
         streams, counts = _streams(file)
         if not streams:

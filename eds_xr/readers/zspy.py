@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from eds_xr._parts.zarr_guard import Guarded
 from eds_xr.readers import rosetta
 from eds_xr.readers._parts import chunked
 from eds_xr.readers._parts.damage import damage_named
@@ -131,13 +132,13 @@ def _image(path: Path, signal: _Signal) -> np.ndarray:
 def _opened(path: Path, signal: _Signal) -> Iterator[Any]:
     """Give the array, read with few decoded chunks in memory at a time."""
     import zarr
-    from zarr.storage import LocalStore, WrapperStore, ZipStore
+    from zarr.storage import LocalStore, ZipStore
 
     size = max(1, math.prod(signal.chunks) * signal.dtype.itemsize)
     at_once = max(1, min(8, _IN_FLIGHT_BYTES // size))
     store = LocalStore(path, read_only=True) if path.is_dir() else ZipStore(path, mode="r")
 
-    class Checked(WrapperStore[Any]):
+    class Checked(Guarded):
         async def get(self, key: str, *args: Any, **kwargs: Any) -> Any:
             value = await super().get(key, *args, **kwargs)
             if value is not None and signal.is_blosc and "/." not in key:

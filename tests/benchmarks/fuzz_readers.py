@@ -3,7 +3,8 @@
     python tests/benchmarks/fuzz_readers.py [--count N] [--only FORMAT ...] [--read-only]
 
 Prints, for each format, how many ended in a store, how many in an error, the longest one, and
-everything that ended in any other way; exits with 1 if something did.
+everything that ended in any other way; exits with 1 if something did. A hundredth as many hostile
+files, that lead to others or would run code, must all be refused.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 import fuzzing
-from fuzz_seeds import SEEDS
+from fuzz_seeds import HOSTILE, SEEDS
 
 
 def main() -> int:
@@ -38,6 +39,11 @@ def main() -> int:
         )
         for failure in report.failures[:20]:
             print(failure)
+    for name, make in HOSTILE.items():
+        ends = [fuzzing.try_hostile(make, number) for number in range(options.count // 100)]
+        others = [f"{n}: {end}" for n, end in enumerate(ends) if end != "refused"]
+        bad += len(others)
+        print(f"{name:14} {len(ends) - len(others):,} refused", *others[:20], sep="\n")
     return 1 if bad else 0
 
 

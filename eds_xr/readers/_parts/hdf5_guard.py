@@ -24,16 +24,32 @@ _SILENCE_S = 5.0
 _START_S = 60.0
 
 
-def check_hdf5(path: Path) -> None:
+def check_hdf5(path: Path, *, everything: bool = True) -> None:
     """Raise if the metadata of an HDF5 file cannot be read, whatever that does to the library.
+
+    Also if any of its values lie in other files: a file of someone else could lead to any file of
+    this computer.
+
+    Parameters
+    ----------
+    path : Path
+    everything : bool
+        Read all metadata; otherwise only look where the values lie.
 
     Raises
     ------
     EdsError
-        If the library reports damage, crashes or hangs.
+        If the file leads to others, or the library reports damage, crashes or hangs.
     """
     with _LOCK:
-        fault = _Probe.running().ask(path)
+        fault = _Probe.running().ask(path, everything)
+    if fault.startswith(hdf5_probe.ELSEWHERE):
+        raise EdsError(
+            f"parts of {path.name} lie in another file: "
+            f"{fault.removeprefix(hdf5_probe.ELSEWHERE)}; only what lies in the file itself is "
+            "read, as a link can lead to any file of this computer: open it in the program that "
+            "wrote it, and save it as one file"
+        )
     if fault:
         raise EdsError(
             f"cannot read {path.name}: {fault}; it may be cut short or damaged: copy it again "
@@ -67,10 +83,10 @@ class _Probe:
             atexit.register(probe.stop)
         return probe
 
-    def ask(self, path: Path) -> str:
+    def ask(self, path: Path, everything: bool) -> str:
         """Return what is wrong with a file; empty if nothing."""
         assert self.process.stdin is not None
-        self.process.stdin.write(json.dumps(str(path.absolute())).encode() + b"\n")
+        self.process.stdin.write(json.dumps([str(path.absolute()), everything]).encode() + b"\n")
         self.process.stdin.flush()
         answer = b""
         while not answer.endswith(b"\n"):

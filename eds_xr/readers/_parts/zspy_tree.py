@@ -9,19 +9,19 @@ from __future__ import annotations
 import json
 import math
 import os
+import stat
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Protocol
 
 import numpy as np
 
+from eds_xr._parts.whole import inside
+from eds_xr._parts.zarr_guard import COMPRESSORS, NUMBER_FILTERS, TEXT_FILTERS
 from eds_xr.schema import EdsError
 
-_COMPRESSORS = {None, "blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}
-_NUMBER_FILTERS = {"delta", "shuffle"}
-_TEXT_FILTERS = ["vlen-utf8"]
 _LONGEST_JSON = 16 * 2**20
 _LONGEST_ARRAY = 10_000
 _DEEPEST = 64
@@ -68,7 +68,7 @@ class Tree:
         said = self._json(f"{node}/.zarray")
         if said is None:
             raise EdsError(f"{self.path.name} holds no array {node}; expected a HyperSpy file")
-        if np.dtype(said["dtype"]).kind not in "buif" or not _is_safe(said, _NUMBER_FILTERS):
+        if np.dtype(said["dtype"]).kind not in "buif" or not _is_safe(said, NUMBER_FILTERS):
             raise EdsError(
                 f"{self.path.name}: {node} holds values of {said['dtype']!r} with filters "
                 f"{said.get('filters')!r}, expected plain numbers; save it again with HyperSpy"
@@ -98,7 +98,7 @@ class Tree:
         is_text = said["dtype"] == "|O"
         described = f"array of {said['dtype']}, {' x '.join(map(str, shape))}"
         filters = [f.get("id") for f in said.get("filters") or []]
-        known = filters == (_TEXT_FILTERS if is_text else []) and _is_safe(said, set(_TEXT_FILTERS))
+        known = filters == (TEXT_FILTERS if is_text else []) and _is_safe(said, set(TEXT_FILTERS))
         if not known or said["chunks"] != said["shape"] or math.prod(shape) > _LONGEST_ARRAY:
             return described
         separator = said.get("dimension_separator", ".")
@@ -146,7 +146,7 @@ class _Folder:
                 yield node
 
     def read(self, key: str) -> bytes | None:
-        path = self._path / key
+        path = inside(self._path, key)
         if not path.is_file():
             return None
         with path.open("rb") as file:
@@ -165,6 +165,7 @@ class _Zip:
         self._entries = {entry.filename: entry for entry in archive.infolist()}
         size = Path(str(archive.filename)).stat().st_size
         for entry in self._entries.values():
+            _check_entry(entry)
             is_stored = entry.compress_type == zipfile.ZIP_STORED
             if max(entry.compress_size, entry.file_size if is_stored else 0) > size:
                 raise EdsError(f"the entry {entry.filename!r} is larger than the whole file")
@@ -205,6 +206,16 @@ def check_blosc(content: bytes, size: int | None) -> None:
         )
 
 
+def _check_entry(entry: zipfile.ZipInfo) -> None:
+    """Raise for an entry that is a link, or whose name leads out of the zip."""
+    parts = PurePosixPath(entry.filename).parts
+    if stat.S_ISLNK(entry.external_attr >> 16) or ".." in parts or parts[:1] == ("/",):
+        raise EdsError(
+            f"the entry {entry.filename!r} leads out of the file, to another one of this "
+            "computer; get the file from its origin, or save it again with HyperSpy"
+        )
+
+
 def _short(content: bytes, key: str) -> bytes:
     if len(content) > _LONGEST_JSON:
         raise EdsError(f"{key} is longer than any metadata")
@@ -214,7 +225,7 @@ def _short(content: bytes, key: str) -> bytes:
 def _is_safe(said: Mapping[str, Any], filters: set[str]) -> bool:
     compressor = said.get("compressor")
     ids = {f.get("id") for f in said.get("filters") or []}
-    return (compressor or {}).get("id") in _COMPRESSORS and ids <= filters
+    return (compressor or {}).get("id") in COMPRESSORS and ids <= filters
 
 
 def _plain_name(name: str, *, is_group: bool) -> str:

@@ -10,46 +10,38 @@
 """
 
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
-from eds_xr import (
-    classify,
-    features,
-    graph_cut,
-    k_factors,
-    masks,
-    readers,
-    samples,
-    scribbles,
-    simulate,
-)
-from eds_xr.identify import identify
-from eds_xr.line_fit import Bremsstrahlung, MissingLineWarning, calibrate, fit_lines
-from eds_xr.maps import element_map, element_maps, fitted_maps, hold_out, rebin, split_counts
-from eds_xr.minerals import formula, formula_text, oxides
-from eds_xr.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
-from eds_xr.nmf import nmf, nmf_spread
-from eds_xr.partition import partition_coefficients, shared_covariance
+from eds_xr import readers, samples
+from eds_xr.analysis.segment import segment
+from eds_xr.composition import k_factors
+from eds_xr.composition.k_factors.standardless import standardless_k_factors
+from eds_xr.composition.minerals import formula, formula_text, oxides
+from eds_xr.composition.partition import partition_coefficients, shared_covariance
+from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
+from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
+from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
+from eds_xr.factorisation.nmf import nmf, nmf_spread
+from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.element_maps import element_map, element_maps
+from eds_xr.image.rebin import rebin
+from eds_xr.image.split import hold_out, split_counts
 from eds_xr.provenance import history, package_version
-from eds_xr.quantify import (
-    quantify,
-    quantify_cross_sections,
-    quantify_zeta,
-    ratio,
-    standardless_k_factors,
-)
-from eds_xr.rank import suggest_rank
+from eds_xr.report.tables import to_table, to_text, write_csv
+from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
-from eds_xr.segment import segment
-from eds_xr.spectra import (
-    SubtractionWarning,
-    add_common_errors,
-    net_counts,
-    subtract_phase,
-    sum_spectra,
-)
-from eds_xr.store import convert, info, open, save
-from eds_xr.tables import to_table, to_text, write_csv
-from eds_xr.traces import compare_regions, upper_limits
-from eds_xr.unmix import extend_loadings, project, refine_spectra, unmix
+from eds_xr.segmentation import classify, features, graph_cut, masks, scribbles
+from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
+from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
+from eds_xr.spectra.reference_share import net_counts
+from eds_xr.spectra.shapes.background import Bremsstrahlung
+from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
+from eds_xr.spectra.sums import sum_spectra
+from eds_xr.store.conversion import convert, info
+from eds_xr.store.opening import open
+from eds_xr.store.saving import save
 
 __version__ = package_version()
 

@@ -8,23 +8,31 @@ from typing import Any
 
 import xarray as xr
 
-from eds_xr.figures import draw_image, draw_mask, draw_spectra, draw_table
-from eds_xr.identify import identify
-from eds_xr.line_fit import fit_lines
-from eds_xr.maps import element_map, element_maps, fitted_maps, hold_out, rebin, split_counts
-from eds_xr.masks import confident_pixels, describe, from_labels, significance
-from eds_xr.minerals import formula, formula_text, oxides
-from eds_xr.mixing import mixing_uncertainty, purest, remove_baseline
-from eds_xr.nmf import nmf, nmf_spread
-from eds_xr.partition import partition_coefficients
-from eds_xr.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
-from eds_xr.rank import suggest_rank
-from eds_xr.segment import segment
-from eds_xr.spectra import add_common_errors, net_counts, subtract_phase, sum_spectra
-from eds_xr.store import save
-from eds_xr.tables import to_table, to_text, write_csv
-from eds_xr.traces import compare_regions, upper_limits
-from eds_xr.unmix import extend_loadings, project, refine_spectra, unmix
+from eds_xr.analysis.segment import segment
+from eds_xr.composition.minerals import formula, formula_text, oxides
+from eds_xr.composition.partition import partition_coefficients
+from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
+from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
+from eds_xr.factorisation.mixing import mixing_uncertainty, purest, remove_baseline
+from eds_xr.factorisation.nmf import nmf, nmf_spread
+from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.element_maps import element_map, element_maps
+from eds_xr.image.rebin import rebin
+from eds_xr.image.split import hold_out, split_counts
+from eds_xr.report.figures import draw_image, draw_mask, draw_spectra, draw_table
+from eds_xr.report.tables import to_table, to_text, write_csv
+from eds_xr.segmentation.confident import confident_pixels, significance
+from eds_xr.segmentation.masks import describe, from_labels
+from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.line_fits.fit_lines import fit_lines
+from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
+from eds_xr.spectra.reference_share import net_counts
+from eds_xr.spectra.subtraction import subtract_phase
+from eds_xr.spectra.sums import sum_spectra
+from eds_xr.store.saving import save
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:

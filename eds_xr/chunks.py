@@ -18,6 +18,8 @@ ROW_BLOCK_BYTES = 64 * 2**20
 
 Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 
+FACTORS = (2, 4, 8)
+
 
 def chunk_shape(shape: tuple[int, ...], dtype: np.dtype | str) -> tuple[int, ...]:
     """Return the chunk shape of a spectrum image on disk.
@@ -62,6 +64,11 @@ def computed(data: Data) -> Data:
 def persisted(data: Data) -> Data:
     """Return data whose values the workers keep; lazy images riding along stay as they are."""
     return _beside_lazy_coords(data, lambda bare: bare.persist())
+
+
+def level_path(factor: int) -> str:
+    """Return the path of a level's group in the store."""
+    return f"pyramid/{factor}"
 
 
 def _beside_lazy_coords(data: Data, change: Callable[[Data], Data]) -> Data:

@@ -74,13 +74,13 @@ def reproduce(
     steps = _Steps(total=_steps_of(sample, file))
     _claim(out)
     store, name, sha256 = _stored(sample, file, archive, out, seed, steps)
-    from eds_xr import figures, report, study
-    from eds_xr._parts.one_file import written_file
-    from eds_xr.store import open as open_store
+    from eds_xr.analysis.deep_mantle import figures, results, study
+    from eds_xr.atomic_write import written_file
+    from eds_xr.store.opening import open as open_store
 
     found = study.run(open_store(store), seed=seed, say=steps)
     steps("figures and results")
-    tables = report.tables(found)
+    tables = results.tables(found)
     drawn = {
         "figure1.png": figures.figure_1(found),
         "figure2.png": figures.figure_2(found),
@@ -89,9 +89,9 @@ def reproduce(
     for file_name, figure in drawn.items():
         with written_file(out / file_name, overwrite=True) as partial:
             figure.savefig(partial)
-    report.save_tables(found, out / "tables")
-    report.save_results(found, out / "spectra.nc")
-    numbers = report.results(found, name=name, sha256=sha256)
+    results.save_tables(found, out / "tables")
+    results.save_results(found, out / "spectra.nc")
+    numbers = results.results(found, name=name, sha256=sha256)
     with written_file(out / "results.json", overwrite=True) as partial:
         partial.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
     for warning in found.warnings:
@@ -117,9 +117,9 @@ def convert(
     overwrite: OVERWRITE = False,
 ) -> None:
     """Convert a vendor file to a Zarr store, block by block."""
-    from eds_xr import store as stores
+    from eds_xr.store import conversion
 
-    done = stores.convert(
+    done = conversion.convert(
         source,
         store,
         signal=signal,
@@ -141,9 +141,9 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Show what a file holds, without loading it."""
-    from eds_xr import store as stores
+    from eds_xr.store import conversion
 
-    found = stores.info(source, counts=counts)
+    found = conversion.info(source, counts=counts)
     if as_json:
         print(json.dumps(found, indent=1, default=str))
     else:
@@ -159,11 +159,11 @@ def simulate(
     overwrite: OVERWRITE = False,
 ) -> None:
     """Simulate a three-phase assemblage with a known truth, of any size."""
-    from eds_xr import simulate as simulation
-    from eds_xr import store as stores
+    from eds_xr.samples import simulate as simulation
+    from eds_xr.store import saving
 
     image = simulation.spectrum_image(shape, dose, seed=seed)
-    print(stores.save(image, store, overwrite=overwrite))
+    print(saving.save(image, store, overwrite=overwrite))
 
 
 @app.command()
@@ -191,10 +191,10 @@ def quantify(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
     """Quantify the phases of a labelled spectrum image: sums, line fits, compositions."""
-    from eds_xr import tables
-    from eds_xr._parts.whole import check_free
-    from eds_xr.k_factors import read_k_factors
-    from eds_xr.quantify import quantify as to_composition
+    from eds_xr.composition.k_factors.factors import read_k_factors
+    from eds_xr.composition.quantify import quantify as to_composition
+    from eds_xr.places import check_free
+    from eds_xr.report import tables
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
@@ -216,7 +216,7 @@ def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Da
     """Return net counts; what the fit warns of is printed."""
     import warnings
 
-    from eds_xr.line_fit import fit_lines
+    from eds_xr.spectra.line_fits.fit_lines import fit_lines
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -232,10 +232,10 @@ def _phase_sums(store: str, labels: Path | None) -> xr.Dataset:
     """Return the spectra of all labelled phases, or of the whole image."""
     import xarray as xr
 
-    from eds_xr import masks, scribbles
     from eds_xr.schema import PHASE, label_array
-    from eds_xr.spectra import sum_spectra
-    from eds_xr.store import open as open_store
+    from eds_xr.segmentation import masks, scribbles
+    from eds_xr.spectra.sums import sum_spectra
+    from eds_xr.store.opening import open as open_store
 
     image = open_store(store)
     if labels is None:
@@ -258,8 +258,8 @@ def _print_table(composition: xr.Dataset, quantity: str) -> None:
     from rich.console import Console
     from rich.table import Table
 
+    from eds_xr.report.tables import to_text
     from eds_xr.schema import ELEMENT, PHASE
-    from eds_xr.tables import to_text
 
     text = to_text(composition, quantity).transpose(ELEMENT, PHASE)
     title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one standard deviation"
@@ -311,13 +311,14 @@ def _stored(
     sample: str, file: Path | None, archive: Path | None, out: Path, seed: int, say: _Steps
 ) -> tuple[Path, str, str]:
     """Return the store of what is to be studied, its name and the hash of its source."""
-    from eds_xr import samples, store
+    from eds_xr.samples import published
+    from eds_xr.store import conversion
 
     if file is None and sample == "simulated":
         return _simulated(out, seed, say)
     if file is None:
         say(f"fetching the {sample} spectrum image (or finding it in the cache)")
-        file = samples.fetch(sample, archive=archive)
+        file = published.fetch(sample, archive=archive)
     else:
         sample = file.name
     if not file.exists():
@@ -326,16 +327,17 @@ def _stored(
     if file.is_dir():
         return file, sample, digest
     say(f"converting {file.name} to Zarr")
-    path = store.convert(file, out / f"{file.stem}.zarr", overwrite=True)
+    path = conversion.convert(file, out / f"{file.stem}.zarr", overwrite=True)
     return Path(path), sample, digest
 
 
 def _simulated(out: Path, seed: int, say: _Steps) -> tuple[Path, str, str]:
-    from eds_xr import simulate, store
+    from eds_xr.samples import simulate
+    from eds_xr.store import saving
 
     say("simulating a spectrum image with a known truth")
     recipe: dict[str, Any] = {**SIMULATED, "seed": seed}
-    path = store.save(simulate.spectrum_image(**recipe), out / "simulated.zarr", overwrite=True)
+    path = saving.save(simulate.spectrum_image(**recipe), out / "simulated.zarr", overwrite=True)
     return Path(path), "simulated", _sha256(Path(path))
 
 

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
+from eds_xr.workers import cluster_client
+
 T = TypeVar("T")
 
 
@@ -26,7 +28,7 @@ def progress(description: str, *, enabled: bool | None = None) -> Iterator[None]
     if not _enabled(enabled):
         yield
         return
-    client = _cluster_client()
+    client = cluster_client()
     if client is not None:
         say(f"{description}: follow it at {client.dashboard_link}")
         yield
@@ -83,15 +85,3 @@ def say(message: str) -> None:
 
 def _enabled(enabled: bool | None) -> bool:
     return sys.stderr.isatty() if enabled is None else enabled
-
-
-def _cluster_client() -> Any:
-    """Return the distributed client that Dask would use, or None."""
-    if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
-        return None
-    from distributed import default_client
-
-    try:
-        return default_client()
-    except ValueError:
-        return None

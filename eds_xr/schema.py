@@ -33,12 +33,6 @@ def spatial_dims(image: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
     return tuple(str(d) for d in image.dims if d not in other)
 
 
-def energy_step(spectra: xr.DataArray | xr.Dataset) -> float:
-    """Return the width of a channel, in the units of the energy axis."""
-    energy = spectra[ENERGY].values
-    return float((energy[-1] - energy[0]) / (energy.size - 1)) if energy.size > 1 else 0.0
-
-
 def check_spectrum_image(image: xr.DataArray) -> None:
     """Raise unless `image` is a spectrum image: ``(*spatial, energy)``, one chunk in energy.
 
@@ -94,6 +88,29 @@ def check_energy_in_kev(spectra: xr.DataArray | xr.Dataset) -> None:
     units = spectra[ENERGY].attrs.get("units", "keV")
     if units != "keV":
         raise EdsError(f"X-ray lines need an energy axis in keV, found {units!r}")
+
+
+def one_mask(image: xr.DataArray, mask: xr.DataArray, what: str) -> xr.DataArray:
+    """Return a mask in the order of the image's dimensions, bare of coordinates, checked."""
+    check_masks(image, mask)
+    check_same_grid(image, mask, what)
+    if PHASE in mask.dims:
+        raise EdsError(f"{what} must be one mask, found one a phase; use mask.sel(phase=...)")
+    dims = spatial_dims(image)
+    return xr.DataArray(mask.transpose(*dims).data, dims=dims)
+
+
+def leading_dims(spectra: xr.Dataset) -> list[str]:
+    """Return the dimensions of spectra before ``energy``."""
+    return [str(d) for d in spectra["counts"].dims if d != ENERGY]
+
+
+def checked_mask(mask: xr.DataArray) -> xr.DataArray:
+    """Return `mask` if it is boolean, else raise."""
+    if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
+        found = getattr(mask, "dtype", type(mask).__name__)
+        raise EdsError(f"expected a boolean mask (DataArray), found {found}; compare first")
+    return mask
 
 
 def check_counts_block(block: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""What the design page says of the package's rooms, read from the imports."""
+"""The layout of the package, read from its imports: floors, sizes of folders, what exports what."""
 
 import ast
 import subprocess
@@ -9,39 +9,57 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "eds_xr"
 
-#: From the bottom up; a module may import those of layers below its own, and its own helpers.
-LAYERS = (
-    {"schema"},
-    {"chunks", "xray_lines", "provenance", "progress"},
+#: From the ground up. A file may import what stands on its own floor or below it.
+FLOORS = (
     {
-        "nmf", "unmix", "rank", "mixing", "maps", "features", "classify", "graph_cut", "scribbles",
-        "masks", "spectra", "identify", "line_fit", "line_errors", "k_factors", "quantify",
-        "minerals", "traces", "partition", "tables", "simulate", "store", "samples", "readers",
+        "schema",
+        "arguments",
+        "axes",
+        "chunks",
+        "workers",
+        "atomic_write",
+        "places",
+        "provenance",
+        "progress",
+        "csv_text",
     },
-    {"segment"},
-    {"study"},
-    {"figures"},
+    {"xray"},
+    {"readers"},
+    {"store", "samples"},
+    {"image"},
+    {"factorisation", "segmentation", "spectra", "composition"},
     {"report"},
-    {"cli", "label_app"},
-)  # fmt: skip
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-#: The reading stage: store takes its recordings from readers.
-ALLOWED = {("store", "readers")}
+    {"analysis"},
+    {"accessor", "cli"},
+    {""},  # the package itself: what a user imports
+)
+FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms}
+#: The stages of the analysis. They meet in checked arrays and never import one another.
+STAGES = {"factorisation", "segmentation", "spectra", "composition"}
+#: Folders that are attributes of `eds_xr`: they alone export what stands in their files.
+EXPORTING = {
+    "composition.k_factors", "readers", "samples", "segmentation.classify",
+    "segmentation.features", "segmentation.graph_cut", "store",
+}  # fmt: skip
+DRAWERS = {"_parts", "parts", "utils", "util", "helpers", "common", "misc", "core", "lib"}
+MOST_FILES = 12
+MOST_LINES = 400
 HEAVY = {
     "matplotlib", "sklearn", "skimage", "numba", "h5py", "rsciio", "xraydb", "maxflow",
-    "distributed", "panel", "bokeh", "dask_ml",
+    "distributed", "panel", "bokeh", "dask_ml", "typer", "rich",
 }  # fmt: skip
 
 
-def module_name(path):
+def module_name(path: Path) -> str:
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(p for p in parts if p != "__init__")
 
 
 FILES = {module_name(path): path for path in sorted(PACKAGE.rglob("*.py"))}
+FOLDERS = sorted({path.parent for path in FILES.values()})
 
 
-def imports(path):
+def imports(path: Path) -> set[str]:
     """Return the modules of the package that a file imports, anywhere in it."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text())):
@@ -59,88 +77,34 @@ def imports(path):
 GRAPH = {name: imports(path) - {name} for name, path in FILES.items()}
 
 
-def room(name):
+def room(name: str) -> str:
     return name.split(".")[0]
 
 
-def is_private(name):
-    return room(name).startswith("_")
+def test_imports__are_found() -> None:
+    assert "schema" in GRAPH["spectra.sums"]
+    assert "factorisation.solver.poisson" in GRAPH["factorisation.solver.descent"]  # late imports
 
 
-def users(name):
-    """Return the public rooms that reach a private module, directly or through private ones."""
-    found, ahead = set(), [name]
-    seen = set()
-    while ahead:
-        current = ahead.pop()
-        seen.add(current)
-        for user, used in GRAPH.items():
-            if current in used and user not in seen:
-                if is_private(user):
-                    ahead.append(user)
-                else:
-                    found.add(room(user))
-    return found
+@pytest.mark.parametrize("name", FILES)
+def test_every_file__has_a_floor(name: str) -> None:
+    assert room(name) in FLOOR, f"{name} stands on no floor"
 
 
-def public_dependencies(name):
-    """Return the public rooms that a module imports, directly or through private modules."""
-    found, ahead, seen = set(), [name], set()
-    while ahead:
-        current = ahead.pop()
-        seen.add(current)
-        for used in GRAPH[current]:
-            if is_private(used):
-                if used not in seen:
-                    ahead.append(used)
-            elif used:
-                found.add(room(used))
-    return found - {room(name)}
+@pytest.mark.parametrize("name", FILES)
+def test_imports__never_run_up(name: str) -> None:
+    above = {used for used in GRAPH[name] if FLOOR[room(used)] > FLOOR[room(name)]}
+    assert not above, f"{name} imports {sorted(above)}, which stand above it"
 
 
-PUBLIC = [n for n in FILES if n and not is_private(n) and n != "accessor"]
+@pytest.mark.parametrize("name", FILES)
+def test_stages__meet_in_arrays_only(name: str) -> None:
+    if room(name) in STAGES:
+        others = {used for used in GRAPH[name] if room(used) in STAGES - {room(name)}}
+        assert not others, f"{name} imports {sorted(others)}, of another stage"
 
 
-def test_imports__are_found():
-    assert "schema" in GRAPH["spectra"]
-    assert "_parts.poisson" in GRAPH["nmf"] | GRAPH["maps"]  # late imports count, too
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_every_module__has_a_layer(name):
-    assert room(name) in LEVEL, f"{name} is in no layer of the design"
-
-
-@pytest.mark.parametrize("name", PUBLIC)
-def test_dependencies__run_one_way(name):
-    above = {
-        used
-        for used in public_dependencies(name)
-        if LEVEL[used] >= LEVEL[room(name)] and (room(name), used) not in ALLOWED
-    }
-    assert not above, f"{name} imports {above}, which is not below it; stages meet through arrays"
-
-
-@pytest.mark.parametrize("name", [n for n in FILES if is_private(n) and n != "_parts"])
-def test_private_modules__have_users_and_never_reach_up(name):
-    assert users(name), f"nothing imports {name}"
-    above = public_dependencies(name) & (set(LEVEL) - LAYERS[0] - LAYERS[1])
-    assert not above, f"{name} imports {above}; a private module stands below its users"
-
-
-def test_accessor__only_the_package_imports_it():
-    assert [n for n, used in GRAPH.items() if "accessor" in used] in ([""], [])
-
-
-def test_accessor__is_thin():
-    if "accessor" in FILES:
-        assert len(FILES["accessor"].read_text().splitlines()) < 120
-        tree = ast.parse(FILES["accessor"].read_text())
-        bodies = [n for n in ast.walk(tree) if isinstance(n, ast.FunctionDef)]
-        assert max(n.end_lineno - n.lineno for n in bodies) < 30  # it binds, it does not work
-
-
-def test_imports__have_no_cycle():
+def test_imports__have_no_cycle() -> None:
     left = {name: set(used) & set(FILES) for name, used in GRAPH.items()}
     while free := [name for name, used in left.items() if not used]:
         for name in free:
@@ -150,12 +114,52 @@ def test_imports__have_no_cycle():
     assert not left, f"a cycle among {sorted(left)}"
 
 
+@pytest.mark.parametrize("name", [n for n in FILES if n not in ("", "cli", "accessor")])
+def test_every_file__is_used(name: str) -> None:
+    folder = FILES[name].name == "__init__.py"
+    assert folder or any(name in used for used in GRAPH.values()) or room(name) == "readers"
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda path: path.name)
+def test_folders__fit_in_the_head(folder: Path) -> None:
+    files = [path.name for path in folder.glob("*.py") if path.name != "__init__.py"]
+    assert len(files) <= MOST_FILES, f"{len(files)} files; which of them belong in a room inside?"
+    assert folder.name.strip("_") not in DRAWERS, "a drawer: which stage do these files serve?"
+
+
 @pytest.mark.parametrize("name", FILES)
-def test_files__fit_in_the_head(name):
-    assert len(FILES[name].read_text().splitlines()) <= 400
+def test_files__fit_in_the_head(name: str) -> None:
+    assert len(FILES[name].read_text().splitlines()) <= MOST_LINES
 
 
-def test_import__is_light():
+@pytest.mark.parametrize("folder", FOLDERS[1:], ids=lambda path: path.name)
+def test_folders__export_nothing_but_public_attributes(folder: Path) -> None:
+    name = module_name(folder / "__init__.py")
+    body = ast.parse((folder / "__init__.py").read_text()).body
+    exported = {a.name for n in body if isinstance(n, ast.ImportFrom) for a in n.names}
+    if name in EXPORTING:
+        modules = {path.stem for path in folder.glob("*.py")}
+        assert not modules & exported, "a module bears the name of what its folder exports"
+    else:
+        assert len(body) == 1, f"{name} does more than say what it holds"
+
+
+def test_accessor__only_the_package_imports_it() -> None:
+    assert [n for n, used in GRAPH.items() if "accessor" in used] == [""]
+
+
+def test_accessor__binds_and_does_not_work() -> None:
+    """Its classes hold nothing but names bound to functions; no branch and no loop anywhere."""
+    tree = ast.parse(FILES["accessor"].read_text())
+    for node in tree.body:
+        if isinstance(node, ast.ClassDef):
+            methods = [n for n in node.body if isinstance(n, ast.FunctionDef)]
+            assert [m.name for m in methods] == ["__init__"]
+    loops = (ast.For, ast.While, ast.Try, ast.With, ast.ListComp, ast.DictComp, ast.BinOp)
+    assert not [n for n in ast.walk(tree) if isinstance(n, loops)]
+
+
+def test_import__is_light() -> None:
     code = (
         "import sys, time, xarray; start = time.perf_counter(); import eds_xr; "
         "print(time.perf_counter() - start); print(*sorted({m.split('.')[0] for m in sys.modules}))"

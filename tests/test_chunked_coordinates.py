@@ -20,7 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 import eds_xr
 from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
 from eds_xr.schema import PHASE
-from eds_xr.segment import uncertainty
+from eds_xr.segmentation.classify.quality import uncertainty
 
 SHAPE = (30, 33)
 #: Uneven, and unlike each other.

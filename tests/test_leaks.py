@@ -18,15 +18,25 @@ import pandas as pd
 import pytest
 import xarray as xr
 import zarr
-from fuzz_seeds import COUNTS, _store, add_user_file, write_netcdf
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from support.fuzz_seeds import COUNTS, _store, add_user_file, write_netcdf
 from typer.testing import CliRunner
 
-from eds_xr import classify, cli, k_factors, masks, readers, scribbles, simulate, store, tables
-from eds_xr._parts import whole
-from eds_xr._parts.csv_text import plain_text
-from eds_xr._parts.number_text import value_text
+from eds_xr import (
+    atomic_write,
+    classify,
+    cli,
+    k_factors,
+    masks,
+    readers,
+    scribbles,
+    simulate,
+    store,
+)
+from eds_xr.composition.number_text import value_text
+from eds_xr.csv_text import plain_text
+from eds_xr.report import tables
 from eds_xr.schema import EdsError, label_array
 
 # --- what lies elsewhere -----------------------------------------------------------------------
@@ -207,7 +217,7 @@ def test_reproduce__never_replaces_files_that_are_not_its_own(tmp_path: Path) ->
 def test_written_file__what_a_killed_run_left_is_removed(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", ""]) as process:
         pass
-    left = tmp_path / f".a.csv.partial-{whole._HOST}-{process.pid}-0badcafe.csv"
+    left = tmp_path / f".a.csv.partial-{atomic_write._HOST}-{process.pid}-0badcafe.csv"
     left.touch()
     others = tmp_path / f".a.csv.partial-elsewhere-{process.pid}-0badcafe.csv"
     others.touch()

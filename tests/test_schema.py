@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eds_xr import schema
+from eds_xr import axes, schema
 from eds_xr.schema import EdsError
 
 
@@ -19,8 +19,8 @@ def test_spatial_dims__are_what_is_left(eager_image):
 
 
 def test_energy_step__of_one_and_many_channels(eager_image):
-    assert schema.energy_step(eager_image) == pytest.approx(0.1)
-    assert schema.energy_step(eager_image.isel(energy=[3])) == 0
+    assert axes.energy_step(eager_image) == pytest.approx(0.1)
+    assert axes.energy_step(eager_image.isel(energy=[3])) == 0
 
 
 def test_check_spectrum_image__accepts(spectrum_image):

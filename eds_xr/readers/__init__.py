@@ -10,9 +10,9 @@ from typing import cast
 
 import numpy as np
 
-from eds_xr._parts.whole import inside
-from eds_xr.readers._parts.damage import damage_named
-from eds_xr.readers._parts.limits import check_axes, check_shape
+from eds_xr.places import inside
+from eds_xr.readers.guards.damage import damage_named
+from eds_xr.readers.guards.sizes import check_axes, check_shape
 from eds_xr.readers.protocol import Axis, Reader, Recording, count_regions, row_regions
 from eds_xr.schema import EdsError
 
@@ -28,25 +28,25 @@ __all__ = [
     "select",
 ]
 
-#: Extension -> modules that may read it (several formats share some), imported when needed.
+#: Extension -> modules of `formats` that may read it, imported when needed.
 _MODULES = {
-    ".bcf": ("bruker",),
-    ".dm3": ("gatan",),
-    ".dm4": ("gatan",),
-    ".emd": ("velox",),
+    ".bcf": ("bruker.reader",),
+    ".dm3": ("gatan.reader",),
+    ".dm4": ("gatan.reader",),
+    ".emd": ("velox.reader",),
     ".emi": ("tia",),
     ".h5": ("labelled",),
     ".hdf5": ("labelled",),
-    ".hspy": ("hyperspy",),
+    ".hspy": ("hyperspy.hspy",),
     ".nc": ("labelled",),
     ".npy": ("arrays",),
-    ".pts": ("jeol",),
+    ".pts": ("jeol.reader",),
     ".raw": ("lispix",),
     ".rpl": ("lispix",),
     ".ser": ("tia",),
     ".spd": ("edax",),
     ".zarr": ("labelled",),
-    ".zspy": ("zspy",),
+    ".zspy": ("hyperspy.zspy",),
 }
 #: The extensions of folders; all others are files.
 _FOLDERS = {".zarr", ".zspy"}
@@ -88,7 +88,7 @@ def find_reader(path: Path) -> Reader:
         )
     head = _head(path)
     for name in names:
-        reader = cast(Reader, import_module(f"eds_xr.readers.{name}"))
+        reader = cast(Reader, import_module(f"eds_xr.readers.formats.{name}"))
         if reader.recognises(head):
             return reader
     raise EdsError(

@@ -16,9 +16,11 @@ import xarray as xr
 sys.path.insert(0, str(Path(__file__).parent))
 from common import best_of, show, timed  # noqa: E402
 
-from eds_xr.classify import PixelClassifier, predict, score_by_stroke, train  # noqa: E402
 from eds_xr.schema import label_array  # noqa: E402
-from eds_xr.scribbles import line, paint  # noqa: E402
+from eds_xr.segmentation.classify.classifier import PixelClassifier
+from eds_xr.segmentation.classify.quality import score_by_stroke
+from eds_xr.segmentation.classify.training import predict, train  # noqa: E402
+from eds_xr.segmentation.scribbles import line, paint  # noqa: E402
 
 PHASES = ("Brg", "Fp", "Ca-Pv")
 #: Expected counts a pixel in each channel, of each pure phase.

@@ -20,7 +20,8 @@ import xarray as xr
 from common import Row, say, show
 
 import eds_xr
-from eds_xr import simulate, xray_lines
+from eds_xr import simulate
+from eds_xr.xray import lines as xray_lines
 
 SHAPE = (192, 192, 1024)
 MATRIX, GRAINS = "Brg", {"Fp": "Si_Ka", "Ca-Pv": "Mg_Ka"}

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from common import best_of, gigabytes, in_fresh_process, parser, peak_bytes, show, timed
 
-from eds_xr.features import ALL_KINDS, DEFAULT_KINDS, pixel_features
+from eds_xr.segmentation.features.stack import ALL_KINDS, DEFAULT_KINDS, pixel_features
 
 SIGMAS = (1, 2, 4, 8, 16)
 #: Scales that give scikit-image's standard deviations.

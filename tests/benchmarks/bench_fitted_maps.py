@@ -12,9 +12,11 @@ import xarray as xr
 from common import Row, best_of, parser, read_store, say, show, stored, work_folder
 
 import eds_xr
-from eds_xr import simulate, xray_lines
-from eds_xr.maps import element_maps, fitted_maps
-from eds_xr.spectra import sum_spectra
+from eds_xr import simulate
+from eds_xr.image.element_maps import element_maps
+from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
+from eds_xr.spectra.sums import sum_spectra
+from eds_xr.xray import lines as xray_lines
 
 DOSE, MASKS = 180.0, 20
 #: Ten lines to report; with Fe L and Cu L there are twelve families between 0.7 and 12.5 keV.

@@ -5,7 +5,8 @@
 Both label the same simulated probabilities of 4 phases: PyMaxflow's ``aexpansion_grid`` (which
 knows 4 neighbours only) is given their logarithms, ``eds_xr.graph_cut.smooth`` the probabilities.
 Each runs once in a process of its own, kernels compiled; time and memory leave out reading the
-probabilities. Both energies are by ``eds_xr.graph_cut.energy``. The difficulty is the step between
+probabilities. Both energies are by
+``eds_xr.graph_cut.potts_energy``. The difficulty is the step between
 the phases of log p in units of its noise: 3 is an easy image, 0.5 one where the most probable
 phase of a pixel is mostly wrong.
 """
@@ -23,7 +24,7 @@ import numpy as np
 import xarray as xr
 from common import Row, gigabytes, in_fresh_process, peak_bytes, resident_bytes, say, show, timed
 
-from eds_xr.graph_cut import composition, energy, smooth
+from eds_xr.segmentation.graph_cut.potts import edge_image, potts_energy, smooth
 
 PHASES, SEED, GRAIN_PIXELS = 4, 1, 12
 DIFFICULTIES = (3.0, 1.5, 0.5)
@@ -148,7 +149,7 @@ def run_task(
         seconds, label = timed(lambda: run(p, **options))
     used = peak_bytes() - before
     options.pop("memory_bytes", None)
-    return {"seconds": seconds, "bytes": used, "energy": energy(label, p, **options)}
+    return {"seconds": seconds, "bytes": used, "energy": potts_energy(label, p, **options)}
 
 
 def edge_options(p: xr.DataArray, edges: str) -> dict[str, Any]:
@@ -158,7 +159,7 @@ def edge_options(p: xr.DataArray, edges: str) -> dict[str, Any]:
     if edges == "image":
         return {"edge_image": p[0], "smoothness": 0.5}
     scores = (p.transpose("y", "x", "phase") * 100).rename(phase="component")
-    return {"edge_image": composition(scores), "smoothness": 0.5}
+    return {"edge_image": edge_image(scores), "smoothness": 0.5}
 
 
 def edge_cut(options: dict[str, Any], small: xr.DataArray) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from common import Row, Shape, gigabytes, in_fresh_process, say, show, timed
 
 sys.path.insert(0, str(Path(__file__).parents[1]))  # the makers of files lie beside the tests
 
-from makers import bruker, jeol, velox
+from support.makers import bruker, jeol, velox
 
 DOSE, FRAMES, SEED = 100.0, 20, 1
 FULL, QUICK = (1024, 1024, 4096), (256, 256, 4096)

@@ -22,9 +22,9 @@ import numpy as np
 import xarray as xr
 
 import eds_xr
-from eds_xr.line_fit import MissingLineWarning
-from eds_xr.spectra import net_counts
-from eds_xr.xray_lines import line_windows_kev
+from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning
+from eds_xr.spectra.reference_share import net_counts
+from eds_xr.xray.windows import line_windows_kev
 
 
 @dataclass(frozen=True)

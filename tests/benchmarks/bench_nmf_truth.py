@@ -28,7 +28,7 @@ from common import Row, Shape, say, show
 
 import eds_xr
 from eds_xr import simulate
-from eds_xr.simulate import Phase
+from eds_xr.samples.phases import Phase
 
 BRIDGMANITE, FERROPERICLASE, CA_PEROVSKITE = simulate.PYROLITE_71GPA
 METAL = Phase("metal", {"Fe": 0.88, "Ni": 0.12}, 0.05, (6.0, 15.0), 0.6, 1.2)

@@ -15,7 +15,7 @@ import xarray as xr
 
 import eds_xr.store
 from eds_xr import simulate
-from eds_xr.spectra import sum_spectra
+from eds_xr.spectra.sums import sum_spectra
 
 
 def main(pixels: int = 512, n_masks: int = 20) -> None:

@@ -20,9 +20,12 @@ import xarray as xr
 from common import Row, say, show
 
 import eds_xr
-from eds_xr import masks, simulate, study, xray_lines
-from eds_xr._parts.known import known_scores_loadings
-from eds_xr._parts.line_shapes import Calibration, Shapes, families_seen
+from eds_xr import masks, simulate
+from eds_xr.analysis.deep_mantle import steps, study
+from eds_xr.factorisation.known_spectra.fisher_information import known_scores_loadings
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
+from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
+from eds_xr.xray import lines as xray_lines
 
 SHAPE = (192, 192, 1024)
 #: Traces that are looked for, and the line they are compared with.
@@ -30,9 +33,9 @@ TRACES = {
     "Brg": ("Si_Ka", ("Nd_La", "Sm_La", "Lu_La", "Hf_La")),
     "Ca-Pv": ("Ca_Ka", ("Nd_La", "Sm_La", "Lu_La")),
 }
-ELEMENTS, STRAY = study.ELEMENTS, ("Cu", "Ga")
+ELEMENTS, STRAY = steps.ELEMENTS, ("Cu", "Ga")
 KNOWN = Calibration(noise_kev2=float(xray_lines.peak_sigma_kev(0.0, 130.0)) ** 2)
-RANGE = slice(*eds_xr.line_fit.FIT_RANGE_KEV)
+RANGE = slice(*FIT_RANGE_KEV)
 
 
 def main() -> None:
@@ -175,7 +178,7 @@ class Oracle:
 
 def simulated_background(energy: np.ndarray) -> np.ndarray:
     """Return the simulation's bremsstrahlung, which the oracle knows."""
-    from eds_xr._parts.phases import _bremsstrahlung
+    from eds_xr.samples.phases import _bremsstrahlung
 
     return _bremsstrahlung(energy)
 

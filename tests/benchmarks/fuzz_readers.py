@@ -15,8 +15,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-import fuzzing
-from fuzz_seeds import HOSTILE, SEEDS
+from support import fuzzing
+from support.fuzz_seeds import HOSTILE, SEEDS
 
 
 def main() -> int:

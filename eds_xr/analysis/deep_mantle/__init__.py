@@ -1,0 +1,1 @@
+"""The study of a rock of the deep mantle, from file to figures."""

@@ -1,0 +1,259 @@
+"""Results of the study: plain numbers (JSON), tables (CSV), one file of labelled arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED
+from eds_xr.analysis.deep_mantle.study import Study
+from eds_xr.atomic_write import written_file
+from eds_xr.composition.minerals import formula, formula_text, oxides
+from eds_xr.composition.partition import QUANTITY, partition_coefficients, shared_covariance
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.traces import compare_regions
+from eds_xr.report.tables import write_csv
+from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE
+from eds_xr.xray.windows import line_windows_kev
+
+#: Oxygens per formula unit.
+OXYGENS = {"Brg": 3, "Fp": 1, "Ca-Pv": 3}
+#: Elements that are written together in a formula.
+SITES = {
+    "Brg": (("Mg", "Fe", "Al", "Ca"), ("Si",)),
+    "Fp": (("Mg", "Fe"),),
+    "Ca-Pv": (("Ca", "Nd", "Sm", "U"), ("Si", "Al")),
+}
+
+
+def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
+    """Return the numbers of a study, ready for ``json.dump``.
+
+    Parameters
+    ----------
+    study : Study
+        From :func:`eds_xr.analysis.deep_mantle.study.run`.
+    name, sha256 : str
+        Of the spectrum image.
+
+    Returns
+    -------
+    dict
+        Values with errors are pairs ``[value, standard deviation]``. Those of net counts and
+        atoms hold counting, the matrix's variation from place to place and the choice of the
+        background; the k-factors' uncertainty comes on top. Those under ``snr`` are counting only.
+        Partition coefficients of what a grain holds too little of are ``{"upper_limit": ...}``.
+    """
+    return {
+        "sample": {
+            "name": name,
+            "sha256": sha256,
+            "shape": [int(n) for n in study.image.shape],
+            "counts": int(study.total.sum()),
+        },
+        "rank": {
+            "suggested": int(study.rank.attrs["suggested"]),
+            "clear": bool(study.rank.attrs["clear"]),
+            "gap": float(study.rank.attrs["gap"]),
+            "eigenvalues": [float(v) for v in study.rank.eigenvalue.values],
+        },
+        "nmf": _nmf(study),
+        "masks": _masks(study),
+        "snr": _snr(study),
+        "subtraction": {g: _subtraction(study.pure, g) for g in GRAINS},
+        "net_counts": {p: _pairs(study.lines, "net", "variance", LINE, p) for p in PHASES},
+        "atoms": {
+            p: _pairs(study.composition, "atomic_fraction", "atomic_fraction_variance", ELEMENT, p)
+            for p in PHASES
+        },
+        "formula": {
+            p: str(formula_text(_formula(study, p), sites=SITES[p]).values) for p in PHASES
+        },
+        "partition": {g: _partition(study, g) for g in GRAINS},
+        "standardless": bool(study.composition.attrs["standardless"]),
+        "calibration": {
+            key.removeprefix("calibration_"): value
+            for key, value in study.lines.attrs.items()
+            if key.startswith("calibration_")
+        },
+        "reduced_chi2": {p: float(study.lines.reduced_chi2.sel({PHASE: p})) for p in PHASES},
+        "warnings": list(study.warnings),
+    }
+
+
+def save_results(study: Study, path: Path) -> Path:
+    """Write all arrays of a study to one netCDF file, a group each.
+
+    ``xarray.open_datatree(path)`` opens it. It appears whole or not at all.
+    """
+    parts = {
+        "scores": study.rotated,
+        "segmentation": study.segmentation,
+        "masks": study.masks.to_dataset(name="mask"),
+        "spectra": study.spectra,
+        "pure": study.pure,
+        "lines": study.lines,
+        "composition": study.composition,
+        "rank": study.rank,
+    }
+    tree = xr.DataTree.from_dict({name: _plain(part) for name, part in parts.items()})
+    with written_file(path, overwrite=True) as partial:
+        tree.to_netcdf(partial, engine="h5netcdf")
+    return path
+
+
+def tables(study: Study) -> dict[str, xr.Dataset]:
+    """Return what a paper tabulates of a study, by name.
+
+    Returns
+    -------
+    dict of Dataset
+        ``net_counts``, ``composition`` (without oxygen), ``composition_unmixed`` (from all
+        pixels), ``oxides``, ``formulae`` (on the oxygens of :data:`OXYGENS`) and ``partition``
+        (weight fractions, oxygen by stoichiometry, of each grain over the matrix), over
+        ``phase``; ``regions``, the mask against the rectangle.
+    """
+    return {
+        "net_counts": study.lines,
+        "composition": study.composition,
+        "composition_unmixed": study.unmixed_composition,
+        "oxides": oxides(study.composition),
+        "formulae": _joined([_formula(study, p) for p in PHASES]),
+        "partition": _joined([_coefficients(study, g) for g in GRAINS]),
+        "regions": _regions(study),
+    }
+
+
+def save_tables(study: Study, folder: Path) -> list[Path]:
+    """Write :func:`tables` as CSV files, replacing those of an earlier run."""
+    return [
+        write_csv(table, folder / f"{name}.csv", overwrite=True)
+        for name, table in tables(study).items()
+    ]
+
+
+def _formula(study: Study, phase: str) -> xr.Dataset:
+    return formula(study.composition.sel({PHASE: phase}), oxygens=OXYGENS[phase])
+
+
+def _coefficients(study: Study, grain: str) -> xr.Dataset:
+    """Return what the grain takes of each element over the matrix, which was subtracted from it."""
+    whole = quantify(study.lines, oxygen="stoichiometry")
+    one, matrix = (study.pure.sel({PHASE: p}) for p in (grain, MATRIX))
+    factor = float(one.scale * one.n_pixels / matrix.n_pixels)
+    pair = {"phase": grain, "reference": MATRIX}
+    shared = shared_covariance(study.lines, whole, factor=factor, **pair)
+    found = partition_coefficients(whole, grain, MATRIX, between=shared)
+    return found.drop_sel({ELEMENT: "O"})
+
+
+def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
+    return xr.concat(parts, dim=PHASE, combine_attrs="override", coords="minimal", join="exact")
+
+
+def _partition(study: Study, grain: str) -> dict[str, Any]:
+    """Return coefficients with errors where the grain's share is detected, else upper limits."""
+    found: dict[str, Any] = {}
+    coefficients = _coefficients(study, grain)
+    for name in coefficients[ELEMENT].values:
+        one = coefficients.sel({ELEMENT: name})
+        value, variance = float(one[QUANTITY]), float(one[f"{QUANTITY}_variance"])
+        limit = float(one[f"{QUANTITY}_upper_limit"])
+        if one[f"{QUANTITY}_detected"] and np.isfinite(limit):
+            found[str(name)] = [value, variance**0.5]
+        else:  # the matrix may hold none of it
+            found[str(name)] = {"upper_limit": limit if np.isfinite(limit) else None}
+    return found
+
+
+def _nmf(study: Study) -> dict[str, Any]:
+    loading = study.rotated.loadings.sel({COMPONENT: MATRIX})
+    matrix = study.spectra.counts.sel({PHASE: MATRIX})
+    return {
+        "loss": str(study.factors.attrs["loss"]),
+        "seed": study.seed,
+        "deviance": float(study.factors.attrs["deviance"]),
+        "map_correlation": {g: study.map_correlation[g] for g in reversed(GRAINS)},
+        "rotation_residual": float(study.rotated.attrs["rotation_residual"]),
+        "brg_loading_mg_si": _mg_si(loading),
+        "brg_mask_mg_si": _mg_si(matrix),
+    }
+
+
+def _mg_si(spectrum: xr.DataArray) -> float:
+    """Return the ratio of the counts in the windows of Mg Ka and Si Ka, background included."""
+    mg, si = (
+        float(spectrum.sel({ENERGY: slice(*line_windows_kev(line)[0])}).sum())
+        for line in ("Mg_Ka", "Si_Ka")
+    )
+    return mg / si
+
+
+def _masks(study: Study) -> dict[str, Any]:
+    pixels = study.masks.sizes["y"] * study.masks.sizes["x"]
+    sizes = study.spectra.n_pixels
+    return {
+        str(p): {
+            "n_pixels": int(sizes.sel({PHASE: p})),
+            "fraction": int(sizes.sel({PHASE: p})) / pixels,
+        }
+        for p in sizes[PHASE].values
+    }
+
+
+def _regions(study: Study) -> xr.Dataset:
+    masks = study.masks.sel({PHASE: study.regions[PHASE]})
+    return compare_regions(study.spectra, study.regions, reference="rectangle", masks=masks)
+
+
+def _snr(study: Study) -> dict[str, Any]:
+    compared, found = _regions(study), {}
+    for line in ("Nd_La", "Sm_La"):
+        parts = {}
+        for key, phase in (("mask", MATRIX), ("rectangle", "rectangle")):
+            one = study.regions.sel({PHASE: phase, LINE: line})
+            net, sd = float(one.net), float(one.variance) ** 0.5
+            parts[key] = {"net": net, "sd": sd, "snr": net / sd}
+        mask = compared.sel({PHASE: MATRIX, LINE: line})
+        gains = {"gain": "snr_gain", "signal_gain": "signal_gain", "noise_gain": "noise_gain"}
+        found[line] = parts | {key: float(mask[name]) for key, name in gains.items()}
+    return found
+
+
+def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:
+    one = pure.sel({PHASE: grain})
+    return {
+        "scale": float(one.scale),
+        "scale_sd": float(one.scale_variance) ** 0.5,
+        "line": PINNED[grain],
+    }
+
+
+def _pairs(
+    data: xr.Dataset, value: str, variance: str, dim: str, phase: str
+) -> dict[str, list[float]]:
+    one = data.sel({PHASE: phase})
+    return {
+        str(name): [
+            float(one[value].sel({dim: name})),
+            float(one[variance].sel({dim: name})) ** 0.5,
+        ]
+        for name in one[dim].values
+    }
+
+
+def _plain(data: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset that netCDF can hold: no empty lists in attributes."""
+
+    def keep(attrs: dict[Hashable, Any]) -> dict[Hashable, Any]:
+        return {k: v for k, v in attrs.items() if not (isinstance(v, list | tuple) and not v)}
+
+    plain = data.copy()
+    plain.attrs = keep(plain.attrs)
+    for name in plain.variables:
+        plain[name].attrs = keep(plain[name].attrs)
+    return plain

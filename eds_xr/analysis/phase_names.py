@@ -1,0 +1,78 @@
+"""Names of phases from the strongest lines of their spectra."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import COMPONENT, ENERGY, EdsError
+from eds_xr.xray.lines import line_energy_kev, principal_line
+
+#: Looked for in loadings when the image's attributes name no elements.
+COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
+#: Half width of the window about a line, for naming only.
+LINE_HALF_WIDTH_KEV = 0.06
+#: Below, the L lines of the transition metals lie under the K lines of C, N and O.
+LOWEST_LINE_KEV = 1.0
+
+
+def name_phases(loadings: xr.DataArray, elements: Sequence[str] = ()) -> list[str]:
+    """Name components by what they are rich in, such as ``"Mg-Fe"``.
+
+    The two elements whose principal lines are the strongest, in order of strength. Components
+    that would share a name are numbered.
+
+    Computes: the loadings.
+
+    Parameters
+    ----------
+    loadings : DataArray [component, energy]
+        NMF loadings, energy in keV.
+    elements : sequence of str
+        Elements to look for; by default common ones of minerals.
+    """
+    symbols, values = _line_strengths(loadings, tuple(elements) or COMMON_ELEMENTS)
+    if not symbols:
+        return [f"phase_{i + 1}" for i in range(loadings.sizes[COMPONENT])]
+    names = ["-".join(_strongest(symbols, row)) for row in values]
+    return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
+
+
+def _line_strengths(
+    loadings: xr.DataArray, elements: Sequence[str]
+) -> tuple[list[str], np.ndarray]:
+    """Return the elements with a line in the energy range, and loading in it less its flanks."""
+    energy = loadings[ENERGY].values
+    values = loadings.transpose(COMPONENT, ENERGY).values
+    found, columns = [], []
+    for element in elements:
+        centre = _line_in_range(element, energy)
+        if centre is None:
+            continue
+        away = np.abs(energy - centre)
+        line = away <= LINE_HALF_WIDTH_KEV
+        flanks = (away > LINE_HALF_WIDTH_KEV) & (away <= 2 * LINE_HALF_WIDTH_KEV)
+        if line.any() and flanks.any():
+            found.append(element)
+            columns.append(
+                (values[:, line].mean(1) - values[:, flanks].mean(1)).clip(0) * line.sum()
+            )
+    return found, np.stack(columns, axis=1) if columns else np.zeros((len(values), 0))
+
+
+def _strongest(symbols: list[str], strength: np.ndarray) -> list[str]:
+    """Return one element, or two when the second is not faint."""
+    first, *others = np.argsort(-strength, kind="stable")[:2]
+    return [symbols[first], *(symbols[i] for i in others if strength[i] > 0.1 * strength[first])]
+
+
+def _line_in_range(element: str, energy: np.ndarray) -> float | None:
+    try:
+        line = principal_line(
+            element, min_kev=max(LOWEST_LINE_KEV, float(energy[0])), max_kev=float(energy[-1])
+        )
+    except EdsError:  # none within this range: another element gives the name
+        return None
+    return line_energy_kev(line)

@@ -1,0 +1,152 @@
+"""A folder appears whole or not at all, also when the run is interrupted or killed.
+
+It is written under a temporary name beside its final one and renamed when complete. The
+temporary name tells host and process, so that a later run recognises what a killed one left.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from eds_xr.places import check_free, check_store
+from eds_xr.schema import EdsError
+
+_HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node()) or "host"
+#: Temporary folders that this process is writing now.
+_ACTIVE: set[Path] = set()
+
+
+@contextmanager
+def written_whole(
+    target: Path, *, overwrite: bool = False, holds: str = "counts"
+) -> Iterator[Path]:
+    """Give an empty folder to write in; make it `target` when the ``with`` block succeeds.
+
+    Whatever the block raises, KeyboardInterrupt too, the folder is removed and a former
+    `target` stays as it was. With `overwrite` the former one is replaced at the very end.
+
+    Raises
+    ------
+    EdsError
+        If `target` exists and may not be replaced, see :func:`check_store`, or the disk refuses.
+    """
+    partial = beside(target, "partial")
+    _ACTIVE.add(partial)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(target)
+        check_store(target, overwrite=overwrite, holds=holds)
+        partial.mkdir()
+        yield partial
+        check_store(target, overwrite=overwrite, holds=holds)  # it may have changed meanwhile
+        _put_in_place(partial, target)
+    except OSError as error:
+        raise EdsError(
+            f"writing {target} failed: {error}; nothing of it was left behind"
+        ) from error
+    finally:
+        _remove(partial)
+        _ACTIVE.discard(partial)
+
+
+def clean_leftovers(target: Path) -> None:
+    """Remove what killed runs left beside `target`.
+
+    A former target that a run moved aside, and died before the new one was in place, is
+    put back. Leftovers of other hosts are not touched: their run may be alive.
+    """
+    if not target.parent.is_dir():
+        return
+    for path in sorted(target.parent.iterdir()):
+        kind = _kind_of_dead(path, target)
+        if kind == "former" and not target.exists():
+            os.replace(path, target)
+        elif kind:
+            _remove(path)
+
+
+@contextmanager
+def written_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a place beside `target` to write to; rename it when the ``with`` block succeeds.
+
+    Raises
+    ------
+    EdsError
+        If `target` exists (without `overwrite`), or the disk refuses.
+    """
+    check_free(target, overwrite=overwrite)
+    partial = beside(target, "partial", target.suffix)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        clean_leftovers(target)
+        yield partial
+        check_free(target, overwrite=overwrite)  # it may have appeared meanwhile
+        os.replace(partial, target)
+    except OSError as error:
+        raise EdsError(f"writing {target} failed: {error}; nothing was left behind") from error
+    finally:
+        with suppress(OSError):  # no folder, no file
+            partial.unlink(missing_ok=True)
+
+
+def _kind_of_dead(path: Path, target: Path) -> str | None:
+    """Return "partial" or "former" if a run that is over left `path`, else None."""
+    suffix = f"({re.escape(target.suffix)})?"
+    pattern = rf"\.{re.escape(target.name)}\.(partial|former)-{_HOST}-(\d+)-[0-9a-f]+{suffix}"
+    match = re.fullmatch(pattern, path.name)
+    if match is None or path in _ACTIVE or _is_other_running_process(int(match[2])):
+        return None
+    return match[1]
+
+
+def _is_other_running_process(pid: int) -> bool:
+    import psutil
+
+    return pid != os.getpid() and bool(psutil.pid_exists(pid))
+
+
+def beside(target: Path, kind: str, suffix: str = "") -> Path:
+    """Return a name beside `target` that tells which process writes there; used up by one `with`.
+
+    A file needs its suffix also while it is written.
+    """
+    name = f".{target.name}.{kind}-{_HOST}-{os.getpid()}-{secrets.token_hex(4)}{suffix}"
+    return target.with_name(name)
+
+
+def _put_in_place(partial: Path, target: Path) -> None:
+    if not target.exists():
+        os.rename(partial, target)
+        return
+    former = beside(target, "former")
+    _ACTIVE.add(former)
+    try:  # a signal may interrupt between any two of these lines
+        os.rename(target, former)
+        os.rename(partial, target)
+        os.rename(former, partial)  # half removed, it is never taken for a former store
+    except BaseException:
+        if former.exists() and not target.exists():
+            os.rename(former, target)
+        raise
+    finally:
+        _ACTIVE.discard(former)
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder; threads of a cancelled computation may still add a file or two."""
+    for _ in range(20):
+        if not path.exists():
+            return
+        if path.is_file():
+            path.unlink()
+        else:
+            shutil.rmtree(path, ignore_errors=True)
+        time.sleep(0.02)

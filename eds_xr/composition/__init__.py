@@ -1,0 +1,1 @@
+"""From net counts to composition, minerals, partition and limits."""

@@ -1,0 +1,223 @@
+"""From net counts to amounts and fractions: blocks of spectra, covariances by the chain rule.
+
+Each line ``i`` stands for its element. With factors ``f``, net counts ``n`` and the correction
+``A`` for absorption, the masses are ``a_i = f_i n_i A_i(a)``: on a scale of their own (k-factors)
+or per area (zeta-factors, counts divided by the dose). Oxygen by stoichiometry makes ``b = S a``,
+and fractions are ``b / sum(b)``. ``A`` depends on the composition, so ``a`` is a fixed point, and
+its derivatives follow from it (implicit function): ``(1 - a h B) da = A f dn + a dlnf``, with
+``h = dlnA/dy`` and ``B = dy/da``, where ``y`` is the optical depth on the way out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eds_xr.xray.absorption import correction
+
+#: Iterations end when amounts change by less than this [relative], at the latest after so many.
+TOLERANCE, MOST_ITERATIONS = 1e-12, 500
+
+
+@dataclass(frozen=True)
+class QuantificationModel:
+    """How net counts become amounts: all about elements, nothing of a spectrum.
+
+    Attributes
+    ----------
+    factors, relative : ndarray [line]
+        Mass a net count, and the relative standard deviation of that.
+    brings : ndarray [element, line]
+        Mass of each element that comes with a unit mass of the line's element: 1 for itself, and
+        oxygen by stoichiometry.
+    masses : ndarray [element]
+        Mass of an atom, in units that make ``amount / mass`` atoms (per area).
+    attenuation : ndarray [line, element; m^2/kg] or None
+        On the way out: divided by the sine of the take-off angle. None: no correction.
+    own_thickness : bool
+        Amounts are kg/m^2, and give the film's mass thickness; else that is given.
+    absorption_uncertainty, common_uncertainty : float
+        Relative; of all optical depths together, and of all factors together.
+    """
+
+    factors: np.ndarray
+    relative: np.ndarray
+    brings: np.ndarray
+    masses: np.ndarray
+    attenuation: np.ndarray | None = None
+    own_thickness: bool = False
+    absorption_uncertainty: float = 0.0
+    common_uncertainty: float = 0.0
+
+
+@dataclass(frozen=True)
+class _Solved:
+    """Amounts ``a`` [..., line], their correction, and how they answer to everything."""
+
+    amounts: np.ndarray
+    correction: np.ndarray
+    by_counts: np.ndarray  # [..., line, line]
+    by_errors: np.ndarray  # [..., line, error]; one standard deviation of each systematic error
+
+
+def composition_block(
+    net: np.ndarray, covariance: np.ndarray, thickness: np.ndarray, *limits: np.ndarray,
+    recipe: QuantificationModel, names: tuple[str, ...], limit_names: tuple[str, ...],
+) -> tuple[np.ndarray, ...]:  # fmt: skip
+    """Return the variables of a composition that `names` tells; NaN where there is none.
+
+    Parameters
+    ----------
+    net : ndarray [..., line]
+    covariance : ndarray [..., line, line]
+    thickness : ndarray [...; kg/m^2]
+        Used where there is an absorption correction with a given thickness.
+    *limits : ndarray [..., line; counts]
+        Named by `limit_names`.
+    """
+    with np.errstate(all="ignore"):
+        solved = _solve(net, thickness, recipe)
+        found = {"absorption_correction": _padded(solved.correction, recipe)}
+        found |= _absolute(solved, covariance, recipe)
+        for kind, masses in (("weight", np.ones_like(recipe.masses)), ("atomic", recipe.masses)):
+            share = recipe.brings / masses[:, None]
+            found |= _fractions(f"{kind}_fraction", share, solved, covariance)
+            for name, limit in zip(limit_names, limits, strict=True):
+                found[f"{kind}_fraction_{name}"] = _limit(limit, share, solved, recipe)
+    return tuple(found[name] for name in names)
+
+
+def _solve(net: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel) -> _Solved:
+    """Find the amounts, and linearise about them."""
+    amounts = net * recipe.factors
+    unity = np.eye(net.shape[-1])
+    factor, absorbed, inverse = np.ones_like(amounts), np.zeros_like(amounts), unity
+    if recipe.attenuation is not None:
+        amounts, factor = _iterate(amounts, thickness, recipe)
+        depth = _depth(amounts, thickness, recipe)
+        response = amounts * correction(depth)[1]
+        loop = response[..., None] * _depth_by_amounts(amounts, depth, thickness, recipe)
+        inverse, absorbed = _inverse(unity - loop), response * depth
+    errors = [
+        unity * (amounts * recipe.relative)[..., None],
+        (amounts * recipe.common_uncertainty)[..., None],
+        (absorbed * recipe.absorption_uncertainty)[..., None],
+    ]
+    by_counts = inverse * (factor * recipe.factors)[..., None, :]
+    return _Solved(amounts, factor, by_counts, inverse @ np.concatenate(errors, axis=-1))
+
+
+def _iterate(
+    uncorrected: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """Repeat the correction with the composition that it gives; NaN where that never ends."""
+    amounts = uncorrected
+    for _ in range(MOST_ITERATIONS):
+        factor, _ = correction(_depth(amounts, thickness, recipe))
+        before, amounts = amounts, uncorrected * factor
+        change = np.abs(amounts - before).max(-1)
+        moving = change > TOLERANCE * np.abs(amounts).max(-1)
+        if not moving.any():  # NaN does not move
+            break
+    settled = ~moving & np.isfinite(change)
+    lost = np.where(settled, 1.0, np.nan)[..., None]
+    return amounts * lost, factor * lost
+
+
+def _depth(amounts: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel) -> np.ndarray:
+    """Return the optical depth of the whole film for each line."""
+    assert recipe.attenuation is not None
+    masses = amounts @ recipe.brings.T
+    if not recipe.own_thickness:
+        masses = masses * (thickness / _positive(masses.sum(-1)))[..., None]
+    return masses @ recipe.attenuation.T
+
+
+def _depth_by_amounts(
+    amounts: np.ndarray, depth: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel
+) -> np.ndarray:
+    """Return how the depths [line] change with the amounts [..., line, line]."""
+    assert recipe.attenuation is not None
+    straight = recipe.attenuation @ recipe.brings
+    if recipe.own_thickness:
+        return straight
+    brought = recipe.brings.sum(0)
+    total = _positive(amounts @ brought)
+    scaled = straight * (thickness / total)[..., None, None]
+    return scaled - depth[..., :, None] * (brought / total[..., None])[..., None, :]
+
+
+def _absolute(
+    solved: _Solved, covariance: np.ndarray, recipe: QuantificationModel
+) -> dict[str, np.ndarray]:
+    """Return atoms and mass per area, for factors that give them."""
+    if not recipe.own_thickness:
+        return {}
+    share = recipe.brings / recipe.masses[:, None]
+    atoms = _carried("atoms_per_area", share, solved, covariance)
+    mass = _carried("mass_thickness", recipe.brings.sum(0)[None], solved, covariance)
+    return {
+        "atoms_per_area": solved.amounts @ share.T,
+        **atoms,
+        "mass_thickness": (solved.amounts @ recipe.brings.T).sum(-1),
+        "mass_thickness_variance": mass["mass_thickness_variance"][..., 0],
+        "mass_thickness_systematic_variance": mass["mass_thickness_systematic_covariance"][
+            ..., 0, 0
+        ],
+    }
+
+
+def _fractions(
+    name: str, share: np.ndarray, solved: _Solved, covariance: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return ``x = b / sum(b)`` of ``b = share a``; ``dx/da = (share - x sum(share)) / sum(b)``."""
+    amounts = solved.amounts @ share.T
+    total = _positive(amounts.sum(-1))
+    fraction = amounts / total[..., None]
+    slope = (share - fraction[..., :, None] * share.sum(0)) / total[..., None, None]
+    return {name: fraction, **_carried(name, slope, solved, covariance)}
+
+
+def _carried(
+    name: str, slope: np.ndarray, solved: _Solved, covariance: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return the statistical and the systematic covariance of what has this slope by ``a``."""
+    by_counts, by_errors = slope @ solved.by_counts, slope @ solved.by_errors
+    statistical = by_counts @ covariance @ np.swapaxes(by_counts, -1, -2)
+    return {
+        f"{name}_variance": np.diagonal(statistical, axis1=-2, axis2=-1).copy(),
+        f"{name}_covariance": statistical,
+        f"{name}_systematic_covariance": by_errors @ np.swapaxes(by_errors, -1, -2),
+        f"{name}_by_error": np.broadcast_to(
+            by_errors, (*statistical.shape[:-1], by_errors.shape[-1])
+        ),
+    }
+
+
+def _limit(
+    limit: np.ndarray, share: np.ndarray, solved: _Solved, recipe: QuantificationModel
+) -> np.ndarray:
+    """Return the fraction of an element whose line had the counts of a limit, the rest as found."""
+    amount = limit * recipe.factors * solved.correction
+    brought = share.sum(0)
+    total = (solved.amounts @ brought)[..., None] + (amount - solved.amounts) * brought
+    own = share[np.arange(amount.shape[-1]), np.arange(amount.shape[-1])]
+    return _padded(own * amount / _positive(total), recipe)
+
+
+def _padded(values: np.ndarray, recipe: QuantificationModel) -> np.ndarray:
+    """Return values of lines as values of elements: NaN for oxygen that no line stands for."""
+    more = recipe.brings.shape[0] - values.shape[-1]
+    return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, more)], constant_values=np.nan)
+
+
+def _positive(total: np.ndarray) -> np.ndarray:
+    return np.where(total > 0, total, np.nan)
+
+
+def _inverse(matrices: np.ndarray) -> np.ndarray:
+    """Return inverses, NaN for a matrix that has none (one bad pixel must not stop the others)."""
+    good = np.isfinite(matrices).all((-1, -2)) & (np.linalg.det(matrices) != 0)
+    safe = np.where(good[..., None, None], matrices, np.eye(matrices.shape[-1]))
+    return np.where(good[..., None, None], np.linalg.inv(safe), np.nan)

@@ -1,0 +1,162 @@
+"""Tables of k-factors, zeta-factors and partial cross-sections: made, and looked up by line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.arguments import number
+from eds_xr.schema import LINE, EdsError
+from eds_xr.xray.elements import masses
+from eds_xr.xray.lines import split_line
+
+#: What the caller may give: by line, numbers alone or with their standard deviations.
+Table: TypeAlias = Mapping[str, float] | xr.DataArray | xr.Dataset
+
+AVOGADRO = 6.02214076e23
+BARN_M2 = 1e-28
+#: Units of each kind of factor; a k-factor is relative, but by weight or by atoms.
+UNITS = {"k": ("weight", "atomic"), "zeta": ("kg/m2",), "cross_section": ("barn",)}
+LONG_NAMES = {
+    "k": "k-factor",
+    "zeta": "zeta-factor, per electron and photon",
+    "cross_section": "partial ionisation cross-section of X-rays counted",
+}
+#: Beam energies that differ by less are the same [relative].
+_SAME_BEAM = 0.01
+
+
+def make_table(
+    kind: str,
+    lines: Sequence[str],
+    values: np.ndarray,
+    deviations: np.ndarray,
+    *,
+    units: str,
+    attrs: Mapping[str, Any],
+) -> xr.Dataset:
+    """Return a table of factors over ``line``: the kind's variable and ``standard_deviation``."""
+    if units not in UNITS[kind]:
+        raise EdsError(
+            f"the units of {LONG_NAMES[kind]}s must be {' or '.join(UNITS[kind])}, found {units!r}"
+        )
+    described = {"long_name": LONG_NAMES[kind], "units": units}
+    names = [str(n) for n in lines]
+    return xr.Dataset(
+        {
+            kind: (LINE, np.asarray(values, float), described),
+            "standard_deviation": (
+                LINE,
+                np.asarray(deviations, float),
+                {"long_name": f"standard deviation of the {LONG_NAMES[kind]}", "units": units},
+            ),
+        },
+        {LINE: names, "element": (LINE, [n.split("_")[0] for n in names])},
+        {k: v for k, v in attrs.items() if v is not None},
+    )
+
+
+def looked_up(
+    table: Table, lines: Sequence[str], kind: str, beam_energy_kev: float | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the factor of each line (k by weight) and its relative standard deviation."""
+    values, deviations, units = _columns(table, kind)
+    _check_beam(getattr(table, "attrs", {}).get("beam_energy_kev"), beam_energy_kev, kind)
+    missing = [n for n in lines if n not in values]
+    if missing:
+        raise EdsError(
+            f"no {_word(kind)} for {', '.join(missing)}; the table has {', '.join(values)}. "
+            f"{_word(kind)}s are matched by line, never by position"
+        )
+    factors = np.array([values[n] for n in lines], float)
+    spread = np.array([deviations[n] for n in lines], float)
+    if not (np.isfinite(factors) & (factors > 0)).all():
+        shown = dict(zip(lines, factors.tolist(), strict=True))
+        raise EdsError(f"{_word(kind)}s must be positive, found {shown}")
+    if not (np.isfinite(spread) & (spread >= 0)).all():
+        shown = dict(zip(lines, spread.tolist(), strict=True))
+        raise EdsError(f"standard deviations must be finite and not negative, found {shown}")
+    relative = spread / factors
+    return (factors * masses(lines) if units == "atomic" else factors), relative
+
+
+def checked_lines(lines: Sequence[str]) -> list[str]:
+    """Return names of lines as plain text; raise for one that does not exist, or appears twice."""
+    names = [str(n) for n in lines]
+    for name in names:
+        split_line(name)
+    if not names or len(set(names)) < len(names):
+        raise EdsError(f"expected lines, each once, such as ['Si_Ka', 'Fe_Ka']; found {names}")
+    return names
+
+
+def check_table(table: xr.Dataset, kind: str) -> None:
+    """Raise unless a Dataset is a table of this kind of factors."""
+    if not isinstance(table, xr.Dataset) or not {kind, "standard_deviation"} <= set(table):
+        found = list(table) if isinstance(table, xr.Dataset) else type(table).__name__
+        raise EdsError(
+            f"expected a table of {_word(kind)}s (a Dataset over 'line' with {kind!r} and "
+            f"'standard_deviation'), found {found}"
+        )
+    if table[kind].dims != (LINE,) or LINE not in table.coords:
+        raise EdsError(f"{_word(kind)}s must lie along named lines, found {table[kind].dims}")
+
+
+def _word(kind: str) -> str:
+    return {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}[kind]
+
+
+def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float], str]:
+    """Return factors and standard deviations by line, and the units."""
+    if isinstance(table, xr.Dataset):
+        check_table(table, kind)
+        spread = _by_line(table.standard_deviation, kind)
+        return _by_line(table[kind], kind), spread, _units(table[kind], kind)
+    if isinstance(table, xr.DataArray):
+        values = _by_line(table, kind)
+        return values, dict.fromkeys(values, 0.0), _units(table, kind)
+    if not isinstance(table, Mapping):
+        raise EdsError(
+            f"expected {_word(kind)}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
+            f"{type(table).__name__}; read a file with eds_xr.k_factors.read_{_reader(kind)}"
+        )
+    plain = {str(n): number(v, f"the {_word(kind)} of {n}") for n, v in table.items()}
+    return plain, dict.fromkeys(plain, 0.0), UNITS[kind][0]
+
+
+def _reader(kind: str) -> str:
+    return {"k": "k_factors", "zeta": "zeta_factors", "cross_section": "cross_sections"}[kind]
+
+
+def _by_line(column: xr.DataArray, kind: str) -> dict[str, float]:
+    if column.dims != (LINE,) or LINE not in column.coords:
+        raise EdsError(f"{_word(kind)}s must lie along named lines, found {column.dims}")
+    names = [str(n) for n in column[LINE].values]
+    twice = sorted({n for n in names if names.count(n) > 1})
+    if twice:
+        raise EdsError(f"more than one {_word(kind)} of {', '.join(twice)}; leave one")
+    return dict(zip(names, column.values.tolist(), strict=True))
+
+
+def _units(column: xr.DataArray, kind: str) -> str:
+    units = str(column.attrs.get("units", UNITS[kind][0]))
+    if units not in UNITS[kind]:
+        raise EdsError(
+            f"the units of {_word(kind)}s must be {' or '.join(UNITS[kind])}, found {units!r}"
+        )
+    return units
+
+
+def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> None:
+    if table_kev is None or lines_kev is None:
+        return
+    table_kev = number(table_kev, "the attribute beam_energy_kev of the table")
+    if abs(table_kev - lines_kev) > _SAME_BEAM * lines_kev:
+        raise EdsError(
+            f"the {_word(kind)}s are for a beam of {table_kev:g} keV, the spectra were "
+            f"recorded at {lines_kev:g} keV; take a table measured at {lines_kev:g} keV, or "
+            "compute one with eds_xr.standardless_k_factors"
+        )

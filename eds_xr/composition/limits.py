@@ -1,0 +1,105 @@
+"""Limits and intervals of normal estimates; NumPy in, NumPy out, element by element."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.composition.number_text import above_text, below_text, value_text
+from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level, deviation, units_of
+
+
+def limit_sigma(value: np.ndarray, sd: np.ndarray, confidence: float) -> np.ndarray:
+    """Return how many sd the upper limit of what cannot be negative lies above its estimate.
+
+    A normal estimate and a flat prior at and above zero: ``1 - Phi(z) = (1 - confidence)
+    Phi(value / sd)``. Hence z exceeds the usual one-sided quantile, and ``value + z sd`` zero.
+    """
+    from scipy.special import log_ndtr, ndtri_exp  # in logarithms: far below zero Phi underflows
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(-ndtri_exp(np.log1p(-confidence) + log_ndtr(value / sd)))
+
+
+def upper_limit(value: np.ndarray, sd: np.ndarray, confidence: float) -> np.ndarray:
+    """Return the one-sided upper limit of what cannot be negative; never below zero."""
+    value, sd = np.broadcast_arrays(np.asarray(value, float), np.asarray(sd, float))
+    with np.errstate(invalid="ignore"):
+        limit = value + limit_sigma(value, sd, confidence) * sd
+    return np.where(sd > 0, limit, np.maximum(value, 0.0 * sd))
+
+
+def ratio_interval(
+    a: np.ndarray, b: np.ndarray, variances: tuple[np.ndarray, np.ndarray, np.ndarray],
+    sigma: np.ndarray | float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return Fieller's interval of a / b, exact for normal a and b.
+
+    All D with ``(a - D b)^2 <= sigma^2 Var(a - D b)``: a quadratic inequality. `variances` are
+    those of a and of b, and their covariance. Where b is not significant the interval has no
+    upper end; its lower end then takes into account that D is not negative.
+    """
+    of_a, of_b, of_both = variances
+    square = np.asarray(b**2 - sigma**2 * of_b)
+    middle = a * b - sigma**2 * of_both
+    root = middle**2 - square * (a**2 - sigma**2 * of_a)
+    bounded, everywhere = square > 0, (square <= 0) & (root < 0)
+    spread = np.sqrt(np.maximum(root, 0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        low, high = (middle - spread) / square, (middle + spread) / square
+    # b not significant: all below `high` and all above `low`, for the square is negative
+    open_end = np.where(everywhere | ~(high < 0), -np.inf, low)
+    return np.where(bounded, low, open_end), np.where(bounded, high, np.inf)
+
+
+def quantile(confidence: float) -> float:
+    """Return how many sd lie on each side of a two-sided interval."""
+    from scipy.special import ndtri
+
+    return float(ndtri(0.5 + 0.5 * confidence))
+
+
+def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Dataset:
+    """Return ``detected`` and ``upper_limit`` of a quantity, its own where the Dataset has them.
+
+    The deviation is not taken below that of a blank, from which the critical level comes: where
+    counts happen to be few, their own variance is too small.
+    """
+    if f"{quantity}_upper_limit" in dataset:
+        own = {n: dataset[f"{quantity}_{n}"] for n in ("detected", "upper_limit")}
+        return xr.Dataset(own)
+    value, sd = dataset[quantity], deviation(dataset, quantity)
+    level = critical_level(dataset, quantity)
+    spread = np.maximum(sd, (level / CRITICAL_SIGMA).where(sd > 0, 0.0))
+    limit = xr.apply_ufunc(
+        upper_limit, value, spread, kwargs={"confidence": confidence}, dask="parallelized"
+    )
+    share = f"{100 * confidence:g} %"
+    return xr.Dataset(
+        {
+            "detected": (value > level).assign_attrs(
+                long_name="above the critical level", units="1"
+            ),
+            "upper_limit": limit.assign_attrs(
+                long_name=f"upper limit at {share} confidence", units=units_of(value)
+            ),
+        }
+    )
+
+
+def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float) -> xr.DataArray:
+    """Return what to print of a quantity: ``0.34(5)``, ``< 0.12``; ``> 3.1`` of open ratios."""
+    limits = limits_of(dataset, quantity, confidence)
+    lowest = f"{quantity}_lower_limit"
+    lower = dataset[lowest] if lowest in dataset else xr.full_like(limits.upper_limit, -np.inf)
+    parts = (dataset[quantity], deviation(dataset, quantity), limits.upper_limit, lower)
+    return xr.apply_ufunc(
+        _one_text, *(scale * p for p in parts), limits.detected, vectorize=True,
+        output_dtypes=[object],
+    ).astype(str)  # fmt: skip
+
+
+def _one_text(value: float, sd: float, upper: float, lower: float, detected: bool) -> str:
+    if np.isinf(upper):  # the divisor of a ratio is not significant
+        return above_text(lower) if detected and lower > 0 else "-"
+    return value_text(value, sd) if detected or not np.isfinite(upper) else below_text(upper)

@@ -1,0 +1,353 @@
+"""Partition coefficients: how much of each element one phase takes, another being its partner."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import number
+from eds_xr.composition.fractions import OTHER, by_error, carried, diagonal
+from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
+from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
+from eds_xr.composition.results import BY_STOICHIOMETRY
+from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.schema import ELEMENT, LINE, PHASE, EdsError, check_one_of
+from eds_xr.xray.elements import atomic_mass
+
+#: Of the intervals that are given.
+CONFIDENCES = (0.68, 0.95)
+KINDS = ("weight_fraction", "atomic_fraction")
+QUANTITY = "partition_coefficient"
+#: One-sided; the same as that of Currie's critical level.
+LIMIT_CONFIDENCE = 0.95
+#: An element that others are divided by must be this many deviations above zero.
+LEAST_SIGMA = 5.0
+
+
+def partition_coefficients(
+    composition: xr.Dataset,
+    phase: str,
+    reference: str,
+    *,
+    per: str | None = None,
+    kind: str = "weight_fraction",
+    between: xr.DataArray | None = None,
+) -> xr.Dataset:
+    """Divide the composition of a phase by that of another, element by element.
+
+    Computes: small arrays only.
+
+    ``D = C(phase) / C(reference)``, by weight as the field has it, with confidence intervals after
+    Fieller (J. R. Stat. Soc. B 16 (1954) 175): exact for a ratio of two normal estimates, however
+    large their errors, and asymmetric where they are.
+
+    Parameters
+    ----------
+    composition : Dataset [phase, element]
+        From ``quantify``, both phases by the same lines.
+    phase, reference : str
+        Names along ``phase``.
+    per : str, optional
+        An element that both are divided by first: ``per="Mg"`` gives exchange coefficients, as
+        (Fe/Mg) / (Fe/Mg). All that is common to a spectrum then cancels.
+    kind : str
+        ``weight_fraction`` or ``atomic_fraction``; with `per`, both give the same.
+    between : DataArray [element, element_other], optional
+        Covariance of these fractions, of `phase` along ``element`` and of `reference` along
+        ``element_other``; from :func:`shared_covariance` when the reference was subtracted from
+        the phase's spectrum. By default the phases are independent.
+
+    Returns
+    -------
+    Dataset over ``element``
+        ``partition_coefficient`` [element; 1] with ``_variance`` (first order, statistical) and
+        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, confidence], infinite where
+        the reference's share is not significant; ``_detected`` (the phase holds more than
+        chance), ``_reference_detected``, and one-sided limits at 95 %, ``_upper_limit`` (never
+        negative: report it where the phase's share is not detected) and ``_lower_limit``.
+        The phase is a scalar coordinate, so that results of several phases concatenate.
+
+    Raises
+    ------
+    EdsError
+        For a phase or element that is not in the composition, or when `per` is not significant in
+        both phases.
+
+    Notes
+    -----
+    The same line measures an element in both phases, so that its k-factor cancels. What is left of
+    the k-factors' uncertainty enters through the sums to 1, ``sum_j (C_j - C'_j)^2 s_j^2``, the
+    same relative error for all elements; with `per`, nothing is left. What absorption leaves is
+    taken as common to both phases, too.
+    """
+    check_one_of(kind, KINDS, "kind")
+    one, other = (_of_phase(composition, name, kind) for name in (phase, reference))
+    if per is not None:
+        _check_divisor(per, {phase: one, reference: other}, kind)
+    pair = _pair(one, other, _between(one, between), per, kind)
+    parts = {
+        "variance": (ELEMENT, pair.variance),
+        "systematic_variance": (ELEMENT, pair.systematic_variance),
+        **_intervals(pair),
+        **_limits(pair, one, other, kind),
+    }
+    made = xr.Dataset(
+        {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
+        {ELEMENT: one[ELEMENT], "confidence": list(CONFIDENCES), PHASE: phase},
+    )
+    parameters = {"phase": phase, "reference": reference, "per": per or "", "kind": kind}
+    attrs = provenance.with_step(composition.attrs, "partition_coefficients", **parameters)
+    return _described(made, f"{phase} / {reference}").assign_attrs(
+        attrs | {"reference": reference, "per": per or "", "kind": kind}
+    )
+
+
+def shared_covariance(
+    lines: xr.Dataset,
+    composition: xr.Dataset,
+    *,
+    phase: str,
+    reference: str,
+    factor: float,
+    kind: str = "weight_fraction",
+) -> xr.DataArray:
+    """Return the covariance of two phases, one of which was subtracted from the other's spectrum.
+
+    Computes: small arrays only.
+
+    The counts of ``mixture - factor reference`` hold the noise of the reference, with a minus:
+    ``cov(net_phase, net_reference) = -factor cov(net_reference)``. It is carried to the fractions
+    by the slopes of both normalisations.
+
+    Parameters
+    ----------
+    lines : Dataset [phase, line]
+        From ``fit_lines`` on the pure spectra: ``net`` and ``covariance``.
+    composition : Dataset [phase, element]
+        From ``quantify`` on them.
+    phase, reference : str
+    factor : float
+        Of the reference's *counts*: after ``subtract_phase``, ``scale`` times the ratio of the
+        numbers of pixels, ``float(pure.scale * pure.n_pixels / reference.n_pixels)``.
+    kind : str
+        ``weight_fraction`` or ``atomic_fraction``.
+
+    Returns
+    -------
+    DataArray [element, element_other]
+        For ``partition_coefficients(..., between=...)``.
+
+    Raises
+    ------
+    EdsError
+        When lines and composition are not of the same phases and lines.
+    """
+    check_one_of(kind, KINDS, "kind")
+    one, other = (_of_phase(composition, name, kind) for name in (phase, reference))
+    names = _lines_of(composition, lines)
+    if not np.isfinite(number(factor, "factor")):
+        raise EdsError(f"factor must be finite, found {factor!r}")
+    if PHASE not in lines.dims or not {phase, reference} <= set(lines[PHASE].values.tolist()):
+        raise EdsError(f"the lines must be those of {phase} and {reference}, along 'phase'")
+    table = lines.covariance.sel({PHASE: reference, LINE: names, "line_other": names})
+    spread = -factor * table.transpose(LINE, "line_other").values
+    brings = _mass_per_line_mass(composition, kind)
+    own = composition[LINE].values != BY_STOICHIOMETRY
+    slopes = [
+        _slope(part[kind].values, lines.net.sel({PHASE: name, LINE: names}).values, brings, own)
+        for name, part in ((phase, one), (reference, other))
+    ]
+    return xr.DataArray(
+        slopes[0] @ spread @ slopes[1].T,
+        {ELEMENT: one[ELEMENT].values, OTHER: one[ELEMENT].values},
+        (ELEMENT, OTHER),
+        attrs={"long_name": f"covariance of {phase} and {reference}", "units": "1"},
+    )
+
+
+class _Pair(NamedTuple):
+    """Two normal estimates to be divided, an element a place.
+
+    Values, variances and covariance; what each systematic error does to both [element, error].
+    """
+
+    a: np.ndarray
+    b: np.ndarray
+    of_a: np.ndarray
+    of_b: np.ndarray
+    of_both: np.ndarray
+    errors_of_a: np.ndarray
+    errors_of_b: np.ndarray
+
+    @property
+    def value(self) -> np.ndarray:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return np.asarray(np.where(self.b == 0, np.nan, self.a / self.b))
+
+    @property
+    def variance(self) -> np.ndarray:
+        spread = self.of_a - 2 * self.value * self.of_both + self.value**2 * self.of_b
+        return np.asarray(np.maximum(spread, 0) / np.where(self.b == 0, np.nan, self.b) ** 2)
+
+    @property
+    def systematic_variance(self) -> np.ndarray:
+        b = np.where(self.b == 0, np.nan, self.b)[:, None]
+        change = (self.errors_of_a - self.value[:, None] * self.errors_of_b) / b
+        return np.asarray((change**2).sum(-1))
+
+    def interval(self, sigma: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
+        return ratio_interval(self.a, self.b, (self.of_a, self.of_b, self.of_both), sigma)
+
+
+def _pair(
+    one: xr.Dataset, other: xr.Dataset, shared: np.ndarray, per: str | None, kind: str
+) -> _Pair:
+    """Return what is divided: fractions, or with `per` their ratios to one element."""
+    parts = (one, other)
+    values = [part[kind].values.astype(float) for part in parts]
+    unit = np.eye(values[0].size)
+    if per is None:
+        ratios, slopes = values, [unit, unit]
+    else:
+        at = list(one[ELEMENT].values).index(per)
+        ratios = [v / v[at] for v in values]
+        # d(x_i / x_p) = (dx_i - ratio_i dx_p) / x_p
+        slopes = [
+            (unit - np.outer(r, unit[at])) / v[at] for r, v in zip(ratios, values, strict=True)
+        ]
+    of_a, of_b = (diagonal(carried(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True))
+    of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
+    errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
+    return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
+
+
+def _intervals(pair: _Pair) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
+    ends = [pair.interval(quantile(confidence)) for confidence in CONFIDENCES]
+    dims = (ELEMENT, "confidence")
+    return {
+        "lower": (dims, np.stack([low for low, _ in ends], axis=-1)),
+        "upper": (dims, np.stack([high for _, high in ends], axis=-1)),
+    }
+
+
+def _limits(
+    pair: _Pair, one: xr.Dataset, other: xr.Dataset, kind: str
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what is detected, and one-sided limits at 95 %."""
+    levels = [critical_level(part, kind).values for part in (one, other)]
+    detected = [part[kind].values > x for part, x in zip((one, other), levels, strict=True)]
+    # the noise of a blank, on the scale of what is divided
+    with np.errstate(divide="ignore", invalid="ignore"):
+        blank = np.nan_to_num(levels[0] / CRITICAL_SIGMA * pair.a / one[kind].values)
+    spread = np.where(pair.of_a > 0, np.maximum(pair.of_a, blank**2), pair.of_a)
+    of_blank = pair._replace(of_a=spread)
+    sigma = np.nan_to_num(limit_sigma(pair.a, np.sqrt(spread), LIMIT_CONFIDENCE))
+    return {
+        "detected": (ELEMENT, detected[0]),
+        "reference_detected": (ELEMENT, detected[1]),
+        "upper_limit": (ELEMENT, of_blank.interval(sigma)[1]),
+        "lower_limit": (ELEMENT, pair.interval(CRITICAL_SIGMA)[0]),
+    }
+
+
+def _of_phase(composition: xr.Dataset, name: str, kind: str) -> xr.Dataset:
+    if kind not in composition or f"{kind}_covariance" not in composition:
+        raise EdsError("expected a composition with covariance, from eds_xr.quantify(lines)")
+    if set(composition[kind].dims) != {PHASE, ELEMENT}:
+        raise EdsError(
+            f"a partition coefficient needs a composition over phase and element, found "
+            f"{tuple(composition[kind].dims)}"
+        )
+    known = [str(p) for p in composition[PHASE].values]
+    if known.count(name) > 1:
+        raise EdsError(f"more than one phase is named {name!r}; rename or choose one with isel")
+    if name not in known:
+        raise EdsError(f"no phase {name!r} in the composition; it has {', '.join(known)}")
+    return composition.sel({PHASE: name}, drop=True)
+
+
+def _table(part: xr.Dataset, kind: str) -> np.ndarray:
+    table = part[f"{kind}_covariance"].sel({OTHER: part[ELEMENT].values})
+    return np.asarray(table.transpose(ELEMENT, OTHER).values)
+
+
+def _between(one: xr.Dataset, between: xr.DataArray | None) -> np.ndarray:
+    names = one[ELEMENT].values
+    if between is None:
+        return np.zeros((names.size, names.size))
+    dims = tuple(getattr(between, "dims", ()))
+    if set(dims) != {ELEMENT, OTHER}:
+        raise EdsError(f"between must be [element, element_other], a DataArray; found {dims}")
+    missing = set(names) - (set(between[ELEMENT].values) & set(between[OTHER].values))
+    if missing:
+        raise EdsError(f"between lacks {', '.join(sorted(missing))}")
+    table = between.sel({ELEMENT: names, OTHER: names}).transpose(ELEMENT, OTHER)
+    return np.asarray(table.values)
+
+
+def _check_divisor(per: str, parts: dict[str, xr.Dataset], kind: str) -> None:
+    for name, part in parts.items():
+        if not isinstance(per, str) or per not in part[ELEMENT].values:
+            raise EdsError(f"per={per!r} is not in the composition: {list(part[ELEMENT].values)}")
+        value, variance = (float(part[n].sel({ELEMENT: per})) for n in (kind, f"{kind}_variance"))
+        if not value > LEAST_SIGMA * variance**0.5:
+            raise EdsError(
+                f"{name} holds no significant {per} ({value:.3g} +- {variance**0.5:.2g}); "
+                "choose an element that both phases hold"
+            )
+
+
+def _lines_of(composition: xr.Dataset, lines: xr.Dataset) -> list[str]:
+    """Return the lines that a composition is made from; oxygen may have none."""
+    if not {"net", "covariance"} <= set(lines.data_vars) or LINE not in composition.coords:
+        raise EdsError("expected lines from fit_lines and the composition that quantify made of it")
+    names = [str(n) for n in composition[LINE].values if n != BY_STOICHIOMETRY]
+    missing = [n for n in names if n not in lines[LINE].values]
+    if missing:
+        raise EdsError(f"the lines lack {', '.join(missing)}, from which the composition is made")
+    return names
+
+
+def _mass_per_line_mass(composition: xr.Dataset, kind: str) -> np.ndarray:
+    """Return how much of each element a unit of each line's own element brings [element, line]."""
+    lines = [str(n) for n in composition[LINE].values]
+    unit = np.eye(len(lines))
+    if BY_STOICHIOMETRY not in lines:
+        return unit
+    at, names = lines.index(BY_STOICHIOMETRY), [str(e) for e in composition[ELEMENT].values]
+    told = [s["valences"] for s in provenance.history(composition) if "valences" in s]
+    cations = [e for e in names if e != "O"]
+    oxygen = oxygen_per_atom(cations, told[-1] if told else None)
+    if kind == "weight_fraction":
+        oxygen *= atomic_mass("O") / np.array([atomic_mass(e) for e in cations])
+    brings = np.delete(unit, at, axis=1)
+    brings[at] = oxygen
+    return brings
+
+
+def _slope(
+    fractions: np.ndarray, net: np.ndarray, brings: np.ndarray, own: np.ndarray
+) -> np.ndarray:
+    """Return the slopes [element, line] of ``x_i = sum_j b_ij f_j n_j / sum_kj b_kj f_j n_j``."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        factor = np.where(net == 0, 0.0, fractions[own] / net)
+    return np.asarray((brings - np.outer(fractions, brings.sum(0))) * factor)
+
+
+def _described(made: xr.Dataset, which: str) -> xr.Dataset:
+    texts = {
+        "": f"partition coefficient {which}",
+        "_variance": "variance of the partition coefficient, statistical",
+        "_systematic_variance": "variance of the partition coefficient, due to the k-factors",
+        "_lower": "lower end of the interval",
+        "_upper": "upper end of the interval",
+        "_detected": "the phase holds more than chance",
+        "_reference_detected": "the reference holds more than chance",
+        "_upper_limit": f"upper limit at {100 * LIMIT_CONFIDENCE:g} % confidence",
+        "_lower_limit": f"lower limit at {100 * LIMIT_CONFIDENCE:g} % confidence",
+    }
+    about = {QUANTITY + end: {"long_name": text, "units": "1"} for end, text in texts.items()}
+    return made.assign({name: made[name].assign_attrs(about[name]) for name in about})

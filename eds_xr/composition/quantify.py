@@ -1,0 +1,368 @@
+"""Composition from net counts: k-factors, zeta-factors or cross-sections, with covariance.
+
+Three methods, one calculation. Statistical errors come from the counts; systematic ones from
+factors, attenuation and dose, are the same in every spectrum, and are never added to the
+statistical ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import check_fits, number, number_or_array
+from eds_xr.composition.amounts import QuantificationModel
+from eds_xr.composition.fractions import check_composition
+from eds_xr.composition.k_factors.standardless import (
+    standardless_k_factors as standardless_k_factors,
+)
+from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.results import (
+    attenuation_to_detector,
+    beam_kev,
+    chosen_lines,
+    composition_of,
+    counts_per_electron,
+    history_parameters,
+    is_standardless,
+    line_names,
+    of_lines,
+    sample_of,
+)
+from eds_xr.composition.valences import CHARGES as CHARGES
+from eds_xr.schema import ELEMENT, EdsError
+from eds_xr.xray.absorption import mass_thickness_of, take_off_angle_deg
+from eds_xr.xray.elements import atomic_mass as atomic_mass
+
+#: Charge of an electron [C].
+ELECTRON_C = 1.602176634e-19
+
+
+def quantify(
+    lines: xr.Dataset,
+    k_factors: Table | None = None,
+    *,
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    thickness_nm: float | xr.DataArray | None = None,
+    density_g_cm3: float | xr.DataArray | None = None,
+    mass_thickness_kg_m2: float | xr.DataArray | None = None,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.1,
+) -> xr.Dataset:
+    """Turn net counts into a composition with k-factors.
+
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
+
+    Cliff and Lorimer (J. Microsc. 103 (1975) 203): weight fractions are proportional to
+    ``k_i net_i``, atoms to ``k_i net_i / A_i``, brought to sum 1 over the elements. Given the
+    film's thickness, absorption is corrected (homogeneous film, Goldstein et al., SEM/1977 I,
+    315): counts times ``y / (1 - exp(-y))``, ``y = mu rho t / sin(take-off angle)``, with the
+    attenuation ``mu`` of the composition itself, iterated.
+
+    Parameters
+    ----------
+    lines : Dataset over ``line``
+        From ``fit_lines``, one line an element: ``net`` and ``covariance``, or ``variance``
+        alone; then lines are taken as independent and the attribute
+        ``covariance_assumed_diagonal`` is 1.
+    k_factors : table, mapping or DataArray [line], optional
+        From :func:`eds_xr.k_factors.read_k_factors`, or weight k-factors by line without errors,
+        ``{"Si_Ka": 1.0, "Fe_Ka": 1.3}``. Default: :func:`standardless_k_factors`.
+    exclude : sequence of str
+        Elements to leave out (of the sum, too).
+    oxygen : {"measured", "stoichiometry"}
+        As any other line, or as much as balances the charges of the others; a line of oxygen is
+        then left out. It counts for sums and for absorption.
+    valences : mapping, optional
+        Charges other than the usual (:data:`CHARGES`), ``{"Fe": 3}``;
+        fractions are means.
+    thickness_nm, density_g_cm3 : float or DataArray, optional
+        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
+    mass_thickness_kg_m2 : float or DataArray, optional
+        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2.
+    take_off_angle_deg : float, optional
+        Between film and detector; default from ``elevation_angle_deg`` and ``tilt_deg``.
+    absorption_uncertainty : float
+        Relative standard uncertainty of attenuation times thickness.
+
+    Returns
+    -------
+    Dataset over ``element``
+        ``atomic_fraction``, ``weight_fraction`` [..., element]; ``*_variance``, ``*_covariance``
+        [..., element, element_other]: statistical; ``*_systematic_covariance``: of k-factors
+        (independent from line to line, the same in all spectra) and absorption;
+        ``*_by_error`` [..., element, error]: what one standard deviation of each of these does,
+        so that what spectra share cancels in comparisons.
+        ``*_critical_level``, ``*_detection_limit``, ``*_quantification_limit`` where the lines
+        bring them: the fraction if the line had just those counts, the others as found.
+        ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
+        oxygen by stoichiometry, which has none of its own) [element];
+        ``absorption_correction`` where there is one. Negative net counts stay negative. A
+        pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
+        the k-factors are computed.
+
+    Raises
+    ------
+    EdsError
+        For two lines of one element; a missing or non-positive k-factor, or one for another
+        beam; a film of unknown density or take-off angle; an element without a usual charge; in
+        spectra (not maps), counts that sum to nothing, or a correction that does not converge.
+    """
+    chosen = chosen_lines(lines, exclude, oxygen)
+    names, beam = line_names(chosen), beam_kev(lines)
+    table = k_factors
+    if table is None:
+        table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
+    factors, relative = looked_up(table, names, "k", beam)
+    film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+    if film is not None:
+        check_fits(film, chosen.net, "the film's thickness")
+    angle = None if film is None else _angle(lines, take_off_angle_deg)
+    sample = sample_of(names, oxygen, valences)
+    recipe = QuantificationModel(
+        factors, relative, sample.brings, sample.masses,
+        attenuation_to_detector(names, sample, angle),
+        absorption_uncertainty=_relative(absorption_uncertainty, "absorption_uncertainty"),
+    )  # fmt: skip
+    found = composition_of(chosen, sample, recipe, film)
+    attrs = provenance.with_step(
+        lines.attrs, "quantify", **history_parameters(table, sample, angle), **_told_of_film(film)
+    )
+    more = {"method": "cliff_lorimer", "standardless": int(is_standardless(table))}
+    return found.assign(k_factor=of_lines(factors, sample, "k-factor by weight", "1")).assign_attrs(
+        attrs | more | chosen.attrs
+    )
+
+
+def quantify_zeta(
+    lines: xr.Dataset,
+    zeta_factors: Table,
+    *,
+    dose_electrons: float | xr.DataArray | None = None,
+    probe_current_na: float | None = None,
+    live_time_s: float | None = None,
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    absorption: bool = True,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.05,
+    dose_uncertainty: float = 0.0,
+) -> xr.Dataset:
+    """Turn net counts into a composition and a mass thickness with zeta-factors.
+
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
+
+    Watanabe and Williams (J. Microsc. 221 (2006) 89): an element's mass an area is
+    ``zeta_i net_i / dose``, in electrons. Their sum is the mass thickness, with which
+    absorption is corrected, iterated.
+
+    Parameters
+    ----------
+    lines, exclude, oxygen, valences, take_off_angle_deg
+        As in :func:`quantify`.
+    zeta_factors : table, mapping or DataArray [line; kg electron / (m^2 photon)]
+        From :func:`eds_xr.k_factors.read_zeta_factors`, or numbers by line.
+    dose_electrons : float or DataArray, optional
+        Electrons that made the counts: of one pixel for a map, of all its pixels for a sum.
+    probe_current_na, live_time_s : float, optional
+        Instead; the time, too, of all that was summed.
+    absorption : bool
+        Whether to correct for it; without, no take-off angle is needed.
+    absorption_uncertainty : float
+        Relative standard uncertainty of the attenuation.
+    dose_uncertainty : float
+        Relative standard uncertainty of the dose; moves the thickness, hardly the fractions.
+
+    Returns
+    -------
+    Dataset over ``element``
+        As :func:`quantify`, and ``mass_thickness`` [...; kg/m2] with ``mass_thickness_variance``
+        (statistical) and ``mass_thickness_systematic_variance``, ``atoms_per_area`` [...,
+        element; 1/m2] with its variance and covariances, ``zeta_factor``.
+
+    Raises
+    ------
+    EdsError
+        As :func:`quantify`; for a dose that is missing, given twice or not positive.
+    """
+    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    return _quantify_absolute(
+        lines, zeta_factors, "zeta", dose, exclude, oxygen, valences, absorption,
+        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    )  # fmt: skip
+
+
+def quantify_cross_sections(
+    lines: xr.Dataset,
+    cross_sections: Table,
+    *,
+    dose_electrons: float | xr.DataArray | None = None,
+    probe_current_na: float | None = None,
+    live_time_s: float | None = None,
+    exclude: Sequence[str] = (),
+    oxygen: str = "measured",
+    valences: Mapping[str, float] | None = None,
+    absorption: bool = True,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.05,
+    dose_uncertainty: float = 0.0,
+) -> xr.Dataset:
+    """Turn net counts into atoms per area and a composition with partial cross-sections.
+
+    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
+
+    MacArthur et al. (Microsc. Microanal. 22 (2016) 71): ``net_i / (sigma_i dose)`` atoms an
+    area, where the cross-section sigma counts the photons that the detector counts.
+
+    Parameters
+    ----------
+    cross_sections : table, mapping or DataArray [line; barn]
+        From :func:`eds_xr.k_factors.read_cross_sections`, or numbers by line.
+    lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, valences, absorption
+        As in :func:`quantify_zeta`.
+    take_off_angle_deg, absorption_uncertainty, dose_uncertainty
+        As in :func:`quantify_zeta`.
+
+    Returns
+    -------
+    Dataset over ``element``
+        As :func:`quantify_zeta`, with ``cross_section``.
+
+    Raises
+    ------
+    EdsError
+        As :func:`quantify_zeta`.
+    """
+    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    return _quantify_absolute(
+        lines, cross_sections, "cross_section", dose, exclude, oxygen, valences, absorption,
+        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    )  # fmt: skip
+
+
+def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
+    """Return the ratio of the atoms of two elements, with its variance.
+
+    Computes: small arrays only; lazy where the composition is.
+
+    Parameters
+    ----------
+    composition : Dataset over ``element``
+        From :func:`quantify`.
+    element, other : str
+
+    Returns
+    -------
+    Dataset
+        ``ratio``, ``variance`` (statistical) and ``systematic_variance`` [...], the covariance
+        of the two taken into account; NaN where there is none of `other`. First order: good
+        where `other` is far above its error.
+
+    Raises
+    ------
+    EdsError
+        For an element that the composition lacks.
+    """
+    check_composition(composition)
+    known = [str(e) for e in composition[ELEMENT].values]
+    for name in (element, other):
+        if name not in known:
+            raise EdsError(f"{name} is not in the composition: {known}")
+    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
+    b = b.where(b != 0)
+    value = a / b
+
+    def spread(kind: str) -> xr.DataArray:
+        table = composition[f"atomic_fraction_{kind}"]
+        aa, ab, bb = (
+            table.sel({ELEMENT: x, "element_other": y}, drop=True)
+            for x, y in ((element, element), (element, other), (other, other))
+        )
+        return (aa - 2 * value * ab + value**2 * bb) / b**2
+
+    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
+    for end in ("", "systematic_"):
+        if f"atomic_fraction_{end}covariance" in composition:
+            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
+            about = {"long_name": text, "units": "1"}
+            found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
+    return xr.Dataset(found, attrs=composition.attrs)
+
+
+# -- helpers -------------------------------------------------------------------------------------
+
+
+def _quantify_absolute(
+    lines: xr.Dataset, table: Table, kind: str, dose: xr.DataArray, exclude: Sequence[str],
+    oxygen: str, valences: Mapping[str, float] | None, absorption: bool,
+    angle_deg: float | None, absorption_uncertainty: float, dose_uncertainty: float,
+) -> xr.Dataset:  # fmt: skip
+    """Quantify with zeta-factors, or with cross-sections as the zeta-factors that they imply."""
+    chosen = chosen_lines(lines, exclude, oxygen)
+    names = line_names(chosen)
+    values, relative = looked_up(table, names, kind, beam_kev(lines))
+    check_fits(dose, chosen.net, "the dose")
+    sample = sample_of(names, oxygen, valences)
+    atom_kg = sample.masses / 1000 / AVOGADRO
+    factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
+    angle = _angle(lines, angle_deg) if absorption else None
+    recipe = QuantificationModel(
+        factors, relative, sample.brings, atom_kg,
+        attenuation_to_detector(names, sample, angle), True,
+        _relative(absorption_uncertainty, "absorption_uncertainty"),
+        _relative(dose_uncertainty, "dose_uncertainty"),
+    )  # fmt: skip
+    found = composition_of(counts_per_electron(chosen, dose), sample, recipe, None)
+    name, units = {
+        "zeta": ("zeta_factor", "kg m-2"), "cross_section": ("cross_section", "barn")
+    }[kind]  # fmt: skip
+    step = "quantify_zeta" if kind == "zeta" else "quantify_cross_sections"
+    attrs = provenance.with_step(
+        lines.attrs, step, **history_parameters(table, sample, angle),
+        dose_electrons=dose.item() if dose.ndim == 0 else "varies",
+    )  # fmt: skip
+    return found.assign(
+        {name: of_lines(values, sample, name.replace("_", "-"), units)}
+    ).assign_attrs(
+        attrs | {"method": kind, "standardless": int(is_standardless(table))} | chosen.attrs
+    )
+
+
+def _angle(lines: xr.Dataset, given: float | None) -> float:
+    return take_off_angle_deg(lines.attrs, given)
+
+
+def _told_of_film(film: xr.DataArray | None) -> dict[str, object]:
+    if film is None:
+        return {}
+    return {"mass_thickness_kg_m2": film.item() if film.ndim == 0 else "varies"}
+
+
+def _relative(value: float, name: str) -> float:
+    if not 0 <= number(value, name) < np.inf:
+        raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
+    return float(value)
+
+
+def _dose(
+    electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
+) -> xr.DataArray:
+    if electrons is None and current_na is not None and time_s is not None:
+        current, time = number(current_na, "probe_current_na"), number(time_s, "live_time_s")
+        dose = xr.DataArray(current * 1e-9 * time / ELECTRON_C)
+    elif electrons is not None and current_na is None and time_s is None:
+        dose = number_or_array(electrons, "dose_electrons")
+    else:
+        raise EdsError(
+            "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "
+            "all the pixels that were summed"
+        )
+    if dose.chunks is None and not bool(((dose > 0) & np.isfinite(dose)).all()):
+        raise EdsError(f"the dose must be positive, found {float(dose.min()):g} electrons")
+    return dose

@@ -1,0 +1,258 @@
+"""A composition as labelled xarray: which lines make it, the calculation, what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.arguments import number
+from eds_xr.composition.amounts import QuantificationModel, composition_block
+from eds_xr.composition.k_factors.table import Table
+from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.schema import ELEMENT, LINE, EdsError, check_one_of, spatial_dims
+from eds_xr.xray.absorption import attenuation_m2_kg
+from eds_xr.xray.elements import atomic_mass, element_names
+from eds_xr.xray.lines import split_line
+
+OTHER, ERROR = "element_other", "error"
+#: Counts that lines from ``fit_lines`` may bring, and compositions then show as fractions.
+LIMITS = ("critical_level", "detection_limit", "quantification_limit")
+#: The ``line`` of oxygen that balances charges.
+BY_STOICHIOMETRY = "stoichiometry"
+#: Systematic errors beside those of each line's factor, as `eds_xr.composition.amounts` has them.
+COMMON_ERRORS = ("dose", "absorption")
+_WORDS = {
+    "atomic_fraction": ("atomic fraction", "1"),
+    "weight_fraction": ("weight fraction", "1"),
+    "atoms_per_area": ("atoms per area", "m-2"),
+    "mass_thickness": ("mass thickness", "kg m-2"),
+    "absorption_correction": ("factor that makes up for absorption", "1"),
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Elements, the lines that stand for them, and what of each comes with each line's.
+
+    Attributes
+    ----------
+    lines, elements : list of str
+        As long as each other; the line of oxygen by stoichiometry is `BY_STOICHIOMETRY`.
+    brings : ndarray [element, line]
+        Mass of each element that comes with a unit mass of the line's own.
+    masses : ndarray [element; g/mol]
+    valences : dict
+        The charges that oxygen balances.
+    """
+
+    lines: list[str]
+    elements: list[str]
+    brings: np.ndarray
+    masses: np.ndarray
+    valences: dict[str, float]
+
+
+def sample_of(names: list[str], oxygen: str, valences: Mapping[str, float] | None) -> Sample:
+    """Return the elements of lines, with oxygen as it is asked for."""
+    elements = [n.split("_")[0] for n in names]
+    if oxygen == "measured":
+        if valences:
+            raise EdsError("valences are for oxygen='stoichiometry', which balances them")
+        masses = np.array([atomic_mass(e) for e in elements])
+        return Sample(names, elements, np.eye(len(names)), masses, {})
+    atoms = oxygen_per_atom(elements, valences)
+    masses = np.array([atomic_mass(e) for e in [*elements, "O"]])
+    brings = np.vstack([np.eye(len(names)), atoms * masses[-1] / masses[:-1]])
+    charges = dict(zip(elements, (2 * atoms).tolist(), strict=True))
+    return Sample([*names, BY_STOICHIOMETRY], [*elements, "O"], brings, masses, charges)
+
+
+def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.Dataset:
+    """Return net counts, covariance and limits of one line an element, the excluded left out."""
+    check_one_of(oxygen, ("measured", BY_STOICHIOMETRY), "oxygen")
+    _check_lines(lines)
+    out = set(element_names(exclude, "exclude"))
+    out |= {"O"} if oxygen == BY_STOICHIOMETRY else set()
+    elements = [n.split("_")[0] for n in line_names(lines)]
+    keep = [n for n, e in zip(line_names(lines), elements, strict=True) if e not in out]
+    double = sorted({e for e in elements if elements.count(e) > 1} - out)
+    if double:
+        raise EdsError(
+            f"more than one line of {', '.join(double)}: choose one, lines.sel(line=[...])"
+        )
+    if not keep:
+        raise EdsError("no element is left to quantify")
+    part = lines[["net", *(n for n in LIMITS if n in lines)]].sel({LINE: keep})
+    part.attrs = {}
+    if "covariance" in lines:
+        # by name: the caller may have chosen lines, which leaves line_other as it was
+        return part.assign(covariance=lines.covariance.sel({LINE: keep, "line_other": keep}))
+    same = xr.DataArray(np.eye(len(keep)), {LINE: keep, "line_other": keep}, (LINE, "line_other"))
+    part = part.assign(covariance=lines.variance.sel({LINE: keep}) * same)
+    return part.assign_attrs(covariance_assumed_diagonal=1)
+
+
+def line_names(lines: xr.Dataset) -> list[str]:
+    """Return the names of the lines."""
+    return [str(n) for n in lines[LINE].values]
+
+
+def beam_kev(lines: xr.Dataset) -> float | None:
+    """Return the beam energy that the attributes give, if they do [keV]."""
+    found = lines.attrs.get("beam_energy_kev")
+    return None if found is None else number(found, "the attribute beam_energy_kev")
+
+
+def attenuation_to_detector(
+    names: list[str], sample: Sample, angle_deg: float | None
+) -> np.ndarray | None:
+    """Return attenuation over the sine of the take-off angle [line, element]; None without one."""
+    if angle_deg is None:
+        return None
+    return attenuation_m2_kg(names, sample.elements) / np.sin(np.radians(angle_deg))
+
+
+def counts_per_electron(lines: xr.Dataset, dose: xr.DataArray) -> xr.Dataset:
+    """Return lines with counts divided by the electrons that made them."""
+    counts = {name: lines[name] / dose for name in ("net", *LIMITS) if name in lines}
+    return lines.assign(counts | {"covariance": lines.covariance / dose**2})
+
+
+def composition_of(
+    lines: xr.Dataset, sample: Sample, recipe: QuantificationModel, thickness: xr.DataArray | None
+) -> xr.Dataset:
+    """Return the composition; lazy where the lines are."""
+    limits = tuple(n for n in LIMITS if n in lines)
+    outputs = _outputs(recipe, limits)
+    given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
+    given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
+    found = xr.apply_ufunc(
+        composition_block,
+        *given,
+        kwargs={"recipe": recipe, "names": tuple(outputs), "limit_names": limits},
+        input_core_dims=[[LINE], [LINE, "line_other"], [], *([LINE] for _ in limits)],
+        output_core_dims=list(outputs.values()),
+        dask="parallelized",
+        output_dtypes=[float] * len(outputs),
+        dask_gufunc_kwargs={
+            "output_sizes": {
+                **dict.fromkeys([ELEMENT, OTHER], len(sample.elements)),
+                ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
+            }
+        },
+    )
+    named = {
+        n: v.drop_vars([LINE, "line_other"], errors="ignore").assign_attrs(_described(n))
+        for n, v in zip(outputs, found, strict=True)
+    }
+    coords = {
+        ELEMENT: sample.elements,
+        OTHER: sample.elements,
+        LINE: (ELEMENT, sample.lines),
+        ERROR: [*line_names(lines), *COMMON_ERRORS],
+    }
+    result = xr.Dataset(named).assign_coords(coords)
+    _check_found(result, lines, recipe)
+    own = of_lines(recipe.relative, sample, "relative uncertainty of the factor", "1")
+    return result.assign(systematic=own.fillna(0.0))
+
+
+def of_lines(values: np.ndarray, sample: Sample, long_name: str, units: str) -> xr.DataArray:
+    """Return values of lines over ``element``; NaN for oxygen that no line stands for."""
+    more = len(sample.elements) - values.size
+    padded = np.pad(values, (0, more), constant_values=np.nan)
+    attrs = {"long_name": long_name, "units": units}
+    return xr.DataArray(padded, {ELEMENT: sample.elements}, (ELEMENT,), attrs=attrs)
+
+
+def is_standardless(table: Table) -> bool:
+    """Return whether factors are computed, from what their table says."""
+    return bool(getattr(table, "attrs", {}).get("standardless", 0))
+
+
+def history_parameters(table: Table, sample: Sample, angle_deg: float | None) -> dict[str, Any]:
+    """Return what the history tells of a quantification, whichever the method."""
+    attrs = getattr(table, "attrs", {})
+    said = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
+    if sample.valences:
+        said["valences"] = sample.valences
+    if angle_deg is not None:
+        said["take_off_angle_deg"] = angle_deg
+    said["standardless"] = is_standardless(table)
+    return {"oxygen": BY_STOICHIOMETRY if sample.valences else "measured", **said}
+
+
+def _check_lines(lines: xr.Dataset) -> None:
+    if not isinstance(lines, xr.Dataset):
+        raise EdsError(f"expected lines from fit_lines, found {type(lines).__name__}")
+    missing = [] if "net" in lines else ["net"]
+    if not {"covariance", "variance"} & set(lines.data_vars):
+        missing += ["covariance (or at least variance)"]
+    if missing or LINE not in lines.dims or LINE not in lines.coords:
+        raise EdsError(f"expected lines from fit_lines, missing {', '.join(missing) or 'line'}")
+    for name in line_names(lines):
+        split_line(name)
+
+
+def _outputs(recipe: QuantificationModel, limits: tuple[str, ...]) -> dict[str, list[str]]:
+    """Return the variables of the composition and their dimensions, beside those of spectra."""
+    kinds = ["atomic_fraction", "weight_fraction"]
+    kinds += ["atoms_per_area"] if recipe.own_thickness else []
+    found: dict[str, list[str]] = {}
+    for kind in kinds:
+        found |= {kind: [ELEMENT], f"{kind}_variance": [ELEMENT]}
+        found |= {f"{kind}_covariance": [ELEMENT, OTHER]}
+        found |= {f"{kind}_systematic_covariance": [ELEMENT, OTHER]}
+        found |= {f"{kind}_by_error": [ELEMENT, ERROR]}
+        found |= {f"{kind}_{n}": [ELEMENT] for n in limits if kind != "atoms_per_area"}
+    if recipe.own_thickness:
+        mass = ("", "_variance", "_systematic_variance")
+        found |= {f"mass_thickness{end}": [] for end in mass}
+    if recipe.attenuation is not None:
+        found["absorption_correction"] = [ELEMENT]
+    return found
+
+
+def _described(name: str) -> dict[str, str]:
+    kind = next(k for k in _WORDS if name.startswith(k))
+    words, units = _WORDS[kind]
+    rest = name.removeprefix(kind).strip("_").replace("_", " ")
+    if rest == "by error":
+        return {"long_name": f"what one standard deviation does to the {words}", "units": units}
+    if rest.endswith("variance"):
+        statistical = "" if "systematic" in rest else "statistical "
+        squared = {"1": "1", "m-2": "m-4", "kg m-2": "kg2 m-4"}[units]
+        return {"long_name": f"{statistical}{rest} of the {words}", "units": squared}
+    return {"long_name": f"{rest} as {words}" if rest else words, "units": units}
+
+
+def _one_chunk(values: xr.DataArray) -> xr.DataArray:
+    """Return values with lines, which are few, whole in every chunk."""
+    if values.chunks is None:
+        return values
+    return values.chunk({d: -1 for d in (LINE, "line_other") if d in values.dims})
+
+
+def _check_found(found: xr.Dataset, lines: xr.Dataset, recipe: QuantificationModel) -> None:
+    """Raise where a spectrum has no composition; in maps, such pixels are NaN."""
+    if (
+        found.atomic_fraction.chunks
+        or spatial_dims(lines.net)
+        or bool(found.atomic_fraction.notnull().all())
+    ):
+        return
+    if not bool((np.isfinite(lines.net) & np.isfinite(lines.covariance).all("line_other")).all()):
+        raise EdsError(
+            "the net counts or their covariance hold values that are not finite; leave out lines "
+            "or spectra without counts, lines.dropna('line')"
+        )
+    if not bool(((lines.net * recipe.factors).sum(LINE) > 0).all()):
+        raise EdsError("the net counts sum to nothing: there is no composition to give")
+    raise EdsError(
+        "the absorption correction does not converge: so many counts need a film thicker than "
+        "X-rays get out of; check thickness, dose, take-off angle and factors"
+    )

@@ -1,0 +1,279 @@
+"""One factorisation of counts that were read: start, binned image, full image, purest mixture."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import repeat
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
+
+from eds_xr.chunks import FACTORS, as_chunked
+from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.least_volume import purest_turn
+from eds_xr.factorisation.one_read import read_once
+from eds_xr.factorisation.rank import choose_rank
+from eds_xr.factorisation.solver.descent import DescentResult, descend, project_block
+from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
+from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse
+from eds_xr.factorisation.solver.start import hold_first, start_loadings
+from eds_xr.image.blocks import Rows, Sparse, split_rows, weighted
+from eds_xr.image.stored_sums import summed_pixels
+from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
+from eds_xr.workers import in_threads
+
+#: In how many blocks the coarse image is worked on.
+COARSE_BLOCKS = 4
+#: How much smaller the tolerance is on the coarse image, where steps are cheap.
+ROUGH_TOL = 25
+#: Steps on the scores alone, once the loadings are found: each spreads smoothness by a pixel.
+SCORE_STEPS = 60
+#: Pixels or bins, at most about, in which the purest mixture is sought.
+MOST_SCORES = 100_000
+
+OnStep = Callable[[int, float], None] | None
+
+
+class NmfOptions(NamedTuple):
+    """How to factorise: the options of :func:`eds_xr.nmf`."""
+
+    loss: str = "poisson"
+    weighting: str = "auto"
+    mixing: str = "purest"
+    init: str | xr.DataArray | xr.Dataset = "scaled"
+    fixed: xr.DataArray | None = None
+    mask: xr.DataArray | None = None
+    smoothness: float = 0.0
+    sparsity: float = 0.0
+    tol: float = 5e-5
+    max_iter: int = 60
+
+
+class NmfTask(NamedTuple):
+    """An image that was read once, ready to be factorised from any start."""
+
+    image: xr.DataArray
+    rows: Rows  # counts in bins of pixels, or in pixels
+    fitted: Rows  # what loadings are fitted to: the same, or weighted
+    coarse: np.ndarray  # few large bins [bin, channel; counts]
+    pixels: Rows | None  # where a prior shapes the scores
+    rank: int
+    recipe: NmfOptions
+    start: str | xr.DataArray
+    fixed: np.ndarray | None  # [channel, component], on the scale that the descent works on
+    valid: np.ndarray | None  # [*spatial]; None means all
+    root: np.ndarray | None  # of the mean spectrum, where that is divided out
+
+    @property
+    def weighted(self) -> bool:
+        """Whether counts are divided by the roots of mean image and mean spectrum."""
+        return self.root is not None
+
+    @property
+    def purest(self) -> bool:
+        """Whether the purest mixture is chosen: among counts, with nothing held."""
+        are_counts = self.recipe.loss == "poisson" or self.weighted
+        return self.recipe.mixing == "purest" and are_counts and self.fixed is None
+
+    @property
+    def held(self) -> np.ndarray:
+        """Which components stay as they are: the first ones ``[component; bool]``."""
+        return np.arange(self.rank) < (0 if self.fixed is None else self.fixed.shape[1])
+
+
+class NmfSolution(NamedTuple):
+    """What came out."""
+
+    loadings: np.ndarray  # [channel, component; sum 1]
+    maps: np.ndarray | None  # scores [*spatial, component], where a prior shaped them
+    fit: DescentResult
+
+
+def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) -> NmfTask:
+    """Check everything, and read the image."""
+    check_spectrum_image(image)
+    _check_recipe(recipe)
+    if recipe.fixed is not None:
+        check_loadings(recipe.fixed, image, "fixed spectra")
+    start = recipe.init
+    if isinstance(start, xr.Dataset):
+        start, n_components = _earlier(start, n_components)
+    image = as_chunked(image)
+    mask = None if recipe.mask is None else one_mask(image, recipe.mask, "the mask")
+    weigh = _is_weighted(image, recipe)
+    in_bins = recipe.mixing == "purest" and (recipe.loss == "poisson" or weigh)
+    shaped = bool(recipe.smoothness or recipe.sparsity)
+    valid = None if mask is None else np.asarray(mask)
+    full, coarse, size = _read(image, valid, stored_sums=in_bins and not shaped)
+    rank = choose_rank(n_components, image, coarse)
+    fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
+    rows = fitted = _in_bins(full, size, image, valid) if in_bins else full
+    root = np.sqrt(coarse.sum(0) / coarse.sum()) if weigh else None
+    if root is not None:
+        fitted = weighted(rows, _inverse(root))
+        fixed = None if fixed is None else unit_columns(fixed * _inverse(root)[:, None])
+    pixels = full if shaped else None
+    return NmfTask(image, rows, fitted, coarse, pixels, rank, recipe, start, fixed, valid, root)
+
+
+def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
+    """Factorise what was read."""
+    if seed < 0:
+        raise EdsError(f"expected seed >= 0, found {seed!r}")
+    recipe = task.recipe
+    lower = partial(descend, loss=recipe.loss, fixed=task.held)
+    start, goes_on = _start(task, seed), isinstance(recipe.init, xr.Dataset)
+    if not goes_on:
+        tol, steps = recipe.tol / ROUGH_TOL, 3 * recipe.max_iter
+        fit = lower(_coarse_rows(task), start, tol=tol, max_iter=steps)
+        start = fit.loadings
+    if goes_on or not fit.interrupted:
+        shaped = task.pixels is not None and recipe.mixing == "free"
+        prior = _prior(task) if shaped else NO_PRIOR
+        lower = partial(lower, prior=prior, on_step=on_step)
+        fit = lower(task.fitted, start, tol=recipe.tol, max_iter=recipe.max_iter)
+    table = _strongest_first(fit, task.held)
+    if task.root is not None:
+        table = unit_columns(table * task.root[:, None])
+    if task.purest:
+        table = _purest(table, task)
+    return NmfSolution(table, _maps(task, table), fit)
+
+
+def _check_recipe(recipe: NmfOptions) -> None:
+    check_one_of(recipe.loss, ("poisson", "frobenius"), "loss")
+    check_one_of(recipe.weighting, ("auto", "poisson", "none"), "weighting")
+    check_one_of(recipe.mixing, ("purest", "free"), "mixing")
+    if isinstance(recipe.init, str):
+        check_one_of(recipe.init, ("scaled", "random"), "init")
+    if recipe.max_iter < 1:
+        raise EdsError(f"expected max_iter >= 1, found {recipe.max_iter!r}")
+    if not (recipe.smoothness >= 0 and recipe.sparsity >= 0):
+        raise EdsError(
+            "expected smoothness >= 0 and sparsity >= 0, found "
+            f"{recipe.smoothness!r} and {recipe.sparsity!r}"
+        )
+    if (recipe.smoothness or recipe.sparsity) and recipe.loss != "poisson":
+        raise EdsError("smoothness and sparsity go with loss='poisson'")
+
+
+def _earlier(result: xr.Dataset, n_components: int | str) -> tuple[xr.DataArray, int | str]:
+    """Return the start that an earlier result gives, and the number of its components."""
+    if "loadings" not in result:
+        raise EdsError(f"expected an earlier result of nmf as init, found {list(result)}")
+    known = result["loadings"]
+    return known, known.sizes[COMPONENT] if n_components == "auto" else n_components
+
+
+def _fixed_table(fixed: xr.DataArray, rank: int) -> np.ndarray:
+    count = fixed.sizes[COMPONENT]
+    if count >= rank:
+        raise EdsError(
+            f"{count} fixed spectra leave none of {rank} components free; ask for more components, "
+            "or use unmix when all are known"
+        )
+    return as_table(fixed)
+
+
+def _is_weighted(image: xr.DataArray, recipe: NmfOptions) -> bool:
+    """Return whether noise is to be divided out for least squares."""
+    automatic = recipe.weighting == "auto" and image.dtype.kind in "ui"
+    return recipe.loss == "frobenius" and (recipe.weighting == "poisson" or automatic)
+
+
+def _read(
+    image: xr.DataArray, valid: np.ndarray | None, *, stored_sums: bool
+) -> tuple[Rows, np.ndarray, int]:
+    """Return counts, a few large bins, and of how many pixels a side the counts are sums."""
+    if valid is not None:  # a pixel without counts adds nothing to any sum
+        image = image.where(xr.DataArray(valid, dims=image.dims[:-1]), 0)
+    if not stored_sums:
+        return (*read_once(image), 1)
+    summed, size = summed_pixels(image, FACTORS[-1])
+    full, coarse = read_once(summed)
+    wanted = bin_size(image.shape[:-1], full.counts)
+    if size > wanted:  # too coarse
+        summed, size = summed_pixels(image, wanted)
+        full, coarse = read_once(summed)
+    return full, coarse, size
+
+
+def _in_bins(full: Rows, size: int, image: xr.DataArray, valid: np.ndarray | None) -> Rows:
+    """Return counts in bins that hold enough of them; they are sums of `size` pixels already."""
+    share = 1.0 if valid is None else np.count_nonzero(valid) / valid.size
+    more = bin_size(image.shape[:-1], full.counts / share) // size
+    return full if more <= 1 else binned(full, more)
+
+
+def _inverse(root: np.ndarray) -> np.ndarray:
+    """Return 1 / root, and nothing for channels without counts."""
+    return np.divide(1, root, out=np.zeros_like(root), where=root > 0)
+
+
+def _start(task: NmfTask, seed: int) -> np.ndarray:
+    """Return the first loadings, on the scale that the descent works on."""
+    scaled = "poisson" if task.weighted else task.recipe.loss
+    start = start_loadings(task.coarse, task.rank, loss=scaled, init=task.start, seed=seed)
+    if task.root is not None:
+        start = unit_columns(start * _inverse(task.root)[:, None])
+    return hold_first(start, task.fixed)
+
+
+def _coarse_rows(task: NmfTask) -> Rows:
+    rows = split_rows(task.coarse, COARSE_BLOCKS)
+    return rows if task.root is None else weighted(rows, _inverse(task.root))
+
+
+def _prior(task: NmfTask) -> SmoothSparse:
+    recipe, full = task.recipe, task.pixels
+    assert full is not None
+    valid = np.ones(full.shape, bool) if task.valid is None else task.valid
+    mean = full.counts / np.count_nonzero(valid)
+    return SmoothSparse(recipe.smoothness, recipe.sparsity, full.places, valid, mean)
+
+
+def _maps(task: NmfTask, table: np.ndarray) -> np.ndarray | None:
+    """Return the scores that a prior shapes, for loadings that stay."""
+    if task.pixels is None:
+        return None
+    prior, stay = _prior(task), np.ones(task.rank, bool)
+    fit = partial(descend, task.pixels, table, "poisson", fixed=stay, prior=prior)
+    fit(tol=task.recipe.tol, max_iter=SCORE_STEPS)
+    return prior.maps
+
+
+def _purest(table: np.ndarray, task: NmfTask) -> np.ndarray:
+    """Return the loadings of the purest components."""
+    scores = _all_scores(task.rows, table)
+    turned = purest_turn(scores, table.T.astype(float)) @ table.T
+    return unit_columns(turned.T.clip(min=0))
+
+
+def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
+    """Return the scores of all rows, evenly thinned."""
+    every = -(-rows.pixels // MOST_SCORES)
+    if isinstance(rows.blocks[0], tuple):
+        parts = in_threads(_few_scores_block, rows.blocks, repeat(table), repeat(every))
+    else:
+        task = delayed(_few_scores_block)
+        parts = compute(*(task(block, table, every) for block in rows.blocks))
+    return np.concatenate(list(parts))
+
+
+def _strongest_first(fit: DescentResult, held: np.ndarray) -> np.ndarray:
+    """Return the loadings, those held first, then by what they explain."""
+    weights = np.where(held, np.inf, fit.weights)
+    ordered = fit.loadings[:, np.argsort(-weights, kind="stable")]
+    return np.ascontiguousarray(ordered)  # kernels are compiled for one order in memory
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _few_scores_block(block: Sparse, table: np.ndarray, every: int) -> np.ndarray:
+    """Return the scores of each `every`-th row of a block."""
+    return project_block(block, table, "poisson")[::every]

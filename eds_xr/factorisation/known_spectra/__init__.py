@@ -1,0 +1,1 @@
+"""Amounts and refined spectra of phases whose spectra are known."""

@@ -1,0 +1,155 @@
+"""Sums of a whole map, every pixel weighted by its shares of the phases, in one pass.
+
+Shares that are found on the counts they then weight would select chance. So each count falls at
+random in one of two halves: the shares that one half tells weight the counts of the other.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numba
+import numpy as np
+import xarray as xr
+from dask.base import compute
+from dask.delayed import delayed
+
+from eds_xr.factorisation.solver.descent import project_block
+from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
+from eds_xr.schema import check_counts_block
+
+#: A pixel and phase without counts weighs as if it had this many.
+LEAST_COUNTS = 1e-3
+
+Halves = tuple[Sparse, Sparse]
+
+
+def soft_sums(
+    image: xr.DataArray, table: np.ndarray, inside: xr.DataArray, window: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums ``[phase, channel]`` and their covariance ``[phase, phase_other, channel]``.
+
+    `table` holds the spectra [channel, phase; sum 1] that tell the shares; `inside` the pixels
+    [*spatial; bool] that count; shares are averages over `window` pixels a side. They add up to 1
+    in a pixel, so that the sums add up to all counts.
+    """
+    import dask.array as da
+
+    chunks, phases = image.data.chunks[:-1], table.shape[1]
+    known = delayed(table)
+    halves = [
+        delayed(_halves_block)(tile, box, image.shape, seed)
+        for tile, box in zip(image.data.to_delayed().ravel(), boxes(chunks), strict=True)
+    ]
+    weights = _averaged(_amounts(halves, known, chunks, 2 * phases), window)
+    places = da.asarray(inside.data).rechunk(chunks)
+    sums = [
+        delayed(_sums_block)(pair, weight, place, image.shape[-1])
+        for pair, weight, place in zip(
+            halves, weights.to_delayed().ravel(), places.to_delayed().ravel(), strict=True
+        )
+    ]
+    ((total, pairs),) = compute(add_delayed(sums))
+    first, second = np.tril_indices(phases)
+    covariance = np.empty((phases, phases, image.shape[-1]))
+    covariance[first, second] = covariance[second, first] = pairs.T
+    return total.T, covariance
+
+
+def _amounts(halves: list[Any], known: Any, chunks: tuple[tuple[int, ...], ...], width: int) -> Any:
+    """Return the amounts that the halves tell as one Dask array ``[*spatial, width]``."""
+    import dask.array as da
+
+    numbers = tuple(len(sizes) for sizes in chunks)
+    arrays = np.empty((*numbers, 1), object)
+    for pair, index in zip(halves, np.ndindex(*numbers), strict=True):
+        shape = (*(sizes[i] for sizes, i in zip(chunks, index, strict=True)), width)
+        block = delayed(_amounts_block)(pair, known, shape)
+        arrays[(*index, 0)] = da.from_delayed(block, shape, np.float32)
+    return da.block(arrays.tolist())
+
+
+def _averaged(amounts: Any, window: int) -> Any:
+    """Return sums of amounts over a window of pixels, in the chunks that they had."""
+    import dask.array as da
+
+    if window == 1:
+        return amounts
+    spatial = range(amounts.ndim - 1)
+    sizes = {axis: window for axis in list(spatial)[-2:]}  # frames stay apart
+    depth = {axis: window // 2 if axis in sizes else 0 for axis in range(amounts.ndim)}
+    smooth = da.overlap.map_overlap(
+        _averaged_block, amounts, depth=depth, boundary="none",
+        dtype=np.float32, meta=amounts._meta, sizes=sizes,
+    )  # fmt: skip
+    return smooth.rechunk(amounts.chunks)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _halves_block(
+    block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
+) -> Halves:
+    """Return the counts of a block in two random halves; chance belongs to the absolute voxel."""
+    from eds_xr.image import count_kernels
+
+    check_counts_block(block)
+    index = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
+    pixel = np.ravel_multi_index([i.ravel() for i in index], shape[:-1])
+    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, shape[-1])
+    half = count_kernels.halve(
+        rows, pixel.astype(np.uint64) * np.uint64(shape[-1]), np.uint64(seed)
+    )
+    return compress_block(half), compress_block(rows - half)
+
+
+def _amounts_block(pair: Halves, table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """Return the amounts ``[*spatial, 2 phases]`` that each half tells."""
+    found = [project_block(half, table, "poisson") for half in pair]
+    return np.concatenate(found, axis=1).reshape(shape)
+
+
+def _averaged_block(amounts: np.ndarray, *, sizes: dict[int, int]) -> np.ndarray:
+    from scipy.ndimage import uniform_filter1d
+
+    smooth = amounts.astype(float)
+    for axis, size in sizes.items():  # beyond the image there is nothing
+        smooth = uniform_filter1d(smooth, size, axis, mode="constant")
+    return smooth.astype(np.float32)
+
+
+def _sums_block(
+    pair: Halves, amounts: np.ndarray, inside: np.ndarray, channels: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums ``[channel, phase]``, and of the products of two shares ``[channel, pair]``."""
+    phases = amounts.shape[-1] // 2
+    table = np.maximum(amounts.reshape(-1, 2, phases).astype(float), 0) + LEAST_COUNTS
+    share = table / table.sum(axis=2, keepdims=True)
+    share *= inside.reshape(-1, 1, 1)
+    sums: np.ndarray = np.zeros((channels, phases))
+    pairs: np.ndarray = np.zeros((channels, phases * (phases + 1) // 2))
+    for half, weights in zip(pair, (share[:, 1], share[:, 0]), strict=True):
+        _add_weighted(*half, np.ascontiguousarray(weights), sums, pairs)
+    return sums, pairs
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_weighted(
+    starts: np.ndarray,
+    channel: np.ndarray,
+    count: np.ndarray,
+    share: np.ndarray,
+    sums: np.ndarray,
+    pairs: np.ndarray,
+) -> None:
+    phases = share.shape[1]
+    for i in range(share.shape[0]):
+        for t in range(starts[i], starts[i + 1]):
+            c, j = channel[t], 0
+            for p in range(phases):
+                part = share[i, p] * count[t]
+                sums[c, p] += part
+                for q in range(p + 1):
+                    pairs[c, j] += part * share[i, q]
+                    j += 1

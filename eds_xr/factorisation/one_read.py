@@ -1,0 +1,204 @@
+"""One pass over a spectrum image: its non-zero counts, and a copy binned in space.
+
+Both are what :mod:`eds_xr.nmf` iterates on. The non-zero counts stay where the work is done, a
+few bytes each: in this process, or with the workers of a cluster. Where memory is too small for
+them, they are read anew each time. The binned copy is small and comes back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from dask.base import compute, persist
+from dask.delayed import delayed
+
+from eds_xr.image.blocks import Box, Rows, Sparse, boxes, check_channels, compress_block, groups
+from eds_xr.schema import EdsError
+from eds_xr.workers import cluster, cluster_threads, memory
+
+#: Mean counts that a binned pixel should hold: enough to see a phase in one pixel.
+COUNTS_PER_BIN = 2000
+#: Bounds on the number of binned pixels: enough to tell phases apart, few enough for memory.
+BINNED_PIXELS = (256, 8192)
+#: Share of the memory that non-zero counts may fill; beyond, they are read for every step.
+MEMORY_SHARE = 0.5
+#: Small chunks are joined into at most this many blocks, or this many a thread of a cluster,
+#: as each block costs a task and a set of sums.
+MOST_BLOCKS, BLOCKS_PER_THREAD = 256, 8
+#: Blocks read before their bins are added up.
+BLOCKS_AT_ONCE = 64
+BinSums = tuple[float, list[tuple[np.ndarray, Sparse]]]  # counts; rows of the grid, values
+
+
+class Counts(NamedTuple):
+    """What one pass over an image brings."""
+
+    full: Rows
+    binned: np.ndarray  # [binned pixel, channel; counts], without empty pixels
+
+
+class Grid(NamedTuple):
+    """Bins of `size` pixels a side, aligned to the image and not to its chunks."""
+
+    shape: tuple[int, ...]  # of the image, without energy
+    channels: int
+    size: int
+
+    @property
+    def bins(self) -> list[int]:
+        """Number of bins along each dimension."""
+        return [-(-n // self.size) for n in self.shape]
+
+
+class Part(NamedTuple):
+    """What is kept of a chunk; `bins` are the rows of the grid that `binned` belongs to."""
+
+    rows: Sparse
+    counts: float
+    bins: np.ndarray
+    binned: Sparse
+
+
+def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
+    """Compress every chunk of a Dask-backed image, and sum counts over bins of pixels.
+
+    With `stream` the compressed chunks are not kept but read again for every use; None decides
+    by the memory there is.
+    """
+    check_channels(image.shape[-1])
+    tiles = image.data.to_delayed().ravel()
+    if stream is None:
+        stream = not _fits(image, tiles)
+    grid = finest_grid(image.shape)
+    size = -(-len(tiles) // _most_blocks())
+    together = groups(_parts(image, tiles, grid), size)
+    binned: np.ndarray = np.zeros((math.prod(grid.bins), grid.channels), _sum_dtype(image, grid))
+    blocks: list[Any] = []
+    total = 0.0
+    for some in groups(list(together), BLOCKS_AT_ONCE):
+        sums = [delayed(_bins_only)(parts) for parts in some]
+        rows = [] if stream else [delayed(_rows_only)(parts) for parts in some]
+        kept, found = _compute_and_keep(rows, sums)
+        blocks += kept
+        total += _add_bins(found, binned)
+    if stream:
+        again = [delayed(compress_block)(tile) for tile in tiles]
+        blocks = [delayed(_join_rows)(rows) for rows in groups(again, size)]
+    if total == 0:
+        raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
+    places = list(groups(boxes(image.data.chunks[:-1]), size))
+    full = Rows(blocks, places, grid.shape, grid.channels, total, stream)
+    return Counts(full, _coarsened(binned, grid, total))
+
+
+def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
+    """Return whether the non-zero counts fit in memory, judged by a few chunks if need be."""
+    room = MEMORY_SHARE * memory()
+    most = image.size * (2 + min(image.dtype.itemsize, 4))
+    if most <= room:
+        return True
+    sample = tiles[:: -(-len(tiles) // 4)]
+    filled = np.mean(compute(*(delayed(_filled_block)(tile) for tile in sample)))
+    return bool(1.2 * filled * most <= room)
+
+
+def _parts(image: xr.DataArray, tiles: Sequence[Any], grid: Grid) -> list[Any]:
+    places = boxes(image.data.chunks[:-1])
+    return [delayed(_read_block)(tile, box, grid) for tile, box in zip(tiles, places, strict=True)]
+
+
+def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequence[Any]]:
+    """Compute both; `rows` stay with the workers if there is a cluster."""
+    if cluster() is None:
+        done = compute(*rows, *sums)
+        return list(done[: len(rows)]), done[len(rows) :]
+    kept = persist(*rows, *sums)
+    return list(kept[: len(rows)]), compute(*kept[len(rows) :])
+
+
+def _most_blocks() -> int:
+    client = cluster()
+    return MOST_BLOCKS if client is None else BLOCKS_PER_THREAD * cluster_threads(client)
+
+
+def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
+    """Add the sums of many chunks to `binned` and return their counts."""
+    from eds_xr.image import count_kernels
+
+    total = 0.0
+    for counts, sums in found:
+        total += counts
+        for bins, values in sums:
+            count_kernels.add_binned(*values, bins, binned)
+    return total
+
+
+def finest_grid(shape: tuple[int, ...]) -> Grid:
+    """Return the finest grid that has no more bins than wanted: a power of two."""
+    grid = Grid(shape[:-1], shape[-1], 1)
+    while math.prod(grid.bins) > BINNED_PIXELS[1]:
+        grid = grid._replace(size=2 * grid.size)
+    return grid
+
+
+def _coarsened(binned: np.ndarray, grid: Grid, counts: float) -> np.ndarray:
+    """Double the bins until they hold counts enough for a start, or get few."""
+    while counts < COUNTS_PER_BIN * math.prod(grid.bins):
+        coarser = grid._replace(size=2 * grid.size)
+        if math.prod(coarser.bins) < BINNED_PIXELS[0]:
+            break
+        cube = binned.reshape(*grid.bins, grid.channels)
+        for axis, bins in enumerate(grid.bins):
+            cube = np.add.reduceat(cube, np.arange(0, bins, 2), axis=axis)
+        binned, grid = cube.reshape(-1, grid.channels), coarser
+    filled = binned.any(axis=1)
+    return binned if filled.all() else binned[filled]
+
+
+def _sum_dtype(image: xr.DataArray, grid: Grid) -> type:
+    """Return a type that the sum over the coarsest bins cannot overflow."""
+    if image.dtype.kind == "f":
+        return np.float64
+    # a bin holds at most a 256th of the pixels, or 16 times that where edges cut the others
+    small = np.iinfo(image.dtype).max * math.prod(grid.shape) < 2**31 * BINNED_PIXELS[0] // 16
+    return np.int32 if small else np.int64
+
+
+def _read_block(block: np.ndarray, box: Box, grid: Grid) -> Part:
+    """Return a chunk's non-zero counts, their number and its share of the bins."""
+    from eds_xr.image import count_kernels
+
+    rows = compress_block(block)
+    index = np.meshgrid(*(np.arange(s.start, s.stop) // grid.size for s in box), indexing="ij")
+    flat = np.ravel_multi_index([i.ravel() for i in index], grid.bins)
+    bins, target = np.unique(flat, return_inverse=True)
+    dtype = np.float64 if block.dtype.kind == "f" else np.int64
+    binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
+    count_kernels.add_binned(*rows, target.ravel(), binned)
+    return Part(rows, float(rows[2].sum(dtype=np.float64)), bins, count_kernels.compress(binned))
+
+
+def _rows_only(parts: Sequence[Part]) -> Sparse:
+    return _join_rows([part.rows for part in parts])
+
+
+def _join_rows(rows: Sequence[Sparse]) -> Sparse:
+    """Return the non-zero counts of several chunks as one block."""
+    if len(rows) == 1:
+        return rows[0]
+    before = np.cumsum([0, *(starts[-1] for starts, _, _ in rows)])
+    starts = [starts[1:] + first for (starts, _, _), first in zip(rows, before, strict=False)]
+    channel, count = (np.concatenate([part[i] for part in rows]) for i in (1, 2))
+    return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
+
+
+def _bins_only(parts: Sequence[Part]) -> BinSums:
+    return sum(part.counts for part in parts), [(part.bins, part.binned) for part in parts]
+
+
+def _filled_block(block: np.ndarray) -> float:
+    return np.count_nonzero(block) / block.size

@@ -1,0 +1,1 @@
+"""The descent of the factorisation and its compiled kernels."""

@@ -1,0 +1,120 @@
+"""Blocks of an image as sparse counts, and sums over blocks in a tree of tasks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import Any, NamedTuple
+
+import numpy as np
+from dask.delayed import delayed
+
+from eds_xr.schema import EdsError, check_counts_block
+from eds_xr.workers import in_threads
+
+#: Non-zero counts carry their channel in 16 bits.
+MOST_CHANNELS = 65_535
+
+Sparse = tuple[np.ndarray, np.ndarray, np.ndarray]  # starts, channels, counts: see poisson
+Box = tuple[slice, ...]
+
+
+class Rows(NamedTuple):
+    """Pixels as blocks of non-zero counts, and what describes them.
+
+    The blocks are `Sparse` where they lie in this process, and delayed where they stay with the
+    workers of a cluster or are read anew each time.
+    """
+
+    blocks: list[Any]
+    places: Sequence[Sequence[Box]]  # the parts of the image that each block holds
+    shape: tuple[int, ...]  # of the image, without energy
+    channels: int
+    counts: float
+    streamed: bool = False
+
+    @property
+    def pixels(self) -> int:
+        """Number of pixels."""
+        return math.prod(self.shape)
+
+
+def split_rows(dense: np.ndarray, pieces: int) -> Rows:
+    """Cut dense counts ``[pixel, channel]`` into a fixed number of blocks: sums depend on it."""
+    parts = [part for part in np.array_split(dense, pieces) if len(part)]
+    blocks = list(in_threads(compress_block, parts))
+    ends = np.cumsum([0, *map(len, parts)]).tolist()
+    places = [[(slice(a, b),)] for a, b in itertools.pairwise(ends)]
+    total = float(dense.sum(dtype=np.float64))
+    return Rows(blocks, places, (len(dense),), dense.shape[1], total)
+
+
+def weighted(rows: Rows, channel: np.ndarray) -> Rows:
+    """Return counts times a weight ``[channel]``, divided by the root of their pixel's total."""
+    blocks = rows.blocks
+    if isinstance(blocks[0], tuple):
+        return rows._replace(blocks=list(in_threads(_weighted_block, blocks, repeat(channel))))
+    factors = delayed(channel)
+    return rows._replace(blocks=[delayed(_weighted_block)(block, factors) for block in blocks])
+
+
+def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:
+    """Return the place of each chunk, in the order of ``to_delayed().ravel()``."""
+    edges = [np.cumsum((0, *sizes)).tolist() for sizes in chunks]
+    return [
+        tuple(slice(e[i], e[i + 1]) for e, i in zip(edges, index, strict=True))
+        for index in np.ndindex(*(len(sizes) for sizes in chunks))
+    ]
+
+
+def groups(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """Yield `items` a few at a time."""
+    return (items[i : i + size] for i in range(0, len(items), size))
+
+
+def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    """Return the sums of several blocks added up, each with its like."""
+    return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))
+
+
+def add_delayed(sums: list[Any]) -> Any:
+    """Return the delayed sums of blocks added up in a tree: no worker has to hold them all."""
+    while len(sums) > 1:
+        sums = [delayed(add_sums)(group) for group in groups(sums, 16)]
+    return sums[0]
+
+
+def check_channels(channels: int) -> None:
+    """Raise when there are more channels than 16 bits can count."""
+    if channels > MOST_CHANNELS:
+        raise EdsError(
+            f"expected at most {MOST_CHANNELS} channels, found {channels}; sum neighbours with "
+            "da.eds.rebin(energy=2) or select a range with da.sel(energy=slice(low, high))"
+        )
+
+
+def _native(dtype: np.dtype) -> np.dtype:
+    """Return the dtype that the kernels take: the machine's byte order, no half floats."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def compress_block(block: np.ndarray) -> Sparse:
+    """Return the non-zero counts of a block ``[*spatial, channel]``, pixel by pixel."""
+    from eds_xr.image import count_kernels
+
+    check_counts_block(block)
+    rows = np.ascontiguousarray(block, _native(block.dtype)).reshape(-1, block.shape[-1])
+    return count_kernels.compress(rows)
+
+
+def _weighted_block(block: Sparse, channel: np.ndarray) -> Sparse:
+    from eds_xr.image import count_kernels
+
+    pixel = 1 / np.sqrt(np.maximum(count_kernels.pixel_totals(block[0], block[2]), 1e-9))
+    factor = np.repeat(pixel, np.diff(block[0])) * channel[block[1]]
+    return block[0], block[1], (block[2] * factor).astype(np.float32)

@@ -1,0 +1,95 @@
+"""Images made of the spectrum image: rebinned, split into independent parts, element maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.arguments import attribute_number
+from eds_xr.image.weighted_sums import lazy_maps, weighted_block
+from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.xray.lines import principal_line, split_line
+from eds_xr.xray.windows import window_weights
+
+
+def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> xr.DataArray:
+    """Map the counts of one X-ray line.
+
+    Lazy: nothing is computed.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+    line : str
+        ``"Fe_Ka"``, or an element, ``"Fe"``, for its principal line.
+    background : bool
+        Subtract the background, interpolated from two windows beside the peak.
+
+    Returns
+    -------
+    DataArray [*spatial; counts]
+        Net counts in the line's window (see :func:`eds_xr.xray.windows.line_windows_kev`), with a
+        coordinate ``variance`` of the same shape. Whole numbers where `image` holds integers and
+        no background is subtracted.
+
+    Raises
+    ------
+    EdsError
+        For an unknown element or line, or one outside the energy range; when computed, for NaN or
+        negative counts.
+    """
+    (name,), sums = _window_sums(image, [line], background)
+    sums = sums.isel({LINE: 0}, drop=True)
+    return sums.rename(name).assign_attrs(long_name=f"{name} counts", units="counts", line=name)
+
+
+def element_maps(
+    image: xr.DataArray, lines: Sequence[str], *, background: bool = True
+) -> xr.DataArray:
+    """Map several lines, ``[line, *spatial; counts]``; see :func:`element_map`.
+
+    Lazy: nothing is computed; one pass over the image serves all maps.
+    """
+    if isinstance(lines, str) or not lines:
+        raise EdsError(f"expected a list of lines, such as ['Mg', 'Ca_Ka'], found {lines!r}")
+    names, sums = _window_sums(image, lines, background)
+    sums = sums.assign_coords({LINE: names}).rename("maps")
+    return sums.assign_attrs(long_name="element maps", units="counts")
+
+
+def _window_sums(
+    image: xr.DataArray, lines: Sequence[str], background: bool
+) -> tuple[list[str], xr.DataArray]:
+    """Return the lines' names and their net counts ``[line, *spatial]``, with variance."""
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    names = [_line_of(line, image) for line in lines]
+    resolution = attribute_number(image.attrs, "energy_resolution_mnka_ev", 130.0)
+    energy = image[ENERGY].values
+    table = [window_weights(energy, n, resolution, background=background) for n in names]
+    weights = np.stack(table, axis=1)
+    used = np.flatnonzero(weights.any(axis=1))
+    inside = slice(used[0], used[-1] + 1)
+    part, weights = image.isel({ENERGY: inside}), weights[inside]
+    if background or image.dtype.kind == "f":
+        both = np.hstack([weights, weights**2])
+        net, variance = lazy_maps(
+            part, weighted_block, (2, len(names)), np.dtype(np.float32), table=both
+        )
+    else:
+        (net,) = lazy_maps(
+            part, weighted_block, (1, len(names)), np.dtype(np.int64), table=weights, whole=True
+        )
+        variance = net
+    return names, net.assign_coords(variance=variance.variable)
+
+
+def _line_of(line: str, image: xr.DataArray) -> str:
+    if "_" in line:
+        split_line(line)
+        return line
+    energy = image[ENERGY].values
+    beam = attribute_number(image.attrs, "beam_energy_kev", 200.0)
+    return principal_line(line, beam, min_kev=float(energy[0]), max_kev=float(energy[-1]))

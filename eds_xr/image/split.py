@@ -1,0 +1,184 @@
+"""One image split in two: at random by counts, or by lines that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import attribute_number
+from eds_xr.chunks import as_chunked
+from eds_xr.schema import (
+    ENERGY,
+    EdsError,
+    check_counts_block,
+    check_energy_in_kev,
+    check_one_of,
+    check_spectrum_image,
+)
+from eds_xr.xray.elements import check_element
+from eds_xr.xray.lines import family, principal_line, split_line
+from eds_xr.xray.windows import line_windows_kev
+
+#: A line of less than this share of its family tells nothing about it.
+LEAST_WEIGHT = 0.01
+
+
+def held_out(image: xr.DataArray, what: Sequence[str]) -> np.ndarray:
+    """Return which channels lie in the windows of the lines to be quantified [channel; bool]."""
+    if not what or not all(isinstance(name, str) for name in what):
+        raise EdsError(
+            "expected elements or lines to hold out, such as ['Nd', 'Sm'], found "
+            f"{list(what) or 'none'}"
+        )
+    energy = image[ENERGY].values
+    resolution = attribute_number(image.attrs, "energy_resolution_mnka_ev", 130.0)
+    held: np.ndarray = np.zeros(energy.size, bool)
+    beam = attribute_number(image.attrs, "beam_energy_kev", 200.0)
+    for name in what:
+        own: np.ndarray = np.zeros(energy.size, bool)
+        chosen = name if "_" in name else _principal(name, energy, beam)
+        for line in _family_of(chosen, beam):
+            _, (low, _), (_, high) = line_windows_kev(line, resolution)
+            own |= (energy >= low) & (energy <= high)
+        if not own.any():
+            raise EdsError(
+                f"{name} has no line between {energy[0]:.2f} and {energy[-1]:.2f} keV: there is "
+                "nothing to hold out"
+            )
+        held |= own
+    if held.all():
+        raise EdsError("no channel is left to choose pixels on: hold out less, or use 'half'")
+    return held
+
+
+def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, xr.DataArray]:
+    """Split every count at random between two images that are independent of each other.
+
+    Lazy: nothing is computed.
+
+    For Poisson counts the halves are independent Poisson images: choose pixels on one and
+    quantify the other, and no selection bias can arise. The two sum to `image` exactly, and do
+    not depend on its chunks.
+
+    Parameters
+    ----------
+    image : DataArray of integers [*spatial, energy; counts]
+    seed : int
+
+    Returns
+    -------
+    (DataArray, DataArray)
+
+    Raises
+    ------
+    EdsError
+        When the values are not integers, or the seed is negative.
+    """
+    check_spectrum_image(image)
+    if image.dtype.kind not in "ui":
+        raise EdsError(f"only whole counts can be split, found dtype {image.dtype}")
+    if seed < 0:
+        raise EdsError(f"seed must be 0 or more, found {seed!r}")
+    image = as_chunked(image)
+    half = image.data.map_blocks(
+        _split_block, shape=image.shape, seed=seed, dtype=image.dtype, meta=image.data._meta
+    )
+    first = image.copy(data=half)
+    second = image.copy(data=image.data - half)
+    first.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=1)
+    second.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=2)
+    return first, second
+
+
+def hold_out(
+    image: xr.DataArray, what: Sequence[str] | str, *, seed: int = 0
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return an image to choose pixels on and one to quantify, so that chance is not in both.
+
+    Lazy: nothing is computed.
+
+    Pixels chosen for many counts of a line hold more of its counts than their sample emits:
+    chance chose them, too. Choose on the first image (segment it, make masks), then sum and
+    quantify the second.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+    what : sequence of str, or "half"
+        What is going to be quantified: lines, ``["Nd_La"]``, or elements, ``["Nd", "Sm"]``, for
+        their principal lines in range; each with all lines of its family, as they are fitted
+        together. The channels of their windows, peak and background, are zero in the first
+        image; the second is `image`, all counts. Or ``"half"``: every count falls at random in
+        one of the two (:func:`split_counts`), which serves any line, at half the counts.
+    seed : int
+        Of ``"half"``.
+
+    Returns
+    -------
+    (DataArray, DataArray)
+        To choose on, and to quantify.
+
+    Raises
+    ------
+    EdsError
+        For an unknown element or line, or one without lines in range; when no channel is left.
+
+    Notes
+    -----
+    With lines held out, net counts of their windows (:func:`element_map`,
+    :func:`eds_xr.net_counts`) are independent of the choice. A fit of families takes its
+    background from other channels, too: what chance in these does to it is small, not zero.
+    """
+    check_spectrum_image(image)
+    if isinstance(what, str):
+        check_one_of(what, ("half",), "what, unless it is a list of elements or lines,")
+        return split_counts(image, seed=seed)
+    check_energy_in_kev(image)
+    if not isinstance(what, list | tuple):
+        raise EdsError(f"what must be a list of elements or lines, or 'half'; found {what!r}")
+    held = held_out(image, what)
+    keep = xr.DataArray(~held, dims=ENERGY)
+    choose = (
+        as_chunked(image)
+        .where(keep, 0)
+        .assign_attrs(provenance.with_step(image.attrs, "hold_out", what=list(what)))
+    )
+    return choose, image
+
+
+def _principal(element: str, energy: np.ndarray, beam_kev: float) -> str:
+    check_element(element)
+    return principal_line(element, beam_kev, min_kev=float(energy[0]), max_kev=float(energy[-1]))
+
+
+def _family_of(name: str, beam_kev: float) -> list[str]:
+    """Return the lines of a line's family: they are fitted together."""
+    element, line = split_line(name)
+    found = family(element, line[0], beam_kev)
+    return [x.name for x in found if x.weight > LEAST_WEIGHT]
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _split_block(
+    block: np.ndarray, *, shape: tuple[int, ...], seed: int, block_info: Any = None
+) -> np.ndarray:
+    """Return one half of a block's counts; chance depends on seed and absolute voxel only."""
+    from eds_xr.image import count_kernels
+
+    check_counts_block(block)
+    if not block_info:
+        return block
+    place = [np.arange(lo, hi, dtype=np.uint64) for lo, hi in block_info[0]["array-location"]]
+    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint64)[::-1]
+    pixels = np.zeros(block.shape[:-1], np.uint64)
+    for axis, (index, stride) in enumerate(zip(place[:-1], strides[:-1], strict=True)):
+        pixels = pixels + (index * stride).reshape(-1, *(1,) * (pixels.ndim - axis - 1))
+    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, block.shape[-1])
+    half = count_kernels.halve(rows, pixels.ravel(), np.uint64(seed))
+    return half.reshape(block.shape)

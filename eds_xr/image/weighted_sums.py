@@ -1,0 +1,63 @@
+"""Maps of counts weighted by channel, with their variance: lazily, block by block."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.chunks import as_chunked
+from eds_xr.image.blocks import Sparse, check_channels, compress_block
+from eds_xr.schema import ENERGY, LINE, spatial_dims
+
+
+def lazy_maps(
+    image: xr.DataArray, block: Callable[..., np.ndarray], sizes: tuple[int, int],
+    dtype: np.dtype, **kwargs: Any,
+) -> list[xr.DataArray]:  # fmt: skip
+    """Return what `block` makes of each chunk, ``[quantity, line, *spatial]``: a list of maps."""
+    import dask.array as da
+
+    check_channels(image.sizes[ENERGY])
+    dims = spatial_dims(image)
+    axes = tuple(range(len(dims)))
+    quantity, line, energy = (len(dims) + i for i in range(3))
+    meta: np.ndarray = np.empty((0,) * (len(dims) + 2), dtype)
+    data = da.blockwise(
+        block, (quantity, line, *axes), as_chunked(image).data, (*axes, energy),
+        new_axes={quantity: sizes[0], line: sizes[1]}, concatenate=True, dtype=dtype, meta=meta,
+        **kwargs,
+    )  # fmt: skip
+    coords = {n: c for n, c in image.coords.items() if ENERGY not in c.dims}
+    return [xr.DataArray(data[i], coords, (LINE, *dims)) for i in range(sizes[0])]
+
+
+def counts_times_table(counts: Sparse, table: np.ndarray) -> np.ndarray:
+    """Return each pixel's counts times `table` ``[channel, q]``: ``[pixel, q]``."""
+    from eds_xr.image.count_kernels import weighted_sums
+
+    sums: np.ndarray = np.zeros((counts[0].size - 1, table.shape[1]))
+    weighted_sums(*counts, np.ascontiguousarray(table), sums)
+    return sums
+
+
+def sums_as_maps(sums: np.ndarray, block: np.ndarray) -> np.ndarray:
+    """Return ``[pixel, net counts and variances]`` as ``[quantity, line, *spatial]``."""
+    maps = np.ascontiguousarray(sums.T, dtype=np.float32)
+    return maps.reshape(2, -1, *block.shape[:-1])
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def weighted_block(block: np.ndarray, *, table: np.ndarray, whole: bool = False) -> np.ndarray:
+    """Return each pixel's counts times `table` ``[channel, quantity and line]``.
+
+    As ``[quantity, line, *spatial]``: two quantities in float32, or one of `whole` numbers.
+    """
+    sums = counts_times_table(compress_block(block), table)
+    if whole:
+        return np.rint(sums).astype(np.int64).T.reshape(1, -1, *block.shape[:-1])
+    return sums_as_maps(sums, block)

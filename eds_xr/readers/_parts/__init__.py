@@ -1,1 +1,0 @@
-"""Inner parts of the readers: guards, trees, kernels."""

@@ -1,0 +1,1 @@
+"""Gatan .dm3 and .dm4."""

@@ -1,0 +1,1 @@
+"""HyperSpy .hspy and .zspy."""

@@ -1,0 +1,1 @@
+"""Frames of a recording: chosen, summed, freed of drift."""

@@ -1,0 +1,1 @@
+"""Guards against files that are damaged, too large or made to harm."""

@@ -1,0 +1,222 @@
+"""Results as tables: rows of numbers, text with errors in brackets, CSV files."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Hashable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import check_confidence
+from eds_xr.atomic_write import written_file
+from eds_xr.chunks import computed
+from eds_xr.composition.fractions import systematic_deviation
+from eds_xr.composition.limits import as_text, limits_of
+from eds_xr.composition.quantities import chosen_quantity, deviation, quantities, units_of
+from eds_xr.csv_text import plain_text
+
+if TYPE_CHECKING:
+    import pandas as pd  # type: ignore[import-untyped]
+
+#: What may be too small to be seen, and has an upper limit.
+AMOUNTS = (
+    "net", "atomic_fraction", "weight_fraction", "atoms_per_area", "cations",
+    "partition_coefficient",
+)  # fmt: skip
+#: Shown in per cent.
+PERCENT = {"atomic_fraction": "at%", "weight_fraction": "wt%"}
+
+
+def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
+    """Return a result as a table, a row for each phase and line, element or channel.
+
+    Computes: the Dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Spectra, lines, composition, oxides, formula, partition coefficients, compared regions.
+    confidence : float
+        Of the upper limits.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Columns are named ``net [counts]``. Every quantity is followed by its standard deviations,
+        ``_sd`` (statistical) and ``_systematic_sd``, and, for amounts of elements, by
+        ``_detected`` and ``_upper_limit``, as :func:`eds_xr.upper_limits` has them; then
+        all else of the same dimensions. What has others (covariances) is left out.
+
+    Raises
+    ------
+    EdsError
+        For a Dataset in which nothing has a variance.
+    """
+    first = chosen_quantity(dataset, None)
+    check_confidence(confidence)
+    dims = dataset[first].dims
+    if not dims:  # one number: a table of one row
+        dataset, dims = dataset.expand_dims("row"), ("row",)
+    columns = _columns(dataset.compute(), dims, confidence)
+    table = xr.Dataset(columns).to_dataframe(dim_order=list(dims)).reset_index()
+    keys = [c for c in table.columns if c not in columns]
+    found = table[[*(k for k in keys if k != "row"), *columns]]
+    units = {str(c): _heading(str(c), dataset, columns) for c in found.columns}
+    return found.rename(columns=units)
+
+
+def to_text(
+    dataset: xr.Dataset, quantity: str | None = None, *, confidence: float = 0.95
+) -> xr.DataArray:
+    """Return a quantity as text: ``13.4(2)``, the error in brackets; ``< 0.1`` where undetected.
+
+    Computes: the Dataset.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Lines, composition, oxides, formula or partition coefficients.
+    quantity : str, optional
+        The first by default. Fractions are in per cent, as the attribute ``units`` says.
+    confidence : float
+        Of the upper limits.
+
+    Returns
+    -------
+    DataArray of str
+        With the dimensions of the quantity.
+
+    Raises
+    ------
+    EdsError
+        For a quantity that has no variance.
+    """
+    name = chosen_quantity(dataset, quantity)
+    check_confidence(confidence)
+    scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
+    text = as_text(computed(dataset), name, confidence, scale)
+    long_name = str(dataset[name].attrs.get("long_name", name))
+    return text.assign_attrs(long_name=long_name, units=units, confidence=confidence)
+
+
+def write_csv(
+    dataset: xr.Dataset,
+    path: str | os.PathLike[str],
+    *,
+    confidence: float = 0.95,
+    overwrite: bool = False,
+) -> Path:
+    """Write the table of a result to a CSV file, with units and history.
+
+    Computes: the Dataset. The file appears whole or not at all. ``pandas.read_csv(path,
+    comment="#")`` gives :func:`to_table` again; but a name that a spreadsheet would take for a
+    formula (it begins with ``=``, ``+``, ``-``, ``@``, a tab or a return, and is no number) gets an
+    apostrophe in front.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        As for :func:`to_table`. Covariances are not in the table: keep them with
+        ``dataset.to_netcdf``.
+    path : str or path
+    confidence : float
+        Of the upper limits.
+    overwrite : bool
+        Replace what is there.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    EdsError
+        When there is such a file already, when it cannot be written, or when nothing in the
+        Dataset has a variance.
+    """
+    table = to_table(dataset, confidence=confidence)
+    table = table.map(lambda cell: plain_text(cell) if isinstance(cell, str) else cell)
+    table = table.rename(columns=plain_text)
+    target = Path(path)
+    with written_file(target, overwrite=overwrite) as partial:
+        with partial.open("w", encoding="utf-8", newline="") as stream:
+            stream.writelines(f"# {line}\n" for line in _comments(dataset, confidence))
+            # quoted, a # in a name is no comment
+            table.to_csv(stream, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+    return target
+
+
+def _columns(
+    dataset: xr.Dataset, dims: tuple[Hashable, ...], confidence: float
+) -> dict[str, xr.DataArray]:
+    """Return the columns in their order: quantities with what belongs to them, then the rest."""
+    columns = {str(n): c for n, c in dataset.coords.items() if n not in dims and _fits(c, dims)}
+    for name in quantities(dataset):
+        if _fits(dataset[name], dims):
+            columns |= _with_errors(dataset, name, confidence)
+    for name, values in _rest(dataset).items():
+        if _fits(values, dims):
+            columns.setdefault(name, values)
+    return {n: c.drop_vars([v for v in c.coords if v not in c.dims]) for n, c in columns.items()}
+
+
+def _with_errors(dataset: xr.Dataset, name: str, confidence: float) -> dict[str, xr.DataArray]:
+    values, systematic = dataset[name], systematic_deviation(dataset, name)
+    found = {name: values, f"{name}_sd": deviation(dataset, name)}
+    if systematic is not None:
+        found[f"{name}_systematic_sd"] = systematic.assign_attrs(units=units_of(values))
+    if name in AMOUNTS:
+        limits = limits_of(dataset, name, confidence)
+        found |= {f"{name}_{n}": limits[n] for n in ("detected", "upper_limit")}
+    return found
+
+
+def _rest(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return all variables; intervals of several confidences as one each, variances as roots."""
+    found = {}
+    for name, values in dataset.data_vars.items():
+        if "confidence" in values.dims:
+            for level in dataset["confidence"].values:
+                found[f"{name}_{100 * level:g}"] = values.sel(confidence=level, drop=True)
+        elif str(name).endswith("_variance"):
+            spread = values.clip(min=0) ** 0.5
+            units = units_of(values).removesuffix("^2")
+            found[f"{str(name).removesuffix('variance')}sd"] = spread.assign_attrs(units=units)
+        elif name != "variance":
+            found[str(name)] = values
+    return found
+
+
+def _fits(values: xr.DataArray, dims: tuple[Hashable, ...]) -> bool:
+    return set(values.dims) <= set(dims)
+
+
+def _heading(name: str, dataset: xr.Dataset, columns: dict[str, xr.DataArray]) -> str:
+    values = columns[name] if name in columns else dataset[name]
+    units = units_of(values)
+    return name if units == "1" else f"{name} [{units}]"
+
+
+def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
+    """Return what the file is, for those who find it without its Dataset."""
+    names = [n for n in quantities(dataset) if dataset[n].attrs.get("long_name")]
+    lines = [
+        f"eds_xr {provenance.package_version()}",
+        *(f"{n}: {dataset[n].attrs['long_name']}" for n in names),
+        "_sd: one standard deviation, statistical; _systematic_sd: due to the k-factors, apart",
+        f"_upper_limit: one-sided, {100 * confidence:g} % confidence; "
+        "_detected: above the critical level",
+    ]
+    warned = [f"warning: {w}" for w in _texts(dataset, "warnings")]
+    steps = [f"history: {line}" for line in _texts(dataset, "history")]
+    return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]
+
+
+def _texts(dataset: xr.Dataset, name: str) -> list[str]:
+    """Return the texts of an attribute; netCDF gives back a list of one as a text."""
+    found = dataset.attrs.get(name, [])
+    return [found] if isinstance(found, str) else [str(text) for text in found]

@@ -1,0 +1,1 @@
+"""Which pixels belong to which phase: masks, scribbles, features, forest, graph cut."""

@@ -1,0 +1,251 @@
+"""Minimum cuts of images on Dask: whole, or in tiles when they are too large for that.
+
+Images are ``[phase, z, y, x]`` probabilities, and ``[channel, z, y, x]`` where edges are looked
+for; z is 1 for a plane. Tiles are laid out here, whatever the chunks are, so that these have no
+influence on the result.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from eds_xr.schema import EdsError
+from eds_xr.segmentation.graph_cut.expansion import (
+    COST_STEP,
+    FORBIDDEN,
+    Pairs,
+    edge_pairs,
+    energy_steps,
+    minimise,
+    pixel_bytes,
+    squared_differences,
+    uniform_pairs,
+)
+
+if TYPE_CHECKING:
+    import dask.array as da
+
+#: Probabilities are taken to be no nearer to 0 than this: no pixel outweighs all neighbours.
+MIN_PROBABILITY = 1e-6
+#: Sides of tiles [z, y, x], and what is seen around them, in a plane and in a volume.
+PLANE_TILE, PLANE_HALO = (1, 2048, 2048), (0, 64, 64)
+VOLUME_TILE, VOLUME_HALO = (160, 160, 160), (16, 16, 16)
+
+Box = tuple[slice, slice, slice]
+
+
+class PottsModel(NamedTuple):
+    """What a border costs: see :func:`eds_xr.graph_cut.smooth`."""
+
+    smoothness: float
+    neighbours: int
+    edge_weight: float = 0.0
+    edge_variance: float = 1.0
+
+    def pairs(self, shape: tuple[int, ...], edges: np.ndarray | None) -> Pairs:
+        """Return the pairs of neighbours of an image, or of a part of it."""
+        if edges is None:
+            depth, height, width = shape
+            return uniform_pairs((depth, height, width), self.neighbours, self.smoothness)
+        finite = np.ascontiguousarray(edges, np.float32)
+        return edge_pairs(
+            finite, self.neighbours, self.smoothness, self.edge_weight, self.edge_variance
+        )
+
+    @property
+    def tile(self) -> tuple[int, int, int]:
+        """Sides of a tile."""
+        return PLANE_TILE if self.neighbours in (4, 8) else VOLUME_TILE
+
+    @property
+    def halo(self) -> tuple[int, int, int]:
+        """What a tile sees around itself."""
+        return PLANE_HALO if self.neighbours in (4, 8) else VOLUME_HALO
+
+
+def bytes_needed(image: da.Array, edges: da.Array | None, model: PottsModel) -> int:
+    """Return the memory that labelling an image in one piece takes."""
+    channels = 0 if edges is None else edges.shape[0]
+    return math.prod(image.shape[1:]) * pixel_bytes(image.shape[0], model.neighbours, channels)
+
+
+def label_alone(image: da.Array, model: PottsModel) -> tuple[np.ndarray, float]:
+    """Return the most probable label of each pixel, without rounding. Computes: twice."""
+    labels = image.rechunk({0: -1}).argmax(axis=0).compute().astype(np.uint8)
+    return labels, energy_of(labels, image, None, model)
+
+
+def label_whole(
+    image: da.Array, edges: da.Array | None, model: PottsModel
+) -> tuple[np.ndarray, float]:
+    """Return labels (from 0) of least energy, and the energy. Computes: the whole image."""
+    from dask.base import compute
+
+    whole = image.rechunk({0: -1})
+    costs, edge_values = compute(whole.map_blocks(_costs_block, dtype=np.int32), edges)
+    pairs = model.pairs(image.shape[1:], edge_values)
+    labels = minimise(costs, pairs)
+    everywhere = [slice(None)] * 3
+    return labels, energy_steps(costs, pairs, labels, everywhere) * COST_STEP
+
+
+def label_tiled(
+    image: da.Array, edges: da.Array | None, model: PottsModel
+) -> tuple[np.ndarray, float]:
+    """Return labels and energy, a tile a task. Computes: probabilities, twice.
+
+    First every tile by itself with a halo. Then tiles that lie half a tile further, so that seams
+    come to lie in the middle, with the labels at their rims held: no seam can raise the energy.
+    """
+    shape = image.shape[1:]
+    tiles = list(_boxes(shape, model.tile, 0))
+    jobs = [(box, _grown(box, model.halo, shape)) for box in tiles]
+    first: np.ndarray = np.empty(shape, np.uint8)
+    for box, labels in zip(tiles, _tasks(_label_block, image, edges, model, jobs), strict=True):
+        first[box] = labels
+    tiles = list(_boxes(shape, model.tile, 1))
+    jobs = [(box, _grown(box, (1, 1, 1), shape)) for box in tiles]
+    known = [(first[outer], _held(box, outer, shape)) for box, outer in jobs]
+    found = _tasks(_repair_block, image, edges, model, jobs, known)
+    result = np.empty_like(first)
+    for box, (labels, _) in zip(tiles, found, strict=True):
+        result[box] = labels
+    return result, sum(steps for _, steps in found) * COST_STEP
+
+
+def energy_of(
+    labels: np.ndarray, image: da.Array, edges: da.Array | None, model: PottsModel
+) -> float:
+    """Return the energy of labels (from 0). Computes: the probabilities, a tile a task."""
+    shape = image.shape[1:]
+    jobs = [(box, _grown(box, (1, 1, 1), shape)) for box in _boxes(shape, model.tile, 0)]
+    known = [(labels[outer],) for _, outer in jobs]
+    return float(sum(_tasks(_energy_block, image, edges, model, jobs, known)) * COST_STEP)
+
+
+def difference_sums(edges: da.Array, model: PottsModel) -> tuple[float, int]:
+    """Return the sum of the squared differences of neighbours, and their number, tile by tile."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    boxes = _boxes(edges.shape[1:], model.tile, 0)
+    function = delayed(_differences_block, pure=False)
+    found = compute(*(function(edges[(slice(None), *box)], model.neighbours) for box in boxes))
+    return math.fsum(total for total, _ in found), sum(n for _, n in found)
+
+
+def _tasks(
+    function: Any, image: da.Array, edges: da.Array | None, model: PottsModel,
+    jobs: list[tuple[Box, Box]], known: list[tuple[Any, ...]] | None = None,
+) -> tuple[Any, ...]:  # fmt: skip
+    """Compute ``function(probabilities, edges, model, inner, *known)`` of every (box, outer)."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    late = delayed(function, pure=False)
+    every = (slice(None),)
+    return compute(
+        *(
+            late(
+                image[(*every, *outer)],
+                None if edges is None else edges[(*every, *outer)],
+                model,
+                _within(box, outer),
+                *more,
+            )
+            for (box, outer), more in zip(jobs, known or [()] * len(jobs), strict=True)
+        )
+    )
+
+
+def _boxes(shape: tuple[int, ...], tile: tuple[int, ...], half_tiles: int) -> Iterator[Box]:
+    """Yield boxes that fill the image; the first borders lie half a tile further if asked."""
+    parts = []
+    for n, side in zip(shape, tile, strict=True):
+        start = side // 2 if half_tiles and n > side else 0
+        edges = [0, *range(start or side, n, side), n]
+        parts.append([slice(a, b) for a, b in itertools.pairwise(edges)])
+    depth, height, width = parts
+    yield from itertools.product(depth, height, width)
+
+
+def _grown(box: Box, by: tuple[int, ...], shape: tuple[int, ...]) -> Box:
+    z, y, x = (
+        slice(max(0, s.start - n), min(size, s.stop + n))
+        for s, n, size in zip(box, by, shape, strict=True)
+    )
+    return z, y, x
+
+
+def _within(box: Box, outer: Box) -> Box:
+    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
+    return z, y, x
+
+
+def _held(box: Box, outer: Box, shape: tuple[int, ...]) -> Box:
+    """Return where labels are free within `outer`: not at rims that another tile sees."""
+    inner = tuple(
+        slice(s.start + (s.start > 0), s.stop - (s.stop < n))
+        for s, n in zip(box, shape, strict=True)
+    )
+    z, y, x = inner
+    return _within((z, y, x), outer)
+
+
+def _costs_block(values: np.ndarray) -> np.ndarray:
+    """Return -ln p in whole steps; refuse what is no probability."""
+    from eds_xr.segmentation.graph_cut.expansion_kernels import costs_block
+
+    costs: np.ndarray = np.empty(values.shape, np.int32)
+    flat = np.ascontiguousarray(values, np.float32).reshape(len(values), -1)
+    least, lowest, highest = costs_block(
+        flat, costs.reshape(len(values), -1), MIN_PROBABILITY, COST_STEP
+    )
+    if not least >= -1e-6:  # NaN is not either
+        raise EdsError("probabilities must be 0 to 1, found NaN, infinite or negative values")
+    if max(abs(lowest - 1), abs(highest - 1)) > 1e-3:
+        raise EdsError(
+            f"probabilities must sum to 1 over 'phase', found sums of {lowest:.4g} to "
+            f"{highest:.4g}; divide by p.sum('phase') where that is meant"
+        )
+    return costs
+
+
+def _label_block(
+    values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box
+) -> np.ndarray:
+    pairs = model.pairs(values.shape[1:], edges)
+    return minimise(_costs_block(values), pairs, in_parallel=map)[inner]
+
+
+def _repair_block(
+    values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box,
+    labels: np.ndarray, free: Box,
+) -> tuple[np.ndarray, int]:  # fmt: skip
+    """Return new labels of the inner box, free ones changed, and its share of the energy."""
+    costs = _costs_block(values)
+    pairs = model.pairs(values.shape[1:], edges)
+    fixed = np.ones(labels.shape, bool)
+    fixed[free] = False
+    others = np.arange(len(costs))[:, None, None, None] != labels
+    held = np.where(fixed & others, np.int32(FORBIDDEN), costs)
+    found = minimise(held, pairs, labels, in_parallel=map)
+    return found[inner], energy_steps(costs, pairs, found, inner)
+
+
+def _energy_block(
+    values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box, labels: np.ndarray
+) -> int:
+    pairs = model.pairs(values.shape[1:], edges)
+    return energy_steps(_costs_block(values), pairs, labels, inner)
+
+
+def _differences_block(edges: np.ndarray, neighbours: int) -> tuple[float, int]:
+    if not np.isfinite(edges).all():
+        raise EdsError("the edge image holds NaN or infinite values; use .fillna(0) first")
+    return squared_differences(np.ascontiguousarray(edges, np.float32), neighbours)

@@ -1,0 +1,1 @@
+"""Spectra of phases: sums over masks, subtraction, line fits, identification."""

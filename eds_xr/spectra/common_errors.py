@@ -1,0 +1,199 @@
+"""Errors that all channels of a spectrum share, as spectra of one standard deviation each."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims
+from eds_xr.spectra.line_fits.fitted_lines import (
+    check_lines,
+    check_same_spectra,
+    with_own_covariance,
+)
+from eds_xr.spectra.shapes.calibration import beam_kev
+from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
+from eds_xr.spectra.shapes.linear_fit import model_variance
+
+
+def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what common errors add to the covariance ``[..., line, line_other]`` of net counts.
+
+    A fit is linear in the counts: an error is fitted as the spectrum was, with its weights.
+    """
+    check_spectra(spectra)
+    _fitted(lines)
+    if "common_covariance" in lines:
+        raise EdsError("the common errors are in these lines already; add them once")
+    check_same_spectra(lines, spectra)
+    if "common_error" in spectra:
+        added = _of_modes(lines, spectra)
+    elif {"scale_slope", "scale_by_counts"} <= set(spectra.data_vars):
+        added = _of_scales(lines, spectra)
+    else:
+        raise EdsError(
+            "the spectra carry no common errors: neither 'common_error' nor 'scale_slope' and "
+            "'scale_by_counts'; take them from subtract_phase or refine_spectra"
+        )
+    added = added.assign_coords({LINE: lines[LINE], "line_other": lines["line_other"]})
+    return added.assign_attrs(long_name="covariance due to common errors", units="counts^2")
+
+
+def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
+    """Add to the errors of net counts those that all channels of a spectrum share.
+
+    Computes: small arrays only.
+
+    How much of one phase was taken out of another's spectrum is known up to an error. It moves
+    all channels together, so that a spectrum's ``variance`` cannot hold it.
+
+    Parameters
+    ----------
+    lines : Dataset [..., line]
+        From ``fit_lines(spectra, ...)``.
+    spectra : Dataset [..., energy]
+        From :func:`subtract_phase` (several joined along ``phase``, too) or ``refine_spectra``.
+
+    Returns
+    -------
+    Dataset
+        As `lines`, with the addition in ``variance`` and ``covariance``, and on its own as
+        ``common_covariance`` [..., line, line_other; counts^2].
+
+    Raises
+    ------
+    EdsError
+        When the spectra carry no such errors, or the lines do not tell how they were fitted.
+
+    Notes
+    -----
+    A scale follows the counts of the lines that it is taken from, which is allowed for: net counts
+    of a single pinned line are zero by construction, and their error is next to nothing. That does
+    not say how much of its element there is; ``detection_limit`` does.
+    """
+    check_lines(lines)
+    lines = with_own_covariance(lines)
+    added = common_covariance(lines, spectra)
+    diagonal = np.diagonal(added.values, axis1=-2, axis2=-1)
+    return lines.assign(
+        variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
+        covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
+        common_covariance=added,
+    )
+
+
+def _of_modes(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what independent errors ``[mode, ..., energy]`` add, known as ``common_error``."""
+    fit, lead = _Fit.of(lines, spectra), leading_dims(spectra)
+    changes = xr.apply_ufunc(
+        _change_block,
+        spectra["common_error"].transpose("mode", *lead, ENERGY).compute(),
+        spectra["variance"].transpose(*lead, ENERGY).astype(float).compute(),
+        kwargs={"fit": fit},
+        input_core_dims=[["mode", ENERGY], [ENERGY]],
+        output_core_dims=[["mode", LINE]],
+        vectorize=True,
+    )
+    other = changes.rename({LINE: "line_other"})
+    return xr.dot(changes, other, dim="mode").transpose(*lead, LINE, "line_other")
+
+
+def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+    """Return what the scales of subtractions add, which follow the counts of their lines.
+
+    With the counts ``r`` at a fixed scale, whose error is ``q r``, what is left is
+    ``(1 - slope q) r``.
+    """
+    lead = leading_dims(spectra)
+    # a phase that was not subtracted, joined to others, has none
+    parts = [spectra[n].fillna(0.0) for n in ("scale_slope", "scale_by_counts")]
+    given = [p.transpose(*lead, ENERGY).astype(float).compute() for p in (*parts, spectra.variance)]
+    return xr.apply_ufunc(
+        _scale_block,
+        *given,
+        kwargs={"fit": _Fit.of(lines, spectra)},
+        input_core_dims=[[ENERGY]] * 3,
+        output_core_dims=[[LINE, "line_other"]],
+        vectorize=True,
+    )
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How lines were fitted: shapes [channel, shape], each line's column and share of it."""
+
+    inside: np.ndarray  # [energy]: the channels that were fitted
+    design: np.ndarray
+    columns: list[int]
+    shares: np.ndarray
+
+    @staticmethod
+    def of(lines: xr.Dataset, spectra: xr.Dataset) -> _Fit:
+        energy = spectra[ENERGY].values.astype(float)
+        low, high = _fitted(lines)["range_kev"]
+        inside = (energy >= low) & (energy <= high)
+        return _Fit(inside, *_design(lines, energy[inside], beam_kev(spectra)))
+
+    def rows(self, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return what a count of each channel adds to each line, and the modelled variance."""
+        modelled = np.maximum(variance, 0.0)
+        modelled[self.inside] = model_variance(self.design, variance[self.inside])[1]
+        weight = 1 / np.sqrt(modelled[self.inside])
+        length = np.linalg.norm(self.design * weight[:, None], axis=0)
+        inverse = np.linalg.pinv(self.design * weight[:, None] / length) / length[:, None]
+        rows = np.zeros((len(self.columns), variance.size))
+        rows[:, self.inside] = (inverse * weight)[self.columns] * self.shares[:, None]
+        return rows, modelled
+
+
+def _fitted(lines: xr.Dataset) -> dict[str, Any]:
+    """Return how the lines were fitted, from their history."""
+    steps = [s for s in provenance.history(lines) if s["step"] == "fit_lines"]
+    if not steps or "calibration_gain" not in lines.attrs:
+        raise EdsError("expected lines from fit_lines, with their history and calibration")
+    return steps[-1]
+
+
+def _design(
+    lines: xr.Dataset, energy: np.ndarray, beam: float
+) -> tuple[np.ndarray, list[int], np.ndarray]:
+    """Return the shapes [channel, shape], the column of each line and its share of the family."""
+    step = _fitted(lines)
+    gain, offset, noise, fano = (
+        float(lines.attrs[f"calibration_{n}"])
+        for n in ("gain", "offset_kev", "noise_kev2", "fano_kev")
+    )
+    calibration = Calibration(gain, offset, noise, fano)
+    families = families_seen(
+        [*step["elements"], *step["stray"]], energy, beam, escape=bool(step.get("escape", False))
+    )
+    places = places_of_lines(families)
+    missing = [str(n) for n in lines[LINE].values if n not in places]
+    if missing:
+        raise EdsError(
+            f"the spectra do not reach {', '.join(missing)}: give those that were fitted, all of "
+            "their energies"
+        )
+    columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
+    return Shapes(energy, families, calibration, beam).design, list(columns), np.array(shares)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _change_block(errors: np.ndarray, variance: np.ndarray, *, fit: _Fit) -> np.ndarray:
+    """Return what errors [mode, channel] do to net counts [mode, line]."""
+    return np.asarray(errors @ fit.rows(variance)[0].T)
+
+
+def _scale_block(
+    slope: np.ndarray, by_counts: np.ndarray, variance: np.ndarray, *, fit: _Fit
+) -> np.ndarray:
+    """Return what a scale that follows the counts adds to the covariance [line, line]."""
+    rows, modelled = fit.rows(variance)
+    followed = rows - np.outer(rows @ slope, by_counts)
+    return np.asarray((followed * modelled) @ followed.T - (rows * modelled) @ rows.T)

@@ -1,0 +1,1 @@
+"""Which elements a spectrum holds, with evidence."""

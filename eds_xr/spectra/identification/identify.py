@@ -1,0 +1,264 @@
+"""Which elements a spectrum holds, how sure that is, and what else it could be.
+
+Elements are hypotheses about the whole spectrum, not about peaks: each predicts all lines of its
+K, L and M families at once. They are compared by how well the spectrum can be fitted with and
+without them, by the likelihood of counts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.chunks import computed
+from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
+from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
+from eds_xr.spectra.identification.nuisance_shapes import make_spectrum
+from eds_xr.spectra.identification.search import Search, select
+from eds_xr.spectra.identification.verdicts import Finding, Reading
+from eds_xr.spectra.shapes.calibration import (
+    FIT_RANGE_KEV,
+    beam_kev,
+    find_calibration,
+    resolution_ev,
+)
+from eds_xr.spectra.shapes.families import Calibration, families_seen
+from eds_xr.workers import in_one_thread
+from eds_xr.xray.detector import peak_sigma_kev
+from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
+
+#: Energies used when none are given [keV]: from oxygen on.
+IDENTIFY_RANGE_KEV = (0.4, 20.0)
+#: How much more likely an element is before the spectrum is seen when it is expected, or known to
+#: come from microscope and preparation. It decides between elements that the data cannot tell.
+PRIOR_ODDS = 10.0
+#: Evidence of the first round, which only serves to calibrate the energy axis. Its lines have fixed
+#: places in their family: until all strong elements are found, doubts would stand for them.
+_FIRST_CHANCE = 1e-20
+
+
+@in_one_thread
+def identify(
+    spectra: xr.Dataset,
+    *,
+    expected: Sequence[str] | None = None,
+    candidates: Sequence[str] | None = None,
+    confidence: float = 0.99,
+    range_kev: tuple[float, float] = IDENTIFY_RANGE_KEV,
+) -> xr.Dataset:
+    """Identify the elements in spectra, with their evidence and their aliases.
+
+    Computes: each spectrum on its own, some seconds each.
+
+    Parameters
+    ----------
+    spectra : Dataset [..., energy]
+        ``counts`` and ``variance``, from ``sum_spectra`` or ``subtract_phase``.
+    expected : sequence of str, optional
+        Elements to report on whether found or not; default is the attribute ``elements``. They
+        and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand.
+    candidates : sequence of str, optional
+        Elements to try; default is `NATURAL_ELEMENTS`. Expected ones are always tried.
+    confidence : float
+        In a spectrum of noise and known elements, no other is found with this probability.
+    range_kev : (float, float)
+        Energies used [keV].
+
+    Returns
+    -------
+    Dataset over ``element`` (all found in any of the spectra, and all expected) and ``candidate``
+        ``found`` [..., element]; ``verdict``: ``found``, ``alias`` (there are counts at its line,
+        but others explain them), ``not found`` or ``out of range``; ``evidence`` (logarithm of the
+        likelihood ratio with and without the element, over the misfit; nats); ``sigma``, the same
+        as standard deviations; ``chance``, that noise gives as much for any of the elements
+        tried; ``line``, the one that tells most, with ``net`` counts, their statistical
+        ``variance``, their ``systematic`` standard deviation (what the shapes leave open) and,
+        for elements not found, the ``detection_limit`` (Currie); ``misfit`` (variance at its
+        lines over that expected, at least 1); ``alias``: for an element found, those that could
+        replace it at the given confidence, best first (*Nd or Ce?*), otherwise those that
+        explain the counts at its line;
+        ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
+        element's place (NaN for elements not found); ``stray`` [element], where it may come from
+        beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis.
+
+    Raises
+    ------
+    EdsError
+        For unknown elements, a confidence outside 0 to 1, spectra without counts, and spectra
+        whose variance is less than that of counts.
+
+    Notes
+    -----
+    Poisson likelihood. An element's families may depart from their tabulated ratio by a factor of
+    4, so that a strong L family without its K family is no evidence. What a model of a spectrum
+    is never sure of is free within its uncertainty: place, width and tail of peaks, ratios of
+    lines in a family (`EMISSION_UNCERTAINTY`) and their distances (3 eV), half a percent of the
+    counts in places as wide as a peak; so that millions of counts do not turn misfit into
+    elements. Sum and escape peaks are modelled. Candidates are added, exchanged and removed until
+    none improves the fit; the chance that noise does is Perlman's bound for positive amounts
+    (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J. Am.
+    Stat. Assoc. 62 (1967) 626).
+    """
+    check_spectra(spectra)
+    check_energy_in_kev(spectra)
+    asked = element_names(spectra.attrs.get("elements", []) if expected is None else expected)
+    tried = list(dict.fromkeys([*asked, *element_names(candidates or NATURAL_ELEMENTS)]))
+    if not 0 < confidence < 1:
+        raise EdsError(f"confidence must lie between 0 and 1, found {confidence!r}")
+    spectra = computed(spectra)
+    _check_values(spectra)
+    setting = _Setting(spectra, asked, tried, confidence, range_kev)
+    leading = [d for d in spectra.counts.dims if d != ENERGY]
+    sizes = [range(spectra.sizes[d]) for d in leading]
+    parts = [
+        setting.identify(spectra.isel(dict(zip(leading, place, strict=True))))
+        for place in product(*sizes)
+    ]
+    attrs = provenance.with_step(
+        spectra.attrs, "identify", expected=asked, candidates=_or_none(candidates),
+        confidence=confidence, range_kev=list(range_kev),
+    )  # fmt: skip
+    return _as_dataset(parts, spectra, leading, setting).assign_attrs(attrs, tried=len(tried))
+
+
+class _Setting:
+    """What all spectra of a call have in common."""
+
+    def __init__(
+        self, spectra: xr.Dataset, asked: list[str], tried: list[str], confidence: float,
+        range_kev: tuple[float, float],
+    ) -> None:  # fmt: skip
+        self.asked, self.tried, self.confidence = asked, tried, confidence
+        self.energy = spectra[ENERGY].values.astype(float)
+        inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
+        if inside.size < 50:
+            raise EdsError(
+                f"only {inside.size} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
+                "widen range_kev"
+            )
+        self.part = slice(int(inside[0]), int(inside[-1]) + 1)
+        self.beam_kev = beam_kev(spectra)
+        self.resolution = resolution_ev(spectra)
+
+    def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
+        """Return what a spectrum says of each element found or asked for."""
+        counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
+        noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
+        nominal = Calibration(noise_kev2=noise, source="nominal")
+        search = self._search(counts, variance, nominal, _FIRST_CHANCE, 0.0)
+        found, _ = select(search)
+        names = [search.candidates[i].element for i in found]
+        calibration = self._calibrate(counts, variance, names) if names else nominal
+        tries = len(search.candidates)
+        search = self._search(counts, variance, calibration, 1 - self.confidence ** (1 / tries))
+        found, fitted = select(search, found)
+        reading = Reading(search, found, fitted, self.confidence)
+        return reading.findings(self.asked), calibration
+
+    def _search(
+        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration, chance: float,
+        line_place_kev: float = LINE_PLACE_KEV,
+    ) -> Search:  # fmt: skip
+        axis, beam = self.energy, self.beam_kev
+        spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
+        made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
+        likely = {*self.asked, *STRAY_LINES}
+        odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
+        return Search(spectrum, made, odds, chance)
+
+    def _calibrate(
+        self, counts: np.ndarray, variance: np.ndarray, elements: list[str]
+    ) -> Calibration:
+        """Return the energy axis that the peaks ask for; soft ones depart from a straight line."""
+        part, beam = self.part, self.beam_kev
+        if self.energy[part][-1] > 2 * FIT_RANGE_KEV[0]:
+            start = max(part.start, int(np.searchsorted(self.energy, FIT_RANGE_KEV[0])))
+            part = slice(start, part.stop)
+        energy = self.energy[part]
+        families = families_seen(elements, energy, beam)
+        both = counts[part], variance[part]
+        return find_calibration(energy, *both, families, beam, self.resolution)
+
+
+# -- input and output ----------------------------------------------------------------------------
+
+
+def _or_none(names: Sequence[str] | None) -> list[str] | None:
+    return None if names is None else element_names(names)
+
+
+def _check_values(spectra: xr.Dataset) -> None:
+    counts, variance = spectra.counts.values, spectra.variance.values
+    if not (np.isfinite(counts).all() and np.isfinite(variance).all() and (variance >= 0).all()):
+        raise EdsError("the spectra hold values that are not finite, or a negative variance")
+    if not (counts.sum(axis=-1) > 0).all():
+        raise EdsError("a spectrum holds no counts: look at the mask that it comes from")
+    if (variance.sum(axis=-1) < 0.5 * counts.sum(axis=-1)).any():
+        raise EdsError(
+            "the variance is less than that of counts: identification needs sums of counts, not "
+            "means or normalised spectra"
+        )
+
+
+_NUMBERS = {
+    "evidence": ("log likelihood ratio with and without the element", "nats"),
+    "sigma": ("evidence in standard deviations", "1"),
+    "chance": ("chance of noise giving as much", "1"),
+    "net": ("net counts of the line", "counts"),
+    "variance": ("variance of the net counts", "counts^2"),
+    "systematic": ("uncertainty of the net counts from shapes and background", "counts"),
+    "detection_limit": ("detection limit (Currie) of the line", "counts"),
+    "misfit": ("misfit at the lines", "1"),
+}
+
+
+def _as_dataset(
+    parts: list[tuple[dict[str, Finding], Calibration]],
+    spectra: xr.Dataset,
+    leading: list[str],
+    setting: _Setting,
+) -> xr.Dataset:
+    names = _sorted({e for found, _ in parts for e in found})
+    rows = [[found.get(e, Finding("not found")) for e in names] for found, _ in parts]
+    shape, dims = [spectra.sizes[d] for d in leading], [*leading, ELEMENT]
+
+    def table(values: list[list[object]]) -> xr.Variable:
+        flat = np.array(values) if names else np.array([], type(values[0][0]) if values[0] else str)
+        return xr.Variable(dims, flat.reshape(*shape, len(names)))
+
+    def axis(values: list[float], text: str) -> xr.Variable:
+        return xr.Variable(leading, np.array(values).reshape(shape), {"long_name": text})
+
+    lost = [[[(x.replaced or {}).get(c, math.nan) for c in setting.tried] for x in r] for r in rows]
+    replaced = np.array(lost).reshape(*shape, len(names), len(setting.tried))
+    variables = {
+        "found": table([[x.verdict == "found" for x in row] for row in rows]),
+        "verdict": table([[x.verdict for x in row] for row in rows]),
+        "line": table([[x.line for x in row] for row in rows]),
+        "alias": table([[", ".join(x.alias) for x in row] for row in rows]),
+        "replaced": xr.Variable([*dims, "candidate"], replaced, _REPLACED),
+        "gain": axis([c.gain for _, c in parts], "gain of the energy axis"),
+        "offset_kev": axis([c.offset_kev for _, c in parts], "offset of the energy axis"),
+    }
+    for name, (text, units) in _NUMBERS.items():
+        values = table([[getattr(x, name) for x in row] for row in rows])
+        values.attrs = {"long_name": text, "units": units}
+        variables[name] = values
+    stray = [STRAY_LINES.get(e, "") for e in names]
+    coords = {d: spectra[d] for d in leading if d in spectra.coords}
+    labels = {ELEMENT: names, "candidate": setting.tried, "stray": (ELEMENT, stray)}
+    return xr.Dataset(variables, coords={**coords, **labels})
+
+
+_REPLACED = {"long_name": "log likelihood ratio when replaced", "units": "nats"}
+
+
+def _sorted(elements: set[str]) -> list[str]:
+    """Return elements by their place in the periodic table."""
+    order = {name: i for i, name in enumerate(NATURAL_ELEMENTS)}
+    return sorted(elements, key=lambda e: (order.get(e, len(order)), e))

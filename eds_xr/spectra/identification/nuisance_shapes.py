@@ -1,0 +1,77 @@
+"""A spectrum made ready for identification: its background, sum peaks, and where models fail."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from eds_xr.spectra.identification.likelihood_fit import Spectrum
+from eds_xr.spectra.shapes.families import Calibration, Shapes
+from eds_xr.xray.detector import SILICON_EDGE_KEV
+
+#: Where the model may be off: places as wide as so many peaks, and by which share of the counts.
+MODEL_ERROR = ((1.0, 0.005), (3.0, 0.02))
+#: Height of the step at the silicon edge that the dead layer of the detector leaves uncertain.
+_DEAD_LAYER_STEP = 0.02
+#: Photons that pile up unnoticed, the softer the more often [keV]: carbon, oxygen, all others.
+_PILE_UP_KEV = (0.2, 0.4, 0.7, math.inf)
+#: Fewer counts show no sum peaks.
+_PILE_UP_COUNTS = 1e5
+
+
+def make_spectrum(
+    energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, part: slice,
+    calibration: Calibration, beam_kev: float,
+) -> Spectrum:  # fmt: skip
+    """Return the channels `part` of a spectrum [energy], with all that is fitted but elements."""
+    from scipy.ndimage import gaussian_filter1d
+
+    excess = np.maximum(gaussian_filter1d(variance - counts, 4.0, mode="nearest"), 0)
+    inside = energy[part]
+    background = Shapes(inside, [], calibration, beam_kev).design
+    smooth = np.hstack([background, sum_peaks(energy, counts)[part]])
+    return Spectrum(counts[part], excess[part], smooth, places(inside, calibration))
+
+
+def sum_peaks(energy: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Return what pile-up looks like [channel, kind], sum 1: the spectrum convolved with itself.
+
+    Pulses of soft photons are too small for the detector's fast channel, which should reject
+    sums: those with carbon and with oxygen have amounts of their own.
+    """
+    from scipy.signal import fftconvolve
+
+    if counts.sum() < _PILE_UP_COUNTS:
+        return np.zeros((energy.size, 0))
+    positive = np.maximum(counts, 0) * (energy > _PILE_UP_KEV[0])
+    step = (energy[-1] - energy[0]) / (energy.size - 1)
+    axis = 2 * energy[0] + step * np.arange(2 * energy.size - 1)
+    found = []
+    for low, high in zip(_PILE_UP_KEV[:-1], _PILE_UP_KEV[1:], strict=True):
+        one = positive * ((energy > low) & (energy <= high))
+        other = positive if high < math.inf else one
+        both = np.maximum(fftconvolve(one, other), 0)
+        shape = np.interp(energy, axis, both)
+        if shape.sum() > 0:
+            found.append(shape / shape.sum())
+    return np.array(found).reshape(-1, energy.size).T
+
+
+def places(energy: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Return bumps [channel, place]: relative errors of the model, a standard deviation each."""
+    from scipy.interpolate import BSpline
+    from scipy.special import ndtr
+
+    step = (energy[-1] - energy[0]) / (energy.size - 1)
+    width = math.sqrt(8 * math.log(2)) * calibration.sigma_kev(np.maximum(energy, 0))
+    found = []
+    for peaks, error in MODEL_ERROR:
+        along = np.cumsum(step / (peaks * width))
+        inner = np.linspace(along[0], along[-1], max(2, int(along[-1] - along[0]) + 2))
+        knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
+        bumps = BSpline.design_matrix(np.clip(along, inner[0], inner[-1]), knots, 3)
+        found.append(error * bumps.toarray())
+    edge = calibration.gain * energy + calibration.offset_kev - SILICON_EDGE_KEV
+    step_shape = ndtr(edge / calibration.sigma_kev(SILICON_EDGE_KEV))
+    return np.column_stack([*found, _DEAD_LAYER_STEP * step_shape])

@@ -1,0 +1,1 @@
+"""Net counts of lines, fitted to spectra and to every pixel."""

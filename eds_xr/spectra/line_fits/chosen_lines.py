@@ -1,0 +1,84 @@
+"""Which elements are fitted and which of their lines are reported."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from eds_xr.schema import EdsError
+from eds_xr.spectra.shapes.families import Calibration, Family, places_of_lines
+from eds_xr.xray.elements import element_names
+from eds_xr.xray.lines import components, principal_line, split_line
+
+#: A line of less than this share of its family is reported only when asked for.
+LEAST_WEIGHT = 0.05
+
+
+def chosen_elements(
+    attrs: Mapping[Any, Any], elements: Sequence[str] | None, call: str
+) -> list[str]:
+    """Return the elements given, or those of the attributes, each once; `call` is the cure."""
+    chosen = attrs.get("elements", []) if elements is None else elements
+    names = element_names(chosen)
+    if not names:
+        raise EdsError(f"no elements to fit: give them, {call}")
+    return names
+
+
+def check_calibration(calibration: Calibration | None) -> None:
+    """Raise unless a calibration is one, or is left to be found."""
+    if not isinstance(calibration, Calibration | None):
+        raise EdsError(
+            "expected a calibration from eds_xr.calibrate(spectra, elements), found "
+            f"{calibration!r}"
+        )
+
+
+def chosen_lines(
+    elements: Sequence[str],
+    lines: Sequence[str] | None,
+    energy: np.ndarray,
+    beam_kev: float,
+    families: Sequence[Family],
+) -> dict[str, tuple[int, float]]:
+    """Return for each reported line its family's column and its share of the family."""
+    places = places_of_lines(families)
+    if lines is None:
+        found = [_principal(e, energy, beam_kev) for e in elements]
+        lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]
+    if isinstance(lines, str):
+        raise EdsError(f"expected a list of lines, such as ['Mg_Ka', 'Ca_Ka'], found {lines!r}")
+    if not lines:
+        raise EdsError(
+            f"none of {', '.join(elements)} has a principal line between {energy[0]:.2f} and "
+            f"{energy[-1]:.2f} keV; widen range_kev"
+        )
+    for line in lines:
+        split_line(line)
+        inside = [energy[0] <= p.energy_kev <= energy[-1] for p in components(line, beam_kev)]
+        if line not in places or not all(inside):
+            raise EdsError(
+                f"{line} lies outside {energy[0]:.2f} to {energy[-1]:.2f} keV, or its element is "
+                "not among those fitted; widen range_kev, or add the element"
+            )
+    return {line: places[line] for line in lines}
+
+
+def fit_attrs(
+    elements: Sequence[str], chosen: Mapping[str, Any], calibration: Calibration
+) -> dict[str, Any]:
+    """Return what a fit's attributes tell: the calibration, and elements without a line."""
+    found = {line.split("_")[0] for line in chosen}
+    return {"left_out": [e for e in elements if e not in found]} | {
+        f"calibration_{k}": v for k, v in vars(calibration).items()
+    }
+
+
+def _principal(element: str, energy: np.ndarray, beam_kev: float) -> str:
+    try:
+        low, high = float(energy[0]), float(energy[-1])
+        return principal_line(element, beam_kev, min_kev=low, max_kev=high)
+    except EdsError:
+        return ""

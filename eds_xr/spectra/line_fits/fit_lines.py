@@ -1,0 +1,332 @@
+"""Net intensities of X-ray lines: whole families on a background, with covariance.
+
+A spectrum is modelled as a sum of line families (one amount an element and shell, peaks at their
+tabulated energies and weights) on a smooth background. Only amounts are free once the energy axis
+and the peaks' width are calibrated, so the model is linear and its covariance follows.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import check_range_kev
+from eds_xr.chunks import computed
+from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
+from eds_xr.spectra.line_fits.chosen_lines import (
+    check_calibration,
+    chosen_elements,
+    chosen_lines,
+    fit_attrs,
+)
+from eds_xr.spectra.line_fits.missing_peaks import Peak
+from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
+from eds_xr.spectra.shapes.background import Bremsstrahlung as Bremsstrahlung
+from eds_xr.spectra.shapes.calibration import CALIBRATION_PRIOR as CALIBRATION_PRIOR
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
+from eds_xr.spectra.shapes.calibration import beam_kev, find_calibration, resolution_ev
+from eds_xr.spectra.shapes.families import Calibration as Calibration
+from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
+from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
+from eds_xr.workers import in_one_thread
+from eds_xr.xray.elements import element_names
+
+METHODS = ("least_squares", "poisson")
+BACKGROUNDS = ("flexible", "physical")
+
+#: Results that are not one number a line: dimensions, and all results: long name, units.
+_DIMS = {
+    "covariance": (LINE, "line_other"),
+    "reduced_chi2": (), "sum_peaks": (), "sum_peaks_variance": (),
+    "model": (ENERGY,), "background_model": (ENERGY,), "residual_z": (ENERGY,),
+}  # fmt: skip
+_NAMES = {
+    "net": ("net counts", "counts"),
+    "variance": ("variance of the net counts", "counts^2"),
+    "covariance": ("covariance of the net counts", "counts^2"),
+    "background": ("counts under the peak", "counts"),
+    "critical_level": ("critical level (Currie)", "counts"),
+    "detection_limit": ("detection limit (Currie)", "counts"),
+    "quantification_limit": ("quantification limit (Currie)", "counts"),
+    "reduced_chi2": ("misfit per degree of freedom", "1"),
+    "model": ("fitted counts", "counts"),
+    "background_model": ("fitted background", "counts"),
+    "residual_z": ("significance of one more peak", "1"),
+    "sum_peaks": ("counts in sum peaks", "counts"),
+    "sum_peaks_variance": ("variance of the counts in sum peaks", "counts^2"),
+}
+
+
+class MissingLineWarning(UserWarning):
+    """A fit leaves a peak that none of its elements accounts for."""
+
+
+@in_one_thread
+def fit_lines(
+    spectra: xr.Dataset,
+    elements: Sequence[str] | None = None,
+    *,
+    stray: Sequence[str] = (),
+    lines: Sequence[str] | None = None,
+    range_kev: tuple[float, float] = FIT_RANGE_KEV,
+    calibration: Calibration | None = None,
+    method: str = "least_squares",
+    background: str | Bremsstrahlung = "flexible",
+    escape: bool = False,
+    sum_peaks: bool = False,
+) -> xr.Dataset:
+    """Fit line families and background; return net counts of each element's line.
+
+    Computes: all spectra, which are small, with one design matrix.
+
+    Parameters
+    ----------
+    spectra : Dataset [..., energy]
+        ``counts`` and ``variance``, from ``sum_spectra`` or ``subtract_phase``.
+    elements : sequence of str, optional
+        Elements of the sample; default is the attribute ``elements``.
+    stray : sequence of str
+        Elements that are fitted for their overlaps but not of the sample (Cu of the grid, Ga and
+        Pt of the ion beam).
+    lines : sequence of str, optional
+        Lines to report, ``["Fe_Ka", ...]``; default is the principal line of each element that
+        has one in the range (the others are named in the attribute ``left_out``).
+    range_kev : (float, float)
+        Energies used [keV].
+    calibration : Calibration, optional
+        From :func:`calibrate`; default fits it on the sum of all spectra.
+    method : {"least_squares", "poisson"}
+        ``"poisson"`` maximises the likelihood of counts that are their own variance; spectra
+        that were scaled or subtracted need least squares.
+    background : {"flexible", "physical"} or Bremsstrahlung
+        ``"flexible"``: Kramers' law as the detector counts it, times cubic B-splines.
+        ``"physical"``: two terms of bremsstrahlung; with the foil's self-absorption as
+        ``Bremsstrahlung({"Mg": 1, "O": 1}, mass_thickness_kg_m2=4e-4)``. It bends less, so small
+        peaks gain, where the detector is as modelled.
+    escape : bool
+        Whether each line has its escape peak, 1.74 keV below; its counts are then among the
+        line's net counts.
+    sum_peaks : bool
+        Whether there are sum peaks (pile-up) of the strong lines in the range, tied to one
+        another by the rate at which their photons meet, and of those with the lines below the
+        range of any element given, such as O.
+
+    Returns
+    -------
+    Dataset over ``line``
+        ``net`` [..., line; counts] with ``variance`` and ``covariance`` [..., line, line_other];
+        ``background`` (counts under the peak, within one full width at half maximum of its
+        centre); limits after Currie (Anal. Chem. 40 (1968) 586), with ``s`` the standard
+        deviation of the net counts if there were none: ``critical_level`` (``1.645 s``: chance
+        exceeds it in 5 % of cases), ``detection_limit`` (``2.71 + 3.29 s``: a signal that is
+        found in 95 % of cases) and ``quantification_limit`` (of 10 % relative standard
+        deviation); ``element`` [line]; ``reduced_chi2`` [...]; ``model``, ``background_model``
+        and ``residual_z`` [..., energy]; with `sum_peaks`, their counts ``sum_peaks`` and
+        ``sum_peaks_variance`` [...]. The calibration is in the attributes, and
+        ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
+        peaks that are left.
+
+    Raises
+    ------
+    EdsError
+        For no elements, an element that does not exist, a line outside the range, elements
+        whose families cannot be told apart in it, or `method` ``"poisson"`` with counts that are
+        not their own variance.
+
+    Warns
+    -----
+    MissingLineWarning
+        When a peak is left that neither the elements account for, nor an escape or sum peak could
+        (such a one is only named in the attribute ``warnings``): ``residual_z`` is the number
+        of standard deviations by which a peak there would be above zero, with an allowance of
+        2 % for the shape of fitted lines, and for how badly the spectrum is fitted elsewhere.
+        Positive peaks are reported that chance shows in one call of ten thousand, anywhere in the
+        spectra (after R. B. Davies, Biometrika 74 (1987) 33).
+
+    Notes
+    -----
+    Least squares are weighted with the inverse of a *modelled* variance, the fit of the
+    same shapes to the given variance: weights taken from the noisy counts themselves would pull
+    the fit down by about a count a channel. Poisson's likelihood is maximised by Newton's method,
+    with expected counts above zero and amounts of any sign; its covariance is the inverse of
+    Fisher's information, at expected counts of amounts that are not negative. Neither covariance
+    has a part for the calibration: to first order it would add less than 1 % to any of ten
+    lines' standard deviations, at 10^6 to 3 10^8 counts.
+    """
+    check_spectra(spectra)
+    check_energy_in_kev(spectra)
+    check_one_of(method, METHODS, "method")
+    check_calibration(calibration)
+    spectra, stray = computed(spectra), element_names(stray, "stray")
+    elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
+    part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
+    if method == "poisson":
+        _check_own_variance(part)
+    energy = part[ENERGY].values.astype(float)
+    families = families_seen([*elements, *stray], energy, beam, escape=escape)
+    chosen = chosen_lines(elements, lines, energy, beam, families)
+    if calibration is None:
+        calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
+    shapes = Shapes(
+        energy, families, calibration, beam, background=_background(background, part, beam)
+    )
+    shapes.check_separable(column for column, _ in chosen.values())
+    low = families_below([*elements, *stray], energy, beam)
+    sums = _sum_peaks(part, shapes, low) if sum_peaks else None
+    spectra_count = part.counts.size // energy.size
+    model = SpectrumModel(shapes, *_reported(shapes, chosen), method, sums, spectra_count)
+    attrs = provenance.with_step(
+        spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
+        range_kev=list(range_kev), method=method, background=str(background), escape=escape,
+        sum_peaks=sum_peaks,
+    )  # fmt: skip
+    found, peaks = _fit_all(part, model, list(chosen))
+    for where, peak in peaks:
+        if not peak.artefacts:
+            warnings.warn(f"{where}{peak}", MissingLineWarning, stacklevel=3)
+    return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
+        warnings=[*_earlier(spectra), *(f"{where}{peak}" for where, peak in peaks)]
+    )
+
+
+@in_one_thread
+def calibrate(
+    spectra: xr.Dataset,
+    elements: Sequence[str],
+    *,
+    range_kev: tuple[float, float] = FIT_RANGE_KEV,
+) -> Calibration:
+    """Fit offset and gain of the energy axis and the width of the peaks.
+
+    Computes: the sum of all spectra, which is small.
+
+    Parameters
+    ----------
+    spectra : Dataset [..., energy]
+    elements : sequence of str
+        All that is in the spectra, stray elements too.
+    range_kev : (float, float)
+
+    Returns
+    -------
+    Calibration
+        With the nominal axis when there are too few counts to tell; ``source`` says so.
+
+    Notes
+    -----
+    Variable projection: for each trial calibration the amounts follow by linear least squares;
+    only offset, gain and noise are searched for (the Fano slope is silicon's), from where
+    `CALIBRATION_PRIOR` expects them. So a single peak moves the offset and leaves the gain alone.
+    """
+    check_spectra(spectra)
+    check_energy_in_kev(spectra)
+    part, beam = _in_range(computed(spectra), range_kev), beam_kev(spectra)
+    energy = part[ENERGY].values.astype(float)
+    families = families_seen(element_names(elements), energy, beam)
+    counts, variance = (_total(part[name]) for name in ("counts", "variance"))
+    return find_calibration(energy, counts, variance, families, beam, resolution_ev(spectra))
+
+
+# -- what is fitted ------------------------------------------------------------------------------
+
+
+def _in_range(spectra: xr.Dataset, range_kev: tuple[float, float]) -> xr.Dataset:
+    check_range_kev(range_kev)
+    part = spectra.sel({ENERGY: slice(*range_kev)})
+    if not (np.isfinite(part.counts + part.variance).all() and (part.variance >= 0).all()):
+        raise EdsError(
+            "the spectra hold values that are not finite, or a variance that is negative or "
+            "missing; look at the masks that they come from"
+        )
+    if part.counts.size == 0 and part.sizes[ENERGY]:
+        raise EdsError(f"no spectra to fit, found sizes {dict(part.sizes)}")
+    if part.sizes[ENERGY] < 20:
+        raise EdsError(
+            f"only {part.sizes[ENERGY]} channels between {range_kev[0]} and {range_kev[1]} "
+            "keV: widen range_kev"
+        )
+    return part
+
+
+def _check_own_variance(part: xr.Dataset) -> None:
+    counts, variance = part.counts.values, part.variance.values
+    if (counts < 0).any() or not np.allclose(counts, variance, rtol=1e-6, atol=1e-9):
+        raise EdsError(
+            'method="poisson" needs counts that are their own variance, found spectra that were '
+            'scaled or subtracted; use method="least_squares", which is right for them'
+        )
+
+
+def _background(wanted: str | Bremsstrahlung, part: xr.Dataset, beam: float) -> np.ndarray | None:
+    if not isinstance(wanted, Bremsstrahlung):
+        check_one_of(wanted, BACKGROUNDS, "background")
+        if wanted == "flexible":
+            return None
+        wanted = Bremsstrahlung()
+    return wanted.shapes(part[ENERGY].values.astype(float), beam, part.attrs)
+
+
+def _sum_peaks(part: xr.Dataset, shapes: Shapes, low: Sequence[Family]) -> SumPeaks:
+    """Return the sum peaks of the lines that are strong in the sum of all spectra."""
+    counts, variance = (_total(part[name]) for name in ("counts", "variance"))
+    amounts = solve(shapes.design, counts, variance, "least_squares").amounts
+    return SumPeaks(shapes, low, amounts)
+
+
+# -- the fit -------------------------------------------------------------------------------------
+
+
+def _reported(
+    shapes: Shapes, chosen: dict[str, tuple[int, float]]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return family and share of each reported line, and the channels of its background."""
+    columns, shares = zip(*chosen.values(), strict=True)
+    windows = np.stack([shapes.window(line) for line in chosen], axis=1).astype(float)
+    return np.array(columns), np.array(shares), windows
+
+
+def _fit_all(
+    part: xr.Dataset, model: SpectrumModel, names: list[str]
+) -> tuple[xr.Dataset, list[tuple[str, Peak]]]:
+    """Fit spectrum by spectrum; return the results together, and which peaks are left where."""
+    counts, variance = (
+        v.transpose(..., ENERGY).astype(float) for v in xr.broadcast(part.counts, part.variance)
+    )
+    lead, shape = counts.dims[:-1], counts.shape[:-1]
+    fits, peaks = [], []
+    for index in np.ndindex(shape):
+        fit, missing = fit_spectrum(counts.values[index], variance.values[index], model)
+        fits.append(fit)
+        peaks += [(_label(counts[index]), peak) for peak in missing]
+    found = {}
+    for name in fits[0]:
+        values = np.stack([fit[name] for fit in fits])
+        text, units = _NAMES[name]
+        found[name] = (
+            (*lead, *_DIMS.get(name, (LINE,))),
+            values.reshape((*shape, *values.shape[1:])),
+            {"long_name": text, "units": units},
+        )
+    elements = (LINE, [name.split("_")[0] for name in names])
+    coords = {LINE: names, "line_other": names, "element": elements}
+    return xr.Dataset(found, {**part.coords, **coords}), peaks
+
+
+def _label(spectrum: xr.DataArray) -> str:
+    """Return what tells a spectrum from the others given, ``"phase Brg: "``."""
+    known = [f"{d} {v.item()}" for d, v in spectrum.coords.items() if d != ENERGY and v.ndim == 0]
+    return f"{', '.join(known)}: " if known else ""
+
+
+def _earlier(spectra: xr.Dataset) -> list[str]:
+    """Return the warnings that the spectra bring."""
+    found = spectra.attrs.get("warnings", [])
+    return [found] if isinstance(found, str) else list(found)
+
+
+def _total(values: xr.DataArray) -> np.ndarray:
+    return np.asarray(values.sum([d for d in values.dims if d != ENERGY]).values, float)

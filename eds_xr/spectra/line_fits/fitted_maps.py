@@ -1,0 +1,98 @@
+"""Net counts of line families in every pixel, freed of overlaps and background."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import check_range_kev
+from eds_xr.schema import ENERGY, LINE, check_energy_in_kev, check_spectrum_image
+from eds_xr.spectra.line_fits.chosen_lines import check_calibration, fit_attrs
+from eds_xr.spectra.line_fits.pixel_model import lazy_fit, pixel_model
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
+from eds_xr.spectra.shapes.families import Calibration
+from eds_xr.xray.elements import element_names
+
+
+def fitted_maps(
+    image: xr.DataArray,
+    elements: Sequence[str] | None = None,
+    *,
+    stray: Sequence[str] = (),
+    lines: Sequence[str] | None = None,
+    range_kev: tuple[float, float] = FIT_RANGE_KEV,
+    calibration: Calibration | None = None,
+    nonnegative: bool = False,
+) -> xr.Dataset:
+    """Map net counts freed of overlaps and background: line families fitted to every pixel.
+
+    Computes: the sum of all pixels, one pass over the image (or over its stored sums of pixels),
+    for calibration and weights. The maps themselves are lazy, one pass for all of them.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+        For blocks of pixels, rebin it first: ``fitted_maps(rebin(image, y=4, x=4))``.
+    elements, stray, lines, range_kev, calibration
+        As in :func:`eds_xr.fit_lines`.
+    nonnegative : bool
+        No amount below zero: nearer the truth in single pixels, for maps that are looked at; but
+        biased, so not for maps that are summed or averaged.
+
+    Returns
+    -------
+    Dataset
+        ``net`` and ``variance`` [line, *spatial; counts], float32; ``element`` [line]. The
+        calibration is in the attributes.
+
+    Raises
+    ------
+    EdsError
+        As in :func:`eds_xr.fit_lines`; when there are no counts in the range; when
+        computed, for NaN or negative counts.
+
+    Notes
+    -----
+    All pixels share the weights of their least squares: the modelled variance of their sum. So
+    net counts are one linear map of the counts: unbiased at any dose, and their sums over a mask
+    are the fit of the mask's spectrum. The variance is propagated exactly, as a count is its own
+    variance: right for sums of pixels, itself noisy in one.
+
+    The background is as flexible as that of ``fit_lines``. A background of the sum's shape, with
+    one amount a pixel, would have a standard deviation less by up to 14 % (Nd La, U Ma), and by
+    4 % or less in Mg, Si and Fe. But with self-absorption in 100 to 300 nm of the simulated
+    pyrolite, 180 counts a pixel, the Al of a phase was then wrong by 4 to 10 standard deviations
+    of 10,000 pixels, against 0.4 to 1.
+
+    Non-negative least squares take the same weights, and the sum's background in two amounts a
+    pixel, falling and rising along the spectrum. In a pixel of that simulation their root mean
+    square error is a quarter less for trace lines (and as good as with Poisson's likelihood),
+    but where there is little of an element they lie above zero on average. Their variance is that
+    of the linear fit with this background, before the constraint.
+    """
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    check_range_kev(range_kev)
+    check_calibration(calibration)
+    stray = element_names(stray, "stray")
+    part = image.sel({ENERGY: slice(*range_kev)})
+    model = pixel_model(part, elements, stray, lines, calibration)
+    net, variance = lazy_fit(part, model, nonnegative=nonnegative)
+    names = list(model.lines)
+    attrs = provenance.of_the_recording(image.attrs)
+    attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
+    return xr.Dataset(
+        {
+            "net": net.assign_attrs(long_name="net counts", units="counts"),
+            "variance": variance.assign_attrs(
+                long_name="variance of the net counts", units="counts^2"
+            ),
+        },
+        coords={LINE: names, "element": (LINE, [name.split("_")[0] for name in names])},
+        attrs=provenance.with_step(
+            attrs, "fitted_maps", elements=model.elements, stray=list(stray),
+            range_kev=list(range_kev), nonnegative=nonnegative,
+        ),
+    )  # fmt: skip

@@ -1,0 +1,139 @@
+"""Fit one spectrum with line families and background: NumPy in, NumPy out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from eds_xr.spectra.line_fits.missing_peaks import Peak, missing_peaks, one_more_peak_z, residual_of
+from eds_xr.spectra.shapes.families import Shapes
+from eds_xr.spectra.shapes.linear_fit import (
+    least_variance,
+    model_variance,
+    poisson_likelihood,
+    weighted_least_squares,
+)
+from eds_xr.spectra.shapes.pile_up import SumPeaks
+
+#: A result's number is worth giving from this many standard deviations on (Currie's k).
+QUANTIFIED_SIGMA = 10.0
+
+
+@dataclass(frozen=True)
+class SpectrumModel:
+    """What all spectra are fitted with, and the lines to report.
+
+    ``columns`` and ``shares`` [line]: a line's family, and its share of that; ``windows``
+    [channel, line]: 1 where a line's background is counted; ``spectra``: how many there are.
+    """
+
+    shapes: Shapes
+    columns: np.ndarray
+    shares: np.ndarray
+    windows: np.ndarray
+    method: str = "least_squares"
+    sums: SumPeaks | None = None
+    spectra: int = 1
+
+
+@dataclass(frozen=True)
+class SpectrumFit:
+    """Amounts of the shapes of a design, and what is known of the variance of each channel.
+
+    ``modelled`` [channel] is free of the noise of the counts; ``spread`` [shape] are the amounts
+    that it is made of.
+    """
+
+    design: np.ndarray
+    amounts: np.ndarray
+    covariance: np.ndarray
+    modelled: np.ndarray
+    spread: np.ndarray
+
+    @property
+    def expected(self) -> np.ndarray:
+        """Counts of all shapes [channel]."""
+        return self.design @ self.amounts
+
+
+def fit_spectrum(
+    counts: np.ndarray, variance: np.ndarray, model: SpectrumModel
+) -> tuple[dict[str, np.ndarray], list[Peak]]:
+    """Return the results of ``fit_lines`` for one spectrum, by name, and what it leaves."""
+    found = solve(model.shapes.design, counts, variance, model.method)
+    if model.sums is not None:
+        design = np.hstack([model.shapes.design, model.sums.columns(found.amounts)])
+        found = solve(design, counts, variance, model.method)
+    peaks = len(model.shapes.families)
+    smooth = found.design[:, peaks:] @ found.amounts[peaks:]
+    rest = counts - found.expected
+    what = residual_of(rest, found.design, found.amounts, found.modelled, model.shapes)
+    z = one_more_peak_z(what)
+    results = {
+        **_nets(found, model),
+        **_limits(found, model),
+        # clipping belongs to what is reported as counts, never to the fit
+        "background": np.maximum(smooth, 0) @ model.windows,
+        "reduced_chi2": (rest**2 / found.modelled).sum() / (counts.size - found.amounts.size),
+        "model": found.expected,
+        "background_model": smooth,
+        "residual_z": z,
+    }
+    if model.sums is not None:
+        results |= _pile_up(found, model.shapes.design.shape[1])
+    return results, missing_peaks(z, what, model.spectra)
+
+
+def solve(design: np.ndarray, counts: np.ndarray, variance: np.ndarray, method: str) -> SpectrumFit:
+    """Return the amounts of the shapes by one of the methods of ``fit_lines``."""
+    spread, modelled = model_variance(design, variance)
+    amounts, covariance = weighted_least_squares(design, counts, modelled)
+    if method == "poisson":  # the covariance is the inverse of Fisher's information already
+        amounts = poisson_likelihood(design, counts, spread)
+    return SpectrumFit(design, amounts, covariance, modelled, spread)
+
+
+def _nets(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
+    pick, shares = np.ix_(model.columns, model.columns), model.shares
+    covariance = found.covariance[pick] * np.outer(shares, shares)
+    return {
+        "net": found.amounts[model.columns] * shares,
+        "variance": np.diagonal(covariance),
+        "covariance": covariance,
+    }
+
+
+def _limits(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
+    """Return Currie's three limits, from the scatter of the net counts if there were none."""
+    peaks = len(model.shapes.families)
+    blank = [_blank_variance(found, peaks, int(column)) for column in model.columns]
+    sd, k2 = model.shares * np.sqrt(blank), QUANTIFIED_SIGMA**2
+    return {
+        "critical_level": 1.645 * sd,
+        "detection_limit": 2.71 + 3.29 * sd,
+        "quantification_limit": k2 / 2 * (1 + np.sqrt(1 + 4 * sd**2 / k2)),
+    }
+
+
+def _blank_variance(found: SpectrumFit, peaks: int, column: int) -> float:
+    """Return the variance of a family's amount if there were none of it.
+
+    The counts of the family itself no longer scatter. What is left of its variance beyond its net
+    counts stays: in a difference of spectra, it is that of the counts that were subtracted.
+    """
+    design, spread = found.design, found.spread
+    own = np.clip(found.amounts[column], 0, max(0.0, spread[column]))
+    background = np.maximum(design[:, peaks:] @ spread[peaks:], 0)
+    least = 0.1 * background + least_variance(found.modelled)
+    blank = np.maximum(found.modelled - own * design[:, column], least)
+    _, covariance = weighted_least_squares(design, found.modelled, blank)
+    return float(covariance[column, column])
+
+
+def _pile_up(found: SpectrumFit, first: int) -> dict[str, np.ndarray]:
+    """Return the counts in sum peaks, the last shapes of the design."""
+    return {
+        "sum_peaks": found.amounts[first:].sum(),
+        "sum_peaks_variance": found.covariance[first:, first:].sum(),
+    }

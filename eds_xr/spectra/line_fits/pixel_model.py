@@ -1,0 +1,153 @@
+"""Net counts of every pixel: one model, made from the sum of all pixels, for each of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.chunks import FACTORS, as_chunked
+from eds_xr.image.blocks import compress_block
+from eds_xr.image.stored_sums import summed_pixels
+from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_maps, weighted_block
+from eds_xr.schema import ENERGY, EdsError
+from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, chosen_lines
+from eds_xr.spectra.shapes.calibration import beam_kev, find_calibration, resolution_ev
+from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
+from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
+
+#: Fewer channels than this are no spectrum to fit.
+LEAST_CHANNELS = 20
+
+
+@dataclass(frozen=True)
+class PixelModel:
+    """What is fitted to every pixel.
+
+    ``variance`` [channel; counts^2] is the modelled one of a mean pixel, ``background``
+    [channel, term] the shapes that a non-negative fit takes, ``lines`` the column and the share
+    of the family of each line to report.
+    """
+
+    shapes: Shapes
+    variance: np.ndarray
+    background: np.ndarray
+    lines: dict[str, tuple[int, float]]
+    elements: list[str]
+
+    @property
+    def columns(self) -> np.ndarray:
+        """The family of each line."""
+        return np.array([column for column, _ in self.lines.values()])
+
+    @property
+    def shares(self) -> np.ndarray:
+        """The share of each line in its family."""
+        return np.array([share for _, share in self.lines.values()])
+
+    @property
+    def positive(self) -> np.ndarray:
+        """Shapes of which no pixel can hold less than nothing [channel, term]."""
+        peaks = self.shapes.design[:, : len(self.shapes.families)]
+        return np.hstack([peaks, self.background])
+
+
+def pixel_model(
+    part: xr.DataArray,
+    elements: Sequence[str] | None,
+    stray: Sequence[str],
+    lines: Sequence[str] | None,
+    calibration: Calibration | None,
+) -> PixelModel:
+    """Return the model of a spectrum image's pixels, from the sum of all of them."""
+    elements = chosen_elements(part.attrs, elements, "fitted_maps(image, ['Mg', 'Si', ...])")
+    if part.sizes[ENERGY] < LEAST_CHANNELS:
+        raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
+    settings = xr.Dataset(attrs=part.attrs)
+    energy, beam = part[ENERGY].values.astype(float), beam_kev(settings)
+    families = families_seen([*elements, *stray], energy, beam)
+    chosen = chosen_lines(elements, lines, energy, beam, families)
+    total = sum_spectrum(part)
+    if calibration is None:
+        calibration = find_calibration(
+            energy, total, total, families, beam, resolution_ev(settings)
+        )
+    shapes = Shapes(energy, families, calibration, beam)
+    shapes.check_separable(column for column, _ in chosen.values())
+    pixels = part.size / part.sizes[ENERGY]
+    amounts, variance = model_variance(shapes.design, total)
+    background = _background_terms(shapes, amounts)
+    return PixelModel(shapes, variance / pixels, background, chosen, elements)
+
+
+def sum_spectrum(part: xr.DataArray) -> np.ndarray:
+    """Return the counts of all pixels [channel], from stored sums of pixels where there are."""
+    image, _ = summed_pixels(part, FACTORS[-1])
+    exact = np.float64 if image.dtype.kind == "f" else np.int64
+    summed = as_chunked(image).data.sum(axis=tuple(range(image.ndim - 1)), dtype=exact)
+    total = np.asarray(summed.compute(), float)
+    if not np.isfinite(total).all() or total.min() < 0:
+        raise EdsError(
+            "the sum of all pixels is negative or not finite somewhere, so these are not counts; "
+            "use da.fillna(0) where NaN means 0, or undo a background subtraction"
+        )
+    if not total.any():
+        raise EdsError("the spectrum image holds no counts in the range of the fit")
+    return total
+
+
+def net_weights(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return what turns counts into amounts by weighted least squares [channel, column]."""
+    _, covariance = weighted_least_squares(design, variance, variance)
+    weights: np.ndarray = (design / variance[:, None]) @ covariance
+    return weights
+
+
+def lazy_fit(part: xr.DataArray, model: PixelModel, *, nonnegative: bool) -> list[xr.DataArray]:
+    """Return net counts and their variance ``[line, *spatial]`` on Dask."""
+    sizes, dtype = (2, len(model.lines)), np.dtype(np.float32)
+    if nonnegative:
+        return lazy_maps(part, _nonnegative_block, sizes, dtype, **_nonnegative_tables(model))
+    weights = net_weights(model.shapes.design, model.variance)[:, model.columns] * model.shares
+    table = np.hstack([weights, weights**2])
+    return lazy_maps(part, weighted_block, sizes, dtype, table=table)
+
+
+def _background_terms(shapes: Shapes, amounts: np.ndarray) -> np.ndarray:
+    """Return the background of the sum, falling and rising along the spectrum [channel, 2]."""
+    terms = shapes.design[:, len(shapes.families) :]
+    smooth = terms @ amounts[len(shapes.families) :]
+    if not smooth.any():
+        smooth = terms.sum(axis=1)
+    smooth = np.maximum(smooth, 0.02 * smooth.mean())  # no channel where a count is impossible
+    place = np.linspace(0, 1, smooth.size)[:, None]
+    return smooth[:, None] * np.hstack([1 - place, place])
+
+
+def _nonnegative_tables(model: PixelModel) -> dict[str, np.ndarray]:
+    """Return what :func:`_nonnegative_block` takes; amounts are in standard deviations there."""
+    unit = model.positive / np.sqrt(model.variance)[:, None]
+    length = np.linalg.norm(unit, axis=0)
+    unit /= length
+    weights = net_weights(model.positive, model.variance)
+    spread = (weights[:, model.columns] * model.shares) ** 2
+    return {
+        "table": np.hstack([weights * length, spread]),
+        "gram": unit.T @ unit,
+        "columns": model.columns,
+        "factor": model.shares / length[model.columns],
+    }
+
+
+def _nonnegative_block(
+    block: np.ndarray, *, table: np.ndarray, gram: np.ndarray, columns: np.ndarray,
+    factor: np.ndarray,
+) -> np.ndarray:  # fmt: skip
+    from eds_xr.image.count_kernels import nonnegative
+
+    sums = counts_times_table(compress_block(block), table)
+    amounts = np.ascontiguousarray(sums[:, : len(gram)])
+    nonnegative(gram, amounts)
+    return sums_as_maps(np.hstack([amounts[:, columns] * factor, sums[:, len(gram) :]]), block)

@@ -1,0 +1,220 @@
+"""How much of a reference spectrum a mixture holds, from lines that only the reference emits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_spectra
+from eds_xr.spectra.shapes.calibration import (
+    FIT_RANGE_KEV,
+    beam_kev,
+    find_calibration,
+    resolution_ev,
+)
+from eds_xr.spectra.shapes.families import Shapes, families_seen, places_of_lines
+from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
+from eds_xr.workers import in_one_thread
+from eds_xr.xray.lines import line_energy_kev
+from eds_xr.xray.windows import window_weights
+
+#: Net counts of a line of the reference, in standard deviations, that are enough to divide by.
+LEAST_SIGNIFICANCE = 5.0
+
+
+class Share(NamedTuple):
+    """The share of the reference in a pixel of the mixture, and how well its lines agree."""
+
+    value: float
+    variance: float
+    lines: tuple[str, ...] = ()
+    each: np.ndarray = np.empty(0)  # [line]: the share by each line alone
+    pulls: np.ndarray = np.empty(0)  # [line]: its distance from the common one, over its error
+    p_value: float = float("nan")  # of so large a disagreement by chance; NaN for one line
+    worst: str = ""  # the line without which the others agree best
+    by_counts: np.ndarray | None = None  # [energy]: what one more count of the mixture adds
+
+
+class Nets(NamedTuple):
+    """Net counts of several lines, their covariance, and what a count of a channel adds to them."""
+
+    net: np.ndarray  # [line]
+    covariance: np.ndarray  # [line, line]
+    by_counts: np.ndarray  # [line, energy]
+
+    def without(self, i: int) -> Nets:
+        """Return the others."""
+        rest = np.delete(self.covariance, i, axis=0)
+        return Nets(np.delete(self.net, i), np.delete(rest, i, axis=1), self.by_counts)
+
+
+@in_one_thread
+def find_share(
+    mixture: xr.Dataset, reference: xr.Dataset, lines: Sequence[str], elements: Sequence[str]
+) -> Share:
+    """Return the share by the ratio of net counts per pixel, generalised least squares over lines.
+
+    Mixture and reference both have errors: of all true net counts of the reference the likeliest
+    are taken (total least squares), so that a weak line does not pull the share down.
+    """
+    _check_distinct(lines)
+    mine, other = _nets_of_both(mixture, reference, lines, elements)
+    for line, net, sd in zip(lines, other.net, np.sqrt(np.diag(other.covariance)), strict=True):
+        if not net > LEAST_SIGNIFICANCE * sd:
+            raise EdsError(
+                f"the reference has no significant {line}: {net:.0f} +- {sd:.0f} "
+                "net counts; pin a line that it emits"
+            )
+    pixels = float(mixture.n_pixels) / float(reference.n_pixels)
+    other = other._replace(net=other.net * pixels, covariance=other.covariance * pixels**2)
+    value, variance, misfit, pulls, by_nets = _common_ratio(mine, other)
+    return Share(
+        value, variance, tuple(lines), mine.net / other.net, pulls,
+        _chance(misfit, len(lines)), lines[_worst(mine, other)], by_nets @ mine.by_counts,
+    )  # fmt: skip
+
+
+def window_net(spectra: xr.Dataset, line: str) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return net counts of a line's window less a linear background beside it, and variance."""
+    weights = _window(spectra, line)
+    return (spectra.counts * weights).sum(ENERGY), (spectra.variance * weights**2).sum(ENERGY)
+
+
+def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
+    """Return classical net counts of a line: its window less a linear background beside it.
+
+    Computes: nothing but the given spectra. For overlapping lines use ``fit_lines``.
+
+    Parameters
+    ----------
+    spectra : Dataset [..., energy]
+    line : str
+
+    Returns
+    -------
+    Dataset
+        ``net`` and ``variance`` [...].
+    """
+    check_spectra(spectra)
+    check_energy_in_kev(spectra)
+    net, variance = window_net(spectra, line)
+    return xr.Dataset({"net": net, "variance": variance})
+
+
+def _window(spectra: xr.Dataset, line: str) -> xr.DataArray:
+    energy, resolution = spectra[ENERGY].values, resolution_ev(spectra)
+    return xr.DataArray(window_weights(energy, line, resolution), dims=ENERGY)
+
+
+def _check_distinct(lines: Sequence[str]) -> None:
+    families = [line.rpartition("_")[0] + line.rpartition("_")[2][:1] for line in lines]
+    for i, name in enumerate(families):
+        if name in families[:i]:
+            raise EdsError(
+                f"{lines[families.index(name)]} and {lines[i]} are lines of one family and tell "
+                "the same: give one of them"
+            )
+
+
+def _common_ratio(mine: Nets, other: Nets) -> tuple[float, float, float, np.ndarray, np.ndarray]:
+    """Return the ratio of two sets of net counts, its variance and the misfit.
+
+    And, by line, the pulls, and what one more net count in `mine` adds to the ratio.
+    """
+    ratio = float(mine.net @ other.net / (other.net @ other.net))
+    for _ in range(100):
+        weight = np.linalg.inv(mine.covariance + ratio**2 * other.covariance)
+        left = mine.net - ratio * other.net
+        true = other.net + ratio * other.covariance @ weight @ left
+        before, ratio = ratio, float((true @ weight @ mine.net) / (true @ weight @ other.net))
+        if abs(ratio - before) <= 1e-12 * abs(ratio):
+            break
+    variance = 1 / float(true @ weight @ true)
+    left = mine.net - ratio * other.net
+    spread = np.diag(np.linalg.inv(weight)) - true**2 * variance
+    own = np.where(left.size > 1, np.maximum(spread, 1e-12 * np.diag(mine.covariance)), 1.0)
+    misfit, pulls = float(left @ weight @ left), left / np.sqrt(own)
+    return ratio, variance, misfit, pulls, variance * weight @ true
+
+
+def _chance(misfit: float, lines: int) -> float:
+    from scipy.stats import chi2
+
+    return float(chi2.sf(misfit, lines - 1)) if lines > 1 else float("nan")
+
+
+def _worst(mine: Nets, other: Nets) -> int:
+    """Return the line without which the others agree best; of two, that of the larger share.
+
+    A further phase in the mixture adds to a line, it never takes from it.
+    """
+    number = mine.net.size
+    if number < 3:
+        return int(np.argmax(mine.net / other.net))
+    left = [_common_ratio(mine.without(i), other.without(i))[2] for i in range(number)]
+    return int(np.argmin(left))
+
+
+def _nets_of_both(
+    mixture: xr.Dataset, reference: xr.Dataset, lines: Sequence[str], elements: Sequence[str]
+) -> list[Nets]:
+    """Return the net counts of mixture and reference: fitted, or without elements of windows."""
+    low, high = FIT_RANGE_KEV
+    inside = max(low, mixture[ENERGY].values[0]), min(high, mixture[ENERGY].values[-1])
+    if elements and all(inside[0] < line_energy_kev(line) < inside[1] for line in lines):
+        check_energy_in_kev(mixture)
+        return _fitted([mixture, reference], lines, elements)
+    found = []
+    for spectrum in (mixture, reference):
+        parts = [window_net(spectrum, line) for line in lines]
+        net, variance = (np.array([float(p[i]) for p in parts]) for i in range(2))
+        weights = [_window(spectrum, line).values for line in lines]
+        found.append(Nets(net, np.diag(variance), np.stack(weights)))
+    return found
+
+
+def _fitted(
+    spectra: Sequence[xr.Dataset], lines: Sequence[str], elements: Sequence[str]
+) -> list[Nets]:
+    """Return the net counts of families fitted to each spectrum with one design."""
+    parts = [s.sel({ENERGY: slice(*FIT_RANGE_KEV)}) for s in spectra]
+    counts, variance = (
+        np.stack([p[name].values.astype(float) for p in parts]) for name in ("counts", "variance")
+    )
+    energy, beam = parts[0][ENERGY].values.astype(float), beam_kev(spectra[0])
+    families = families_seen([*(n.split("_")[0] for n in lines), *elements], energy, beam)
+    total = counts.sum(axis=0), variance.sum(axis=0)
+    calibration = find_calibration(energy, *total, families, beam, resolution_ev(spectra[0]))
+    shapes = Shapes(energy, families, calibration, beam)
+    places = places_of_lines(families)
+    for line in lines:
+        if line not in places:
+            raise EdsError(f"{line} is not emitted at a beam energy of {beam:g} keV")
+    columns, shares = [places[n][0] for n in lines], np.array([places[n][1] for n in lines])
+    shapes.check_separable(columns)
+    place = np.isin(spectra[0][ENERGY].values, parts[0][ENERGY].values)
+    found = [
+        _solve(shapes.design, *pair, columns, shares) for pair in zip(counts, variance, strict=True)
+    ]
+    return [n._replace(by_counts=_at(place, n.by_counts)) for n in found]
+
+
+def _at(place: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Return values of some channels as values of all; zero elsewhere."""
+    spread = np.zeros((len(values), place.size))
+    spread[:, place] = values
+    return spread
+
+
+def _solve(
+    design: np.ndarray, counts: np.ndarray, variance: np.ndarray, columns: list[int],
+    shares: np.ndarray,
+) -> Nets:  # fmt: skip
+    _, modelled = model_variance(design, variance)
+    amounts, covariance = weighted_least_squares(design, counts, modelled)
+    own = covariance[np.ix_(columns, columns)] * np.outer(shares, shares)
+    by_counts = covariance[columns] @ (design / modelled[:, None]).T * shares[:, None]
+    return Nets(amounts[columns] * shares, own, by_counts)

@@ -1,0 +1,1 @@
+"""The forward model of a spectrum: line families, background, pile-up, calibration."""

@@ -1,0 +1,204 @@
+"""Shapes that a spectrum is made of: line families and background, as columns of counts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+
+import numpy as np
+
+from eds_xr.schema import EdsError
+from eds_xr.spectra.shapes.background import flexible_background
+from eds_xr.xray.detector import (
+    FANO_KEV,
+    SILICON_EDGE_KEV,
+    SILICON_KA_KEV,
+    detector_efficiency,
+    escape_fraction,
+    peak_sigma_kev,
+)
+from eds_xr.xray.lines import FAMILIES, components, family, line_energy_kev
+
+#: Families of which the range holds less than this share of the photons are left out.
+LEAST_SHARE = 0.002
+#: Shapes more alike than this (cosine) cannot be told apart.
+MOST_ALIKE = 0.995
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What turns the nominal energy axis into the true one, and the width of the peaks.
+
+    ``true = gain * nominal + offset_kev``; ``sigma^2 = noise_kev2 + fano_kev * energy``.
+    """
+
+    gain: float = 1.0
+    offset_kev: float = 0.0
+    noise_kev2: float = 6.6e-4
+    fano_kev: float = FANO_KEV
+    source: str = "given"
+
+    def sigma_kev(self, energy_kev: np.ndarray | float) -> np.ndarray:
+        """Return the standard deviation of a peak [keV]."""
+        return np.sqrt(self.noise_kev2 + self.fano_kev * np.asarray(energy_kev))
+
+
+@dataclass(frozen=True)
+class Family:
+    """All lines of a shell of an element, as the detector counts them.
+
+    ``photons`` of the single lines add up to 1; ``groups`` gives the share of a named line.
+    """
+
+    element: str
+    shell: str
+    energies_kev: tuple[float, ...]
+    photons: tuple[float, ...]
+    groups: dict[str, float]
+
+
+def families_seen(
+    elements: Sequence[str], energy: np.ndarray, beam_kev: float, *, escape: bool = False
+) -> list[Family]:
+    """Return the families of which an energy axis sees something, be it the tail of a peak.
+
+    With `escape`, each line has its escape peak, whose counts are among those of the line.
+    """
+    found = []
+    for element in dict.fromkeys(elements):
+        for shell in FAMILIES:
+            if family(element, shell, beam_kev):
+                made = _detected(element, shell, beam_kev)
+                if _share_seen(made, float(energy[0]), float(energy[-1])) > LEAST_SHARE:
+                    found.append(_with_escape(made) if escape else made)
+    return found
+
+
+def places_of_lines(families: Sequence[Family]) -> dict[str, tuple[int, float]]:
+    """Return for each line its family's number and its share of the family."""
+    return {name: (i, w) for i, f in enumerate(families) for name, w in f.groups.items()}
+
+
+class Shapes:
+    """The design matrix: a column of counts per channel for each family and background term."""
+
+    def __init__(
+        self,
+        energy: np.ndarray,
+        families: Sequence[Family],
+        calibration: Calibration,
+        beam_kev: float,
+        *,
+        background: np.ndarray | None = None,
+    ) -> None:
+        self.families, self.calibration = families, calibration
+        self.energy, self.beam_kev = energy, beam_kev
+        self.true = calibration.gain * energy + calibration.offset_kev
+        if background is None:  # too smooth to notice the calibration
+            background = flexible_background(tuple(energy.tolist()), beam_kev)
+        self.design = np.hstack([_family_shapes(self.true, families, calibration), background])
+
+    @cached_property
+    def one_more(self) -> np.ndarray:
+        """A peak at each channel, height 1 [channel, centre]."""
+        return self.gaussians(self.true)
+
+    def gaussians(self, centres: np.ndarray) -> np.ndarray:
+        """Return a peak at each energy [keV], height 1 [channel, centre]."""
+        sigma = self.calibration.sigma_kev(np.maximum(centres, 0))
+        square = ((self.true[:, None] - centres) / sigma) ** 2
+        return np.where(square < 36, np.exp(-np.minimum(square, 36) / 2), 0.0)
+
+    def peaks(self, families: Sequence[Family]) -> np.ndarray:
+        """Return the counts of other families on the same axis [channel, family]."""
+        return _family_shapes(self.true, families, self.calibration)
+
+    def window(self, line: str) -> np.ndarray:
+        """Return which channels lie within one full width at half maximum of a line."""
+        centre = line_energy_kev(line)
+        fwhm = math.sqrt(8 * math.log(2)) * self.calibration.sigma_kev(centre)
+        return np.abs(self.true - centre) <= fwhm
+
+    def check_separable(self, columns: Iterable[int]) -> None:
+        """Raise when a family of `columns` looks like another, or there are too few channels."""
+        channels, shapes = self.design.shape
+        if channels <= shapes:
+            raise EdsError(
+                f"{channels} channels cannot tell {len(self.families)} families of lines and the "
+                "background apart: widen range_kev, or leave elements out"
+            )
+        peaks = self.design[:, : len(self.families)]
+        unit = peaks / np.linalg.norm(peaks, axis=0)
+        wanted = set(columns)
+        for i, j in np.argwhere(np.triu(unit.T @ unit, 1) > MOST_ALIKE).tolist():
+            if wanted.isdisjoint((i, j)):
+                continue  # neither is asked for: together they are as good as one
+            a, b = self.families[i], self.families[j]
+            raise EdsError(
+                f"the {a.shell} lines of {a.element} and the {b.shell} lines of {b.element} "
+                "coincide in this range: leave one element out, or widen range_kev to a family "
+                "that differs"
+            )
+
+
+@lru_cache(maxsize=1024)
+def _detected(element: str, shell: str, beam_kev: float) -> Family:
+    """Return a family as the detector counts it: weights times efficiency, sum 1."""
+    parts = [
+        (line.name, part)
+        for line in family(element, shell, beam_kev)
+        for part in components(line.name, beam_kev)
+    ]
+    energies = np.array([part.energy_kev for _, part in parts])
+    seen = np.array([part.weight for _, part in parts]) * detector_efficiency(energies)
+    seen /= max(seen.sum(), np.finfo(float).tiny)
+    groups: dict[str, float] = {}
+    for (name, _), share in zip(parts, seen.tolist(), strict=True):
+        groups[name] = groups.get(name, 0.0) + share
+    return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups)
+
+
+def _with_escape(made: Family) -> Family:
+    """Return a family that gives part of each line's counts to its escape peak."""
+    energies, photons = np.array(made.energies_kev), np.array(made.photons)
+    lost = photons * escape_fraction(energies)
+    some = energies > SILICON_EDGE_KEV
+    energies = np.append(energies, energies[some] - SILICON_KA_KEV)
+    photons = np.append(photons - lost, lost[some])
+    return replace(made, energies_kev=tuple(energies.tolist()), photons=tuple(photons.tolist()))
+
+
+def _share_seen(family: Family, low: float, high: float) -> float:
+    from scipy.special import ndtr
+
+    centres = np.array(family.energies_kev)
+    sigma = peak_sigma_kev(centres)
+    return float((ndtr((high - centres) / sigma) - ndtr((low - centres) / sigma)) @ family.photons)
+
+
+def _family_shapes(
+    true: np.ndarray, families: Sequence[Family], calibration: Calibration
+) -> np.ndarray:
+    """Return each family's counts [channel, family]: Gaussian peaks, integrated over channels."""
+    from scipy.special import erf
+
+    shapes = np.zeros((true.size, len(families)))
+    if not families:
+        return shapes
+    centres = np.concatenate([f.energies_kev for f in families])[:, None]
+    photons = np.concatenate([f.photons for f in families])[:, None]
+    column = np.repeat(np.arange(len(families)), [len(f.photons) for f in families])[:, None]
+    step = (true[-1] - true[0]) / (true.size - 1)
+    sigma = calibration.sigma_kev(centres)
+    reach = math.ceil(6 * sigma.max() / step)  # beyond six sigma there is nothing to see
+    channel = np.round((centres - true[0]) / step).astype(int) + np.arange(-reach, reach + 2)
+    below = erf((true[0] + (channel - 0.5) * step - centres) / (math.sqrt(2) * sigma))
+    counts = np.diff(below, axis=1) / 2 * photons
+    channel = channel[:, :-1]
+    inside = (channel >= 0) & (channel < true.size)
+    np.add.at(
+        shapes, (channel[inside], np.broadcast_to(column, channel.shape)[inside]), counts[inside]
+    )
+    return shapes

@@ -1,0 +1,260 @@
+"""Spectra of regions: masked sums of counts, and the subtraction of one phase from another.
+
+Counts and variance travel together; a sum of counts is its own variance.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.arguments import number
+from eds_xr.axes import energy_step
+from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
+from eds_xr.spectra.reference_share import Share, find_share
+from eds_xr.spectra.shapes.calibration import resolution_ev
+from eds_xr.xray.detector import peak_sigma_kev
+from eds_xr.xray.elements import element_names
+from eds_xr.xray.lines import split_line
+
+#: A difference this many standard deviations below zero is a warning.
+NEGATIVE_SIGMA = 5.0
+#: Lines that chance lets disagree so much less often than this are a warning.
+LEAST_CHANCE = 1e-3
+
+
+_SUBTRACTED = {
+    "counts": ("counts", "counts"),
+    "variance": ("variance of the counts", "counts^2"),
+    "scale": ("share of the reference per pixel", "1"),
+    "scale_variance": ("variance of the scale, statistical", "1"),
+    "scale_slope": ("counts per unit of scale", "counts"),
+    "scale_by_counts": ("scale per count of the mixture", "1"),
+}
+
+
+class SubtractionWarning(UserWarning):
+    """The remainder of a subtraction is not a physical spectrum."""
+
+
+def subtract_phase(
+    mixture: xr.Dataset,
+    reference: xr.Dataset,
+    *,
+    scale: str | float | Sequence[str],
+    elements: Sequence[str] | None = None,
+) -> xr.Dataset:
+    """Subtract a phase that lies above or below the grains from the spectrum of a mixture.
+
+    Computes: the two spectra, which are small.
+
+    Parameters
+    ----------
+    mixture, reference : Dataset [energy]
+        One spectrum each, from :func:`sum_spectra`, with ``n_pixels``.
+    scale : str, float or sequence of str
+        The share of the reference's counts per pixel that a pixel of the mixture holds. As the
+        name of a line that only the reference emits (``"Si_Ka"``), it is the ratio of that line's
+        net counts per pixel, and the line is zero in the result by construction: judge purity by
+        the others. Of several lines (``["Si_Ka", "Al_Ka"]``) it is their common ratio, with their
+        covariance, and whether they agree is tested.
+    elements : sequence of str, optional
+        All that is in the two spectra, stray elements too; default is the attribute ``elements``.
+        The net counts of the lines then come from a fit of the lines of all of them, as neighbours
+        matter (Sm M beside Mg K). Without any, they come from :func:`net_counts`.
+
+    Returns
+    -------
+    Dataset
+        ``counts`` (never clipped) and ``variance`` [energy]; scalars ``n_pixels``, ``scale`` and
+        ``scale_variance`` (statistical; a common factor of all channels, hence kept apart from
+        ``variance`` = mixture + scale^2 reference: see :func:`add_common_errors`);
+        ``scale_slope`` [energy; counts], what one unit of scale takes away, and
+        ``scale_by_counts`` [energy], what one more count of the mixture adds to the scale;
+        attributes
+        ``pinned_lines`` and ``warnings``, a list that is also issued as
+        :class:`SubtractionWarning`. From several lines also ``line_scale`` and ``line_pull``
+        [line], the scale by each line alone and its distance from the common one over its
+        standard deviation, and ``scale_p``, the probability of so large a disagreement by chance.
+
+    Raises
+    ------
+    EdsError
+        When the factor is above 1 by more than its error: more of the reference than where it is
+        pure, so that the mixture's mask, or the line, is wrong; when it is not positive; when
+        energy axes differ or ``n_pixels`` is missing or zero; for lines of one family.
+
+    Notes
+    -----
+    A line that disagrees, of a larger share than the others, is emitted by what is left, too, or
+    by a further phase in the mask. Real matrices vary from place to place by a per cent or so,
+    which lines of some 10^5 counts see.
+    """
+    mixture, reference = two_spectra(mixture, reference)
+    share = _share(mixture, reference, scale, elements)
+    _check_share(share)
+    pixels = float(mixture.n_pixels) / float(reference.n_pixels)
+    factor = share.value * pixels
+    rest = xr.Dataset(
+        {
+            "counts": mixture.counts - factor * reference.counts,
+            "variance": mixture.variance + factor**2 * reference.variance,
+            "n_pixels": mixture.n_pixels,
+            "scale": ((), share.value),
+            "scale_variance": ((), share.variance),
+            "scale_slope": (ENERGY, reference.counts.values * pixels),
+            "scale_by_counts": (ENERGY, _by_counts(share, mixture)),
+        },
+        attrs=provenance.with_step(
+            mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
+        ),
+    )
+    for name, (text, units) in _SUBTRACTED.items():
+        rest[name].attrs = {"long_name": text, "units": units}
+    rest = rest.assign(_consistency(share))
+    rest.attrs["warnings"] = [*_disagreement(share), *_negative_regions(rest)]
+    rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
+    for message in rest.attrs["warnings"]:
+        warnings.warn(message, SubtractionWarning, stacklevel=2)
+    return rest
+
+
+def two_spectra(mixture: xr.Dataset, reference: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
+    """Return both, computed; the reference on the energy axis of the mixture."""
+    mixture, reference = _one_spectrum(mixture, "mixture"), _one_spectrum(reference, "reference")
+    _check_same_energy(mixture, reference)
+    # axes that differ by rounding would have no channel in common
+    return mixture, reference.assign_coords({ENERGY: mixture[ENERGY]})
+
+
+def _is_one(scale: str | float | Sequence[str]) -> bool:
+    """Return whether the scale is a single line or a number (of any kind)."""
+    return isinstance(scale, str) or np.ndim(scale) == 0
+
+
+def _share(
+    mixture: xr.Dataset,
+    reference: xr.Dataset,
+    scale: str | float | Sequence[str],
+    elements: Sequence[str] | None,
+) -> Share:
+    """Return the share of the reference in a pixel of the mixture."""
+    if _is_one(scale) and not isinstance(scale, str):
+        return Share(number(scale, "scale, unless it names lines,"), 0.0)
+    lines = [scale] if isinstance(scale, str) else list(scale)  # type: ignore[arg-type]
+    for line in lines:
+        split_line(line)
+    if not lines:
+        raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
+    known = mixture.attrs.get("elements", ()) if elements is None else elements
+    return find_share(mixture, reference, lines, element_names(known))
+
+
+def _by_counts(share: Share, mixture: xr.Dataset) -> np.ndarray:
+    return np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts
+
+
+def _check_share(share: Share) -> None:
+    how = f" (from {', '.join(share.lines)})" if share.lines else ""
+    if not share.value > 0:
+        raise EdsError(
+            f"the scale is {share.value:.3f}{how}: nothing to subtract; the mixture holds none of "
+            "the reference, or the line is wrong"
+        )
+    deviation = share.variance**0.5
+    if share.value - 3 * deviation > 1 or (not share.lines and share.value > 1):
+        raise EdsError(
+            f"the scale is {share.value:.3f} +- {deviation:.3f}{how}: a mixture cannot hold more "
+            "of the reference than where that is pure; check the masks, or pin another line"
+        )
+
+
+def _consistency(share: Share) -> dict[str, xr.DataArray]:
+    """Return what several lines say of the scale, one by one and of each other."""
+    if len(share.lines) < 2:
+        return {}
+    names = {LINE: list(share.lines)}
+    each = xr.DataArray(share.each, names, (LINE,), attrs={"long_name": "scale by the line alone"})
+    pull = xr.DataArray(share.pulls, names, (LINE,), attrs={"long_name": "pull", "units": "1"})
+    chance = xr.DataArray(share.p_value, attrs={"long_name": "probability of the disagreement"})
+    return {"line_scale": each, "line_pull": pull, "scale_p": chance}
+
+
+def _disagreement(share: Share) -> list[str]:
+    if not share.p_value < LEAST_CHANCE:
+        return []
+    own = share.each[share.lines.index(share.worst)]
+    why = (
+        "the mask of the mixture, or what is left of it, holds another phase with that line"
+        if own > share.value
+        else "around the mixture the reference holds less of that element than where it is pure"
+    )
+    return [
+        f"the lines disagree on the scale (by chance with probability {share.p_value:.1g}): "
+        f"{share.worst} gives {own:.3f}, all together {share.value:.3f}; {why}; leave it out"
+    ]
+
+
+def _negative_regions(rest: xr.Dataset) -> list[str]:
+    """Name the regions, one peak wide, in which the counts are far below zero.
+
+    Far: against counting statistics and what the error of the scale shifts there.
+    """
+    energy = rest[ENERGY].values
+    window = np.ones(_channels_of_a_peak(rest))
+    counts, variance, slope = (
+        np.convolve(part.values, window, "same")
+        for part in (rest.counts, rest.variance, rest.scale_slope)
+    )
+    deviation = np.sqrt(np.maximum(variance, 1) + float(rest.scale_variance) * slope**2)
+    low = np.flatnonzero(counts < -NEGATIVE_SIGMA * deviation)
+    messages = []
+    for run in np.split(low, np.flatnonzero(np.diff(low) > window.size) + 1) if low.size else []:
+        worst = run[np.argmin(counts[run] / deviation[run])]
+        messages.append(
+            f"negative counts at {energy[worst]:.2f} {rest[ENERGY].attrs.get('units', 'keV')} "
+            f"({counts[worst] / deviation[worst]:.1f} standard deviations): too much of the "
+            "reference is subtracted, or the mask of the mixture holds another phase"
+        )
+    return messages
+
+
+def _channels_of_a_peak(spectrum: xr.Dataset) -> int:
+    step = energy_step(spectrum)
+    if step == 0 or spectrum[ENERGY].attrs.get("units", "keV") != "keV":
+        return 5
+    middle = max(0.0, float(spectrum[ENERGY].mean()))
+    sigma = float(peak_sigma_kev(middle, resolution_ev(spectrum)))
+    return min(spectrum.sizes[ENERGY], max(1, round(2 * sigma / step)))
+
+
+def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
+    check_spectra(spectrum)
+    if spectrum.counts.dims != (ENERGY,):
+        raise EdsError(
+            f"the {what} must be one spectrum, found dimensions {spectrum.counts.dims}; "
+            "choose one, e.g. spectra.sel(phase='Brg')"
+        )
+    spectrum = spectrum.compute()
+    if "n_pixels" not in spectrum or spectrum.n_pixels.ndim or not spectrum.n_pixels > 0:
+        raise EdsError(f"the {what} needs n_pixels above zero: the scale is a share per pixel")
+    if not np.isfinite(spectrum.counts + spectrum.variance).all():
+        raise EdsError(f"the {what} holds values that are not finite; look at its mask")
+    return spectrum
+
+
+def _check_same_energy(mixture: xr.Dataset, reference: xr.Dataset) -> None:
+    mine, other = mixture[ENERGY].values, reference[ENERGY].values
+    close = 0.1 * energy_step(mixture)
+    if mine.size != other.size or not np.allclose(mine, other, rtol=0, atol=close):
+        raise EdsError(
+            f"mixture and reference have different energy axes ({mine.size} channels from "
+            f"{mine[0]:g}, {other.size} from {other[0]:g}); select the same range of both"
+        )
+    units = [s[ENERGY].attrs.get("units", "keV") for s in (mixture, reference)]
+    if units[0] != units[1]:
+        raise EdsError(f"mixture and reference have energies in {units[0]} and {units[1]}")

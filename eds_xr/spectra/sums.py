@@ -1,0 +1,108 @@
+"""Spectra summed over masks, with variance."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr import provenance
+from eds_xr.chunks import as_chunked
+from eds_xr.schema import (
+    ENERGY,
+    PHASE,
+    EdsError,
+    check_counts_block,
+    check_masks,
+    check_spectrum_image,
+    spatial_dims,
+)
+
+
+def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
+    """Sum the spectra of all pixels of each mask.
+
+    Lazy: a graph of one pass over the image for all masks; ``.compute()`` runs it.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+    masks : DataArray of bool [*spatial] or [phase, *spatial]
+        Masks may overlap.
+
+    Returns
+    -------
+    Dataset
+        ``counts`` and ``variance`` [phase, energy; counts], exact integers where `image` has
+        integers (both are the same number: Poisson); ``n_pixels`` [phase].
+
+    Raises
+    ------
+    EdsError
+        For masks that are not boolean or lie on another grid; for NaN or negative counts when
+        computed.
+    """
+    check_spectrum_image(image)
+    check_masks(image, masks)
+    several = masks if PHASE in masks.dims else masks.expand_dims(PHASE)
+    if several.sizes[PHASE] == 0:
+        raise EdsError("expected at least one mask, found none along 'phase'")
+    counts = _masked_sums(as_chunked(image), several)
+    dims = (PHASE, ENERGY)
+    spectra = xr.Dataset(
+        {
+            "counts": (dims, counts, {"long_name": "counts", "units": "counts"}),
+            "variance": (
+                dims,
+                counts,
+                {"long_name": "variance of the counts", "units": "counts^2"},
+            ),
+            "n_pixels": _pixels_of(several.sum(spatial_dims(image))),
+        },
+        coords={ENERGY: image[ENERGY]},
+        attrs=provenance.with_step(
+            provenance.of_the_recording(image.attrs), "sum_spectra", masks=provenance.history(masks)
+        ),
+    )
+    if PHASE in several.coords:
+        spectra = spectra.assign_coords({PHASE: several[PHASE]})
+    return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
+
+
+def _pixels_of(number: xr.DataArray) -> xr.DataArray:
+    return number.drop_attrs().assign_attrs(long_name="pixels of the mask", units="1")
+
+
+def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:
+    """Return a lazy ``[phase, energy]`` array: per block a partial sum, then a tree of sums."""
+    import dask.array as da
+
+    dims = spatial_dims(image)
+    places = da.asarray(masks.transpose(*dims, PHASE).data)
+    places = places.rechunk({i: c for i, c in enumerate(image.data.chunks[:-1])} | {len(dims): -1})
+    axes = tuple(range(len(dims)))
+    phase, energy = len(dims), len(dims) + 1
+    dtype = _exact_dtype(image.dtype)
+    partial = da.blockwise(
+        _sum_block, (*axes, phase, energy), image.data, (*axes, energy), places, (*axes, phase),
+        adjust_chunks={axis: 1 for axis in axes}, dtype=dtype, align_arrays=False,
+    )  # fmt: skip
+    return partial.sum(axis=axes)
+
+
+def _exact_dtype(dtype: np.dtype) -> np.dtype:
+    return np.dtype(np.float64 if dtype.kind == "f" else np.int64)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _sum_block(block: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Return the sums of a block, ``[1, ..., phase, energy]``."""
+    from eds_xr.spectra.masked_sums import masked_sums
+
+    check_counts_block(block)
+    rows = block.reshape(-1, block.shape[-1])
+    sums = masked_sums(rows, masks.reshape(-1, masks.shape[-1]))
+    return sums.reshape((1,) * (block.ndim - 1) + sums.shape)

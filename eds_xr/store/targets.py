@@ -1,0 +1,116 @@
+"""Where a store is written: a folder that appears whole, or a URL whose root comes last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from eds_xr.atomic_write import written_whole
+from eds_xr.places import check_store, foreign
+from eds_xr.schema import EdsError
+
+#: Object that is there while a store is being written.
+_MARKER = "eds_xr.partial"
+_DOCUMENTS = ("zarr.json", ".zgroup")
+
+
+@contextmanager
+def written_last(url: str, *, overwrite: bool = False) -> Iterator[str]:
+    """Give the URL, free of all objects, to write in; the root document is to be written last.
+
+    Whatever the block raises, KeyboardInterrupt too, all objects are removed.
+
+    Raises
+    ------
+    EdsError
+        If there is a store at `url` (without `overwrite`), or objects that are no store, or if
+        the file system refuses.
+    """
+    check_free_url(url, overwrite=overwrite)
+    files, root = _files(url)
+    try:
+        files.mkdirs(root, exist_ok=True)
+        files.pipe_file(f"{root}/{_MARKER}", b"")
+        _clear(files, root)
+        yield url
+        with suppress(OSError):  # the store is whole: a marker that stays does no harm
+            files.rm_file(f"{root}/{_MARKER}")
+    except BaseException as error:
+        with suppress(Exception):
+            _clear(files, root)
+            files.rm_file(f"{root}/{_MARKER}")
+        if isinstance(error, OSError):
+            raise EdsError(f"writing {url} failed: {error}; no store was left behind") from error
+        raise
+
+
+def check_free_url(url: str, *, overwrite: bool) -> None:
+    """Raise if there is something at `url` that may not be replaced."""
+    files, root = _files(url)
+    try:
+        files.invalidate_cache()
+        is_store = any(files.exists(f"{root}/{name}") for name in _DOCUMENTS)
+        is_image = any(files.exists(f"{root}/counts/{n}") for n in ("zarr.json", ".zarray"))
+        left = files.exists(f"{root}/{_MARKER}")
+        found = files.find(root) if files.exists(root) else []
+        keys = {str(path).removeprefix(root).strip("/") for path in found} - {_MARKER}
+    except Exception as error:  # each file system raises its own
+        raise EdsError(f"cannot reach {url} ({type(error).__name__}: {error})") from error
+    if is_store and is_image and not overwrite:
+        raise EdsError(f"{url} exists; use overwrite=True to replace it, or choose another name")
+    others = foreign(keys)
+    if (is_store or left) and others:
+        raise EdsError(
+            f"{url} holds more than the store: {', '.join(others[:3])}, which would be lost; "
+            "move that elsewhere, or choose another name"
+        )
+    if found and not (left or (is_store and is_image)):
+        raise EdsError(
+            f"{url} exists and is not a spectrum image store, so it is never replaced; "
+            "choose another name, or remove it yourself"
+        )
+
+
+@contextmanager
+def written(target: Path | str, *, overwrite: bool = False) -> Iterator[str]:
+    """Give the place where to write a store, a folder or (for a text) a URL, whole or not at all.
+
+    See :func:`written_whole` and :func:`eds_xr.store.targets.written_last`.
+    """
+    if isinstance(target, str):
+        with written_last(target, overwrite=overwrite) as place:
+            yield place
+    else:
+        with written_whole(target, overwrite=overwrite) as folder:
+            yield str(folder)
+
+
+def check_target(target: Path | str, *, overwrite: bool) -> None:
+    """Raise if there is something at `target` that may not be replaced."""
+    if isinstance(target, str):
+        check_free_url(target, overwrite=overwrite)
+    else:
+        check_store(target, overwrite=overwrite, holds="counts")
+
+
+def _clear(files: Any, root: str) -> None:
+    """Remove all objects of a store but the marker, its root documents first."""
+    files.invalidate_cache()
+    for name in _DOCUMENTS:
+        if files.exists(f"{root}/{name}"):
+            files.rm_file(f"{root}/{name}")
+    others = [path for path in files.find(root) if not path.endswith(f"/{_MARKER}")]
+    if others:
+        files.rm(others)
+
+
+def _files(url: str) -> tuple[Any, str]:
+    from fsspec.core import url_to_fs
+
+    try:
+        files, root = url_to_fs(url)
+    except (ImportError, ValueError) as error:
+        raise EdsError(f"cannot write to {url}: {error}") from error
+    return files, str(root).rstrip("/")

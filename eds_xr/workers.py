@@ -1,0 +1,92 @@
+"""Who does the work, and how much memory there is for it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+import dask
+from dask.base import get_scheduler
+from dask.system import CPU_COUNT
+
+#: Dask's names for doing everything in the calling thread.
+ONE_THREAD = ("sync", "synchronous", "single-threaded")
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def cluster() -> Any:
+    """Return the distributed client on which Dask would compute now, or None."""
+    if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
+        return None
+    from distributed import Client
+
+    owner = getattr(get_scheduler(), "__self__", None)
+    return owner if isinstance(owner, Client) else None
+
+
+def threads() -> int:
+    """Return how many threads of this process may work: as many as Dask's own."""
+    if dask.config.get("scheduler", None) in ONE_THREAD:
+        return 1
+    return int(dask.config.get("num_workers", None) or CPU_COUNT)
+
+
+def cluster_threads(client: Any) -> int:
+    """Return the number of threads of all workers of a cluster."""
+    return max(1, sum(client.ncores().values()))
+
+
+def memory() -> float:
+    """Return the bytes that may be filled: of all workers together, or free on this machine."""
+    import psutil
+
+    client = cluster()
+    workers = client.scheduler_info()["workers"].values() if client is not None else ()
+    limits = [worker["memory_limit"] for worker in workers]
+    return float(sum(limits) if limits and all(limits) else psutil.virtual_memory().available)
+
+
+def in_threads(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
+    """Yield ``function(...)`` for each set of arguments, in order, from a pool of threads.
+
+    For compiled functions on blocks in this process: without a scheduler's delays.
+    """
+    pool = ThreadPoolExecutor(threads())
+    try:
+        yield from pool.map(function, *arguments)
+    finally:  # at an interruption nothing more is begun
+        pool.shutdown(cancel_futures=True)
+
+
+def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """Let a function's matrix algebra use one thread.
+
+    With matrices of some hundred rows, threads gain nothing; and where other work keeps the cores
+    busy they wait for each other, for minutes instead of seconds.
+    """
+
+    @wraps(function)
+    def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        from threadpoolctl import threadpool_limits
+
+        with threadpool_limits(1):
+            return function(*args, **kwargs)
+
+    return limited
+
+
+def cluster_client() -> Any:
+    """Return the distributed client that Dask would use, or None."""
+    if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
+        return None
+    from distributed import default_client
+
+    try:
+        return default_client()
+    except ValueError:
+        return None

@@ -1,0 +1,1 @@
+"""X-ray physics: elements, lines, cross-sections, detector, absorption."""

@@ -1,0 +1,331 @@
+import numpy as np
+import pytest
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eds_xr import provenance, simulate
+from eds_xr.schema import EdsError
+from eds_xr.spectra.identification.candidates import FAMILY_RATIO, make_candidates
+from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.identification.likelihood_fit import fit
+from eds_xr.spectra.identification.nuisance_shapes import make_spectrum, places, sum_peaks
+from eds_xr.spectra.identification.search import chance_of_noise
+from eds_xr.spectra.shapes.families import Calibration
+from eds_xr.spectra.subtraction import subtract_phase
+from eds_xr.xray import lines as xray_lines
+from eds_xr.xray.elements import NATURAL_ELEMENTS
+
+ENERGY = -0.2 + 0.01 * np.arange(1300)
+ATTRS = {"beam_energy_kev": 200.0, "energy_resolution_mnka_ev": 130.0}
+#: Enough to go wrong with, few enough to be quick.
+FEW = "O F Na Mg Al Si S Ca Ti Cr Fe Co Ni Cu Ga Br La Ce Nd Sm Er Lu Hf W Pt U".split()
+TRUE = {"O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U", "Cu", "Ga"}
+
+
+def phase(atoms, **stray):
+    instrument = simulate.Instrument(stray=stray)
+    one = simulate.Phase("one", atoms)
+    return simulate.phase_spectra([one], ENERGY, instrument=instrument).loadings.isel(phase=0)
+
+
+def pyrolite():
+    share = xr.DataArray([0.7, 0.18, 0.12], dims="phase")
+    return (simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY).loadings * share).sum("phase")
+
+
+def as_spectra(counts, **attrs):
+    return xr.Dataset({"counts": counts, "variance": abs(counts)}, attrs=ATTRS | attrs)
+
+
+def draw(shape, n_counts, seed=0, **attrs):
+    drawn = np.random.default_rng(seed).poisson(n_counts * shape / shape.sum()).astype(float)
+    return as_spectra(xr.DataArray(drawn, {"energy": ENERGY}, ("energy",)), **attrs)
+
+
+def names(found):
+    return set(found.element.values[found.found.values])
+
+
+# -- what is found -------------------------------------------------------------------------------
+
+
+def test_identify__all_that_is_there_of_all_elements_there_are():
+    found = identify(draw(pyrolite(), 1e6))
+    assert names(found) == TRUE
+    assert found.attrs["tried"] == len(NATURAL_ELEMENTS)
+    assert (found.chance.values < 0.01).all()
+    assert float(found.sigma.sel(element="Mg")) > 30
+    iron = found.sel(element="Fe")
+    assert str(iron.line.values) == "Fe_Ka"
+
+
+@pytest.mark.parametrize("n_counts", [3e3, 3e4])
+def test_identify__few_counts_show_what_is_strong(n_counts):
+    found = names(identify(draw(pyrolite(), n_counts), candidates=FEW))
+    assert {"O", "Mg", "Si", "Ca", "Fe", "Cu"} <= found <= TRUE
+
+
+def test_identify__an_absent_element_is_hardly_ever_reported():
+    mean = phase({"Mg": 1.0, "Si": 1.0, "Fe": 0.2}, Cu=0.05)
+    tries = ["Mg", "Si", "Fe", "Cu", "Ti", "Cr", "La", "Nd", "Sm", "Hf", "Pt"]
+    rates = []
+    for confidence, seeds in ((0.5, 10), (0.99, 4)):
+        found = [
+            names(identify(draw(mean, 1e4, seed), candidates=tries, confidence=confidence))
+            for seed in range(seeds)
+        ]
+        assert all({"Mg", "Si", "Fe"} <= each for each in found)
+        rates.append(np.mean([not each <= {"Mg", "Si", "Fe", "Cu"} for each in found]))
+    assert rates[0] <= 0.81  # half of ten, and two standard deviations
+    assert rates[1] == 0
+
+
+def test_identify__errors_of_shape_are_no_elements():
+    # peaks broader, shifted and tailing, a background with a step, at ten million counts
+    mean = pyrolite().values
+    blurred = np.convolve(mean, [0.04, 0.92, 0.04], "same")
+    shifted = np.interp(ENERGY - 0.003 * np.sin(ENERGY / 2), ENERGY, blurred)
+    tail = np.convolve(shifted, np.append(0.985, 0.015 * np.full(10, 0.1)), "full")
+    counts = draw(tail[: ENERGY.size] * np.where(ENERGY > 1.84, 0.99, 1.0), 1e7)
+    assert names(identify(counts, candidates=FEW)) <= TRUE
+
+
+def test_identify__a_line_off_its_place_in_the_family_is_no_element():
+    # Fe Kb by 8 eV; with fixed distances of lines, nickel mends it
+    mean = phase({"O": 1.5, "Si": 0.3, "Fe": 1.0}, Cu=0.3).values
+    moved = np.interp(ENERGY + 0.008 * np.exp(-(((ENERGY - 7.06) / 0.17) ** 2)), ENERGY, mean)
+    found = identify(draw(moved, 3e6, 1), candidates=FEW, range_kev=(4.0, 12.5))
+    assert names(found) == {"Fe", "Cu"}
+
+
+def test_identify__sum_and_escape_peaks_are_no_elements():
+    mean = phase({"O": 3.0, "Ca": 1.0, "Si": 1.0}).values
+    piled = mean / mean.sum() + 3e-3 * sum_peaks(ENERGY, 1e7 * mean).sum(axis=1)
+    escape = np.interp(ENERGY + 1.74, ENERGY, np.where(ENERGY > 3, mean, 0)) / mean.sum()
+    found = identify(draw(piled + 0.01 * escape, 1e6), candidates=[*FEW, "Ar", "Cl", "Ag", "Kr"])
+    assert names(found) == {"O", "Ca", "Si"}
+
+
+def test_identify__a_wrong_energy_axis_is_corrected():
+    spectra = draw(pyrolite(), 1e6)
+    off = spectra.assign_coords(energy=1.002 * ENERGY - 0.012)
+    found = identify(off, candidates=FEW)
+    assert names(found) == TRUE
+    energy = float(found.gain) * off.energy + float(found.offset_kev)
+    assert abs(energy.values - ENERGY)[100:1000].max() < 0.004
+
+
+# -- aliases -------------------------------------------------------------------------------------
+
+
+def test_identify__names_what_else_it_could_be():
+    spectra = draw(phase({"Si": 1.0, "Co": 0.02}), 400)
+    found = identify(spectra, candidates=["Si", "Co", "Er", "Ca", "Fe"], confidence=0.999)
+    cobalt = found.sel(element="Co")
+    assert names(found) == {"Si", "Co"}
+    assert str(cobalt.alias.values) == "Er"  # nine counts of Ka could be its La
+    assert np.log(0.001) < float(cobalt.replaced.sel(candidate="Er")) < 0
+    assert float(cobalt.replaced.sel(candidate="Ca")) < np.log(0.001)
+    assert float(cobalt.replaced.sel(candidate="Co")) == 0
+    sure = identify(draw(phase({"Si": 1.0, "Co": 0.02}), 2e4), candidates=["Si", "Co", "Er"])
+    assert str(sure.alias.sel(element="Co").values) == ""
+
+
+def test_identify__what_is_expected_decides_between_equals():
+    spectra = draw(phase({"Si": 1.0, "Co": 0.02}), 600, 1)
+    tries = ["Si", "Er", "Fe"]
+    assert names(identify(spectra, candidates=tries)) == {"Si", "Er"}  # what there is to choose
+    assert names(identify(spectra, candidates=tries, expected=["Co"])) == {"Si", "Co"}
+
+
+def test_identify__an_expected_element_under_others_peaks_is_an_alias():
+    spectra = draw(phase({"O": 1.0, "Fe": 0.2}, Cu=0.3), 3e5)
+    options = {"candidates": FEW, "range_kev": (3.0, 12.5)}  # without the M lines of hafnium
+    found = identify(spectra, expected=["Hf", "Nd", "Cu"], **options)
+    assert names(found) == {"Fe", "Cu"}
+    assert found.verdict.sel(element=["Hf", "Nd"]).values.tolist() == ["alias", "not found"]
+    assert str(found.alias.sel(element="Hf").values) == "Cu"
+    assert str(found.alias.sel(element="Nd").values) == ""
+    hafnium = found.sel(element="Hf")
+    assert abs(float(hafnium.net)) < 4 * float(hafnium.variance + hafnium.systematic**2) ** 0.5
+    assert float(hafnium.detection_limit) > 0
+
+
+def test_identify__an_l_family_without_its_k_family_is_no_evidence():
+    # Br La lies 6 eV from Al Ka, but bromine would have K lines
+    spectra = draw(phase({"Al": 1.0, "O": 1.5}), 1e4)
+    found = identify(spectra, expected=["Br"], candidates=["O", "Al", "Mg", "Si"])
+    assert names(found) == {"O", "Al"}
+    assert str(found.verdict.sel(element="Br").values) == "not found"
+    assert float(found.replaced.sel(element="Al", candidate="Br")) < -20
+
+
+# -- numbers -------------------------------------------------------------------------------------
+
+
+def test_identify__net_counts_and_their_errors():
+    mean = phase({"Mg": 1.0, "Si": 1.0, "Fe": 0.05})
+    without = phase({"Mg": 1.0, "Si": 1.0})
+    level = float(mean.sel(energy=slice(9, 11)).sum() / without.sel(energy=slice(9, 11)).sum())
+    true = 1e5 * float((mean - level * without).sel(energy=slice(6.1, 6.7)).sum())
+    tries = ["Mg", "Si", "Fe", "Mn"]
+    found = [identify(draw(mean, 1e5, s), candidates=tries).sel(element="Fe") for s in range(12)]
+    pulls = [float((f.net - true) / f.variance**0.5) for f in found]
+    assert abs(np.mean(pulls)) < 0.9  # twelve: 0 +- 0.3
+    assert 0.5 < np.std(pulls, ddof=1) < 1.7
+
+
+def test_identify__stray_elements_are_marked():
+    found = identify(draw(pyrolite(), 3e5), candidates=FEW)
+    stray = dict(zip(found.element.values.tolist(), found.stray.values.tolist(), strict=True))
+    assert "focused ion beam" in stray["Ga"]
+    assert "grid" in stray["Cu"]
+    assert stray["Mg"] == ""
+
+
+def test_identify__difference_of_spectra():
+    mean = simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY).loadings
+    brg, fp = (draw(mean.sel(phase=p), 3e5, s) for s, p in enumerate(("Brg", "Fp")))
+    mixture = as_spectra(brg.counts * 0 + draw(0.6 * mean[0] + 0.4 * mean[1], 4e5, 5).counts)
+    brg["n_pixels"], mixture["n_pixels"] = 1000, 1000
+    pure = subtract_phase(mixture, brg, scale=0.8)
+    assert float(pure.variance.sum()) > 1.5 * float(pure.counts.sum())
+    found = names(identify(pure, candidates=FEW))
+    assert {"O", "Mg", "Fe", "Cu"} <= found <= names(identify(fp, candidates=FEW)) | {"Si", "Al"}
+
+
+# -- form ----------------------------------------------------------------------------------------
+
+
+def test_identify__any_leading_dimensions_and_lazy_spectra():
+    options = {"candidates": ["O", "Mg", "Si", "Fe", "Cu", "Nd"], "expected": ["Mg", "Mo"]}
+    one, two = draw(phase({"O": 1.0, "Mg": 1.0}), 1e4), draw(phase({"Si": 1.0}), 1e4, 1)
+    both = xr.concat([one, two], xr.Variable("phase", ["a", "b"]), combine_attrs="override")
+    eager, lazy = identify(both, **options), identify(both.chunk(), **options)
+    xr.testing.assert_identical(eager.drop_attrs(), lazy.drop_attrs())
+    alone = identify(one, **options)
+    for name in ("found", "verdict", "evidence", "net"):
+        expected = alone[name].sel(element=["O", "Mg"]).values
+        assert (eager[name].sel(phase="a", element=["O", "Mg"]).values == expected).all()
+    assert eager.found.dims == ("phase", "element")
+    assert str(eager.verdict.sel(phase="b", element="Mg").values) == "not found"
+    assert eager.replaced.dims == ("phase", "element", "candidate")
+
+
+def test_identify__what_lies_outside_is_said_to():
+    found = identify(draw(phase({"Si": 1.0}), 1e4), expected=["C"], candidates=["Si", "Fe"])
+    assert found.verdict.sel(element="C").item() == "out of range"
+    assert np.isnan(found.net.sel(element="C"))
+
+
+def test_identify__describes_itself_and_can_be_stored(tmp_path):
+    found = identify(draw(phase({"Si": 1.0}), 1e4, elements=["Si"]), candidates=["Si", "Fe"])
+    step = provenance.history(found)[-1]
+    assert (step["step"], step["expected"]) == ("identify", ["Si"])
+    assert all(found[name].attrs["units"] for name in ("evidence", "net", "variance", "chance"))
+    found.to_netcdf(tmp_path / "found.nc", engine="h5netcdf")
+    with xr.open_dataset(tmp_path / "found.nc", engine="h5netcdf") as read:
+        assert read.verdict.sel(element="Si").item() == "found"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"expected": ["Xx"]}, "no chemical element 'Xx'"),
+        ({"candidates": ["Qq"]}, "no chemical element 'Qq'"),
+        ({"confidence": 1.0}, "confidence must lie between 0 and 1, found 1.0"),
+        ({"range_kev": (1.0, 1.2)}, "channels between 1 and 1.2 keV: widen range_kev"),
+    ],
+)
+def test_identify__refuses_bad_options(options, message):
+    with pytest.raises(EdsError, match=message):
+        identify(draw(phase({"Si": 1.0}), 1e3), **options)
+
+
+def test_identify__refuses_what_are_no_counts():
+    good = draw(phase({"Si": 1.0}), 1e3)
+    with pytest.raises(EdsError, match="needs sums of counts, not means"):
+        identify(good.assign(variance=good.variance / 10))
+    with pytest.raises(EdsError, match="holds no counts"):
+        identify(good * 0)
+    with pytest.raises(EdsError, match="not finite, or a negative variance"):
+        identify(good.assign(variance=-good.variance))
+    with pytest.raises(EdsError, match="expected spectra"):
+        identify(good.counts)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_identify__the_published_map(sample):
+    import h5py
+
+    with h5py.File(sample("71GPa")) as file:
+        counts = file["Experiments/EDX/data"][:].sum(axis=(0, 1), dtype=np.int64)
+    energy = -0.47195 + 0.01 * np.arange(counts.size)
+    found = identify(as_spectra(xr.DataArray(counts, {"energy": energy}, ("energy",))))
+    assert {"O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"} <= names(found)
+    assert {"Cu", "Ga", "Pt"} <= names(found)
+    assert len(names(found)) <= 19  # of seven million counts, none of them well modelled
+    assert not {"Ho", "Er"} & names(found)
+    assert "Er" in str(found.alias.sel(element="Co").values)  # beside Fe Kb: hard to tell
+
+
+# -- parts ---------------------------------------------------------------------------------------
+
+
+def test_fit__begins_where_a_similar_one_ended():
+    drawn = draw(phase({"Si": 1.0, "Fe": 0.3}), 1e5)
+    counts, part = drawn.counts.values, slice(60, ENERGY.size)
+    spectrum = make_spectrum(ENERGY, counts, counts, part, Calibration(), 200.0)
+    silicon, iron = make_candidates(["Si", "Fe"], ENERGY[part], Calibration(), 200.0)
+    cold = fit(spectrum, [iron, silicon])
+    warm = fit(spectrum, [iron, silicon], fit(spectrum, [silicon]))
+    assert warm.deviance == pytest.approx(cold.deviance, abs=0.5)
+    for one, other in zip(warm.amounts, cold.amounts, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0.01)
+
+
+@given(st.floats(0, 500), st.floats(0, 100), st.integers(1, 3))
+def test_chance_of_noise__falls_with_evidence_and_rises_with_families(gain, more, families):
+    chance = chance_of_noise(np.array([gain, gain + more]), np.array([families, families]))
+    wider = chance_of_noise(np.array([gain]), np.array([families + 1]))
+    assert 0 <= chance[1] <= chance[0] <= min(1.0, wider[0] + 1e-12)
+
+
+def test_chance_of_noise__of_one_family_is_one_sided():
+    assert chance_of_noise(np.array([9.0]), np.array([1]))[0] == pytest.approx(0.0013499, rel=1e-4)
+
+
+@pytest.mark.parametrize("element", ["Fe", "Hf", "Mg"])
+def test_make_candidates__one_shape_a_family_and_the_limits_of_their_ratios(element):
+    one = make_candidates([element], ENERGY[60:], Calibration(), 200.0)[0]
+    families = one.shapes.shape[1]
+    assert one.corners.shape[0] == families == len(one.doubts)
+    assert one.shapes.sum(axis=0).max() <= 1 + 1e-9
+    if families > 1:
+        ratios = one.corners[0] / one.corners[1]
+        assert ratios.max() / ratios.min() == pytest.approx(FAMILY_RATIO**2)
+    for line, _, share in one.lines:
+        assert xray_lines.split_line(line)[0] == element
+        assert 0 < share <= 1
+
+
+def test_sum_peaks__stand_at_sums_of_energies():
+    counts = 1e6 * np.exp(-0.5 * ((ENERGY - 1.74) / 0.04) ** 2)
+    counts += 1e6 * np.exp(-0.5 * ((ENERGY - 0.525) / 0.03) ** 2)
+    shapes = sum_peaks(ENERGY, counts)
+    np.testing.assert_allclose(shapes.sum(axis=0), 1)
+    tops = {round(float(ENERGY[np.argmax(column)]), 2) for column in shapes.T}
+    assert 3.48 in tops  # silicon twice
+    with_oxygen = shapes[:, np.argmin(np.abs(ENERGY[shapes.argmax(axis=0)] - 2.265))]
+    assert ENERGY[with_oxygen.argmax()] == pytest.approx(2.265, abs=0.011)
+    assert sum_peaks(ENERGY, counts / 1e4).shape == (ENERGY.size, 0)
+
+
+def test_places__cover_every_channel_alike():
+    bumps = places(ENERGY[60:], Calibration())
+    assert (bumps >= 0).all()
+    np.testing.assert_allclose(bumps[:, :-1].sum(axis=1), 0.025)
+    assert bumps[0, -1] == pytest.approx(0)
+    assert bumps[-1, -1] == pytest.approx(0.02)  # beyond the silicon edge

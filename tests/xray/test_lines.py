@@ -1,0 +1,313 @@
+import math
+
+import numpy as np
+import pytest
+import xraydb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eds_xr.schema import EdsError
+from eds_xr.xray import elements, windows
+from eds_xr.xray import lines as xray_lines
+
+#: Measured energies (Bearden, Rev. Mod. Phys. 39 (1967) 78) [keV].
+MEASURED = {
+    "O_Ka": 0.525,
+    "Mg_Ka": 1.254,
+    "Si_Ka": 1.740,
+    "Ca_Ka": 3.691,
+    "Fe_Ka": 6.400,
+    "Cu_Ka": 8.041,
+    "Fe_Kb": 7.058,
+    "Nd_La": 5.230,
+    "Nd_Lb1": 5.722,
+    "Sm_La": 5.636,
+    "Lu_La": 7.655,
+    "Hf_La": 7.899,
+    "Pt_La": 9.442,
+    "Pt_Ma": 2.051,
+    "U_Ma": 3.171,
+    "U_Mb": 3.337,
+}
+ELEMENTS = st.sampled_from([xraydb.atomic_symbol(z) for z in range(1, 99)])
+
+
+@pytest.mark.parametrize("name", MEASURED)
+def test_line_energy_kev__within_a_channel_of_measured(name):
+    assert xray_lines.line_energy_kev(name) == pytest.approx(MEASURED[name], abs=0.0105)
+
+
+@given(element=ELEMENTS)
+def test_line_energy_kev__every_line_has_one(element):
+    for shell in "KLM":
+        for line in xray_lines.family(element, shell):
+            assert xray_lines.line_energy_kev(line.name) == line.energy_kev > 0
+
+
+def test_line_energy_kev__of_a_line_without_yield():
+    with pytest.raises(EdsError, match="Ba_Ma has no fluorescence yield"):
+        xray_lines.line_energy_kev("Ba_Ma")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("Fe", "expected a line such as 'Fe_Ka', found 'Fe'"),
+        ("Xx_Ka", "no chemical element 'Xx'"),
+        ("fe_Ka", "no chemical element 'fe'"),
+        ("Fe_Ma", "Fe has no line 'Ma'; it has Ka, Kb, "),
+        ("H_Ka", "it has none"),
+    ],
+)
+def test_split_line__says_what_is_wrong(name, message):
+    with pytest.raises(EdsError, match=message):
+        xray_lines.split_line(name)
+
+
+@given(element=ELEMENTS, shell=st.sampled_from("KLM"), beam=st.floats(5, 300))
+def test_family__weights_sum_to_one(element, shell, beam):
+    lines = xray_lines.family(element, shell, beam)
+    assert all(line.weight > 0 and line.family == shell for line in lines)
+    assert [x.weight for x in lines] == sorted((x.weight for x in lines), reverse=True)
+    assert not lines or sum(line.weight for line in lines) == pytest.approx(1)
+
+
+@given(element=ELEMENTS, shell=st.sampled_from("KLM"))
+def test_components__add_up_to_their_group(element, shell):
+    for line in xray_lines.family(element, shell):
+        parts = xray_lines.components(line.name)
+        assert sum(p.weight for p in parts) == pytest.approx(line.weight)
+        mean = sum(p.weight * p.energy_kev for p in parts) / line.weight
+        assert mean == pytest.approx(line.energy_kev)
+
+
+def test_family__k_ratio_of_iron():
+    weights = {line.name: line.weight for line in xray_lines.family("Fe", "K")}
+    assert weights["Fe_Kb"] / weights["Fe_Ka"] == pytest.approx(0.1391)
+
+
+@pytest.mark.parametrize("element", ["Ti", "Cr", "Ni", "Cu", "Ge", "Sr", "Mo", "Ag", "Sn"])
+def test_family__kb_rises_smoothly_with_atomic_number(element):
+    number = xraydb.atomic_number(element)
+    ratios = []
+    for z in (number - 1, number, number + 1):
+        lines = {x.name: x.weight for x in xray_lines.family(xraydb.atomic_symbol(z), "K")}
+        alpha, beta = (sum(w for n, w in lines.items() if f"_{g}" in n) for g in ("Ka", "Kb"))
+        ratios.append(beta / alpha)
+    assert 0 <= min(np.diff(ratios)) <= max(np.diff(ratios)) < 0.01
+
+
+@pytest.mark.parametrize(("element", "ratio"), [("Mg", 0.01), ("Si", 0.0294), ("Ca", 0.1315)])
+def test_family__kb_is_weak_where_the_3p_shell_is_empty(element, ratio):
+    weights = {line.name: line.weight for line in xray_lines.family(element, "K")}
+    assert weights[f"{element}_Kb"] / weights[f"{element}_Ka"] == pytest.approx(ratio)
+
+
+def test_family__coster_kronig_feeds_the_outer_subshells(monkeypatch):
+    plain = xray_lines.emission_per_atom("Nd_La", 199.0)
+    monkeypatch.setattr(xraydb, "ck_probability", lambda *_, **__: 0.0)
+    none = xray_lines.emission_per_atom("Nd_La", 198.999)  # not 199: results are kept
+    assert plain > 1.15 * none
+
+
+def test_family__la_is_the_strongest_of_the_lanthanides():
+    for element in ("Nd", "Sm", "Lu", "Hf"):
+        weights = {line.name: line.weight for line in xray_lines.family(element, "L")}
+        assert 0.35 < weights[f"{element}_Lb1"] / weights[f"{element}_La"] < 0.65
+
+
+def test_family__m_lines_of_uranium():
+    assert [line.name for line in xray_lines.family("U", "M")][:2] == ["U_Ma", "U_Mb"]
+
+
+def test_family__empty_below_the_edge():
+    assert xray_lines.family("Fe", "K", 7.0) == ()
+    assert xray_lines.line_weight("Fe_Ka", 7.0) == 0
+    assert xray_lines.emission_per_atom("Fe_Ka", 7.0) == 0
+
+
+def test_family__errors():
+    with pytest.raises(EdsError, match="must be one of 'K', 'L', 'M', found 'N'"):
+        xray_lines.family("Fe", "N")
+    with pytest.raises(EdsError, match="beam_energy_kev must be positive, in keV .*, found -1"):
+        xray_lines.family("Fe", "K", -1)
+
+
+@pytest.mark.parametrize(
+    ("element", "line"),
+    [("O", "Ka"), ("Mg", "Ka"), ("Cu", "Ka"), ("Mo", "La"), ("Nd", "La"), ("Hf", "La")]
+    + [("Pt", "La"), ("U", "Ma")],
+)
+def test_principal_line__classical_choice(element, line):
+    assert xray_lines.principal_line(element) == f"{element}_{line}"
+
+
+def test_principal_line__follows_range_and_beam():
+    assert xray_lines.principal_line("Fe", max_kev=5) == "Fe_La"
+    assert xray_lines.principal_line("Fe", 5.0) == "Fe_La"
+    assert xray_lines.principal_line("Mo", max_kev=20) == "Mo_Ka"
+    assert xray_lines.principal_line("Pt", max_kev=5) == "Pt_Ma"
+
+
+def test_principal_line__none_in_range():
+    with pytest.raises(EdsError, match="Mg has no principal line between 5 and 12.5 keV"):
+        xray_lines.principal_line("Mg", min_kev=5)
+
+
+def test_families_in_range__of_a_usual_axis():
+    assert xray_lines.families_in_range("Mg", 0.2, 20) == ("K",)
+    assert xray_lines.families_in_range("Fe", 0.2, 20) == ("K", "L")
+    assert xray_lines.families_in_range("Hf", 0.2, 20) == ("L", "M")
+    assert xray_lines.families_in_range("U", 0.2, 10) == ("M",)
+    assert xray_lines.families_in_range("Fe", 0.2, 20, 5.0) == ("L",)
+
+
+@pytest.mark.parametrize(
+    ("element", "edge", "beam", "distorted_wave_m2"),
+    [
+        # Bote & Salvat, Phys. Rev. A 77 (2008) 042701
+        ("O", "K", 200, 7.55e-25),
+        ("Si", "K", 80, 2.86e-25),
+        ("Si", "K", 200, 1.75e-25),
+        ("Fe", "K", 300, 2.78e-26),
+        ("Nd", "L1", 200, 2.58e-26),
+        ("Nd", "L3", 200, 7.75e-26),
+        ("Hf", "L3", 80, 6.60e-26),
+        ("Pt", "M4", 200, 3.51e-25),
+        ("U", "M5", 200, 2.80e-25),
+    ],
+)
+def test_ionisation_cross_section_m2__meets_distorted_wave(element, edge, beam, distorted_wave_m2):
+    found = xray_lines.ionisation_cross_section_m2(element, edge, beam)
+    assert found == pytest.approx(distorted_wave_m2, rel=0.08)
+
+
+def test_ionisation_cross_section_m2__threshold_and_errors():
+    assert xray_lines.ionisation_cross_section_m2("Fe", "K", 7.1) == 0
+    with pytest.raises(EdsError, match="Mg has no edge 'M5'; it has K, L1, L2, L3"):
+        xray_lines.ionisation_cross_section_m2("Mg", "M5", 200)
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"),
+    [
+        # mass factors to Si at 200 kV: the span of published experiments, roughly
+        ("Al_Ka", 0.9, 1.15),
+        ("Ca_Ka", 0.95, 1.25),
+        ("Fe_Ka", 1.15, 1.5),
+        ("Ni_Ka", 1.3, 1.7),
+        ("Ag_La", 2.0, 3.2),
+    ],
+)
+def test_emission_per_atom__gives_usual_cliff_lorimer_factors(name, low, high):
+    silicon = xray_lines.emission_per_atom("Si_Ka") / xraydb.atomic_mass("Si")
+    mass = xraydb.atomic_mass(name.split("_")[0])
+    assert low < silicon / (xray_lines.emission_per_atom(name) / mass) < high
+
+
+def test_emission_per_atom__shares_of_a_family_are_its_weights():
+    lines = xray_lines.family("Sm", "L", 200)
+    photons = [xray_lines.emission_per_atom(line.name, 200) for line in lines]
+    shares = np.array(photons) / sum(photons)
+    np.testing.assert_allclose(shares, [line.weight for line in lines])
+
+
+@given(fwhm=st.floats(118, 250))
+def test_peak_sigma_kev__gives_back_the_resolution(fwhm):
+    sigma = xray_lines.peak_sigma_kev(xray_lines.MN_KA_KEV, fwhm)
+    assert 2000 * math.sqrt(2 * math.log(2)) * float(sigma) == pytest.approx(fwhm)
+
+
+def test_peak_sigma_kev__of_the_published_map():
+    energy = np.array([0.5, 1.7, 6.4, 8.0])
+    found = xray_lines.peak_sigma_kev(energy, 132.4)
+    np.testing.assert_allclose(found**2, 6.6e-4 + 4.23e-4 * energy, rtol=0.01)
+
+
+def test_peak_sigma_kev__refuses_the_impossible():
+    with pytest.raises(EdsError, match="below the limit of silicon"):
+        xray_lines.peak_sigma_kev(5.9, 0.13)
+
+
+@given(st.lists(st.floats(-1, 30), min_size=1, max_size=5))
+def test_detector_efficiency__is_a_share(energies):
+    found = xray_lines.detector_efficiency(energies)
+    assert found.shape == (len(energies),)
+    assert ((found >= 0) & (found <= 1)).all()
+    assert (found[np.array(energies) < 0.1] == 0).all()
+
+
+def test_detector_efficiency__what_each_layer_does():
+    low, middle, high = xray_lines.detector_efficiency([0.277, 6.4, 20.0])
+    assert 0.5 < low < 0.9
+    assert middle > 0.99
+    assert high < 0.5  # passes through the crystal
+    assert xray_lines.detector_efficiency(20.0, thickness_mm=1.0) > 1.5 * high
+    assert xray_lines.detector_efficiency(0.525, window_nm=300) < 0.9
+    below, above = xray_lines.detector_efficiency([1.83, 1.85], dead_layer_nm=100)
+    assert above < below  # silicon K edge
+
+
+def test_detector_efficiency__keeps_scalars_and_shapes():
+    assert xray_lines.detector_efficiency(5.0).shape == ()
+    assert xray_lines.detector_efficiency(np.ones((2, 3))).shape == (2, 3)
+    assert xray_lines.detector_efficiency([]).shape == (0,)
+
+
+ENERGY = -0.2 + 0.01 * np.arange(2048)
+
+
+@given(level=st.floats(0, 1e4), slope=st.floats(-100, 100))
+def test_window_weights__a_linear_background_cancels(level, slope):
+    weights = windows.window_weights(ENERGY, "Fe_Ka")
+    background = level + slope * ENERGY
+    assert abs(background @ weights) < 1e-6 * (1 + np.abs(background) @ np.abs(weights))
+
+
+def test_window_weights__keep_the_peak():
+    centre = xray_lines.line_energy_kev("Fe_Ka")
+    peak = np.exp(-0.5 * ((ENERGY - centre) / xray_lines.peak_sigma_kev(centre)) ** 2)
+    for background in (True, False):
+        weights = windows.window_weights(ENERGY, "Fe_Ka", background=background)
+        assert peak @ weights == pytest.approx(peak.sum(), rel=0.025)
+    assert set(np.unique(weights)) == {0.0, 1.0}
+
+
+def test_window_weights__errors():
+    with pytest.raises(EdsError, match="choose another line of the element"):
+        windows.window_weights(ENERGY, "Nd_Ka")
+    with pytest.raises(EdsError, match="channels are too wide for the windows of Fe_Ka"):
+        windows.window_weights(np.arange(0, 20, 1.0), "Fe_Ka")
+
+
+def test_overlaps__those_of_the_study():
+    pairs = windows.overlaps(["Hf_La", "Cu_Ka", "Nd_Lb1", "Sm_La", "Si_Ka", "Nd_La"])
+    assert [pair[:2] for pair in pairs] == [("Sm_La", "Nd_Lb1"), ("Hf_La", "Cu_Ka")]
+    assert pairs[0].distance_kev == pytest.approx(0.086, abs=0.01)
+    assert 0.4 < pairs[0].alike < 0.6
+    assert pairs[0].alike > pairs[1].alike > 0.2
+
+
+def test_overlaps__elements_stand_for_their_lines():
+    pairs = windows.overlaps(["Nd", "Sm", "Ca"])
+    assert ("Sm_La", "Nd_Lb1") in [pair[:2] for pair in pairs]
+    assert not any("Ca" in line for pair in pairs for line in pair[:2])
+    high = windows.overlaps(["Nd", "Sm"], range_kev=(5.0, 6.0))
+    assert [pair[:2] for pair in high] == [("Sm_La", "Nd_Lb1")]
+    with pytest.raises(EdsError, match="no chemical element 'Xx'"):
+        windows.overlaps(["Xx"])
+
+
+@given(st.floats(0.5, 10), st.floats(0, 0.5), st.floats(120, 180))
+def test_overlaps__likeness_is_the_cosine_of_two_peaks(low, distance, resolution):
+    axis = np.arange(-1, 13, 0.002)
+    centres = (low, low + distance)
+    sigmas = [float(xray_lines.peak_sigma_kev(c, resolution)) for c in centres]
+    a, b = (np.exp(-0.5 * ((axis - c) / s) ** 2) for c, s in zip(centres, sigmas, strict=True))
+    cosine = a @ b / np.sqrt(a @ a * (b @ b))
+    assert windows._alike(*centres, resolution) == pytest.approx(cosine, abs=1e-6)
+
+
+def test_stray_lines__are_elements():
+    for element in elements.STRAY_LINES:
+        xray_lines.check_element(element)

@@ -9,6 +9,10 @@ Sums over pixels are in float64, the rest in float32.
 A pixel's loadings are first gathered side by side, padded with empty channels to whole vectors:
 the loops over its channels are then plain sums, which the compiler turns into vector code for
 any number of components.
+
+What is compiled with `fastmath` is inlined by force: a function that stays on its own may be linked
+in another copy when it comes from numba's cache, which adds in another order, so that the first
+run of an installation would differ from all later ones.
 """
 
 from __future__ import annotations
@@ -76,7 +80,7 @@ def _step_length(value, step, gradient):
     return np.float32(1) if bound < 0.25 else 1 / (1 + bound)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _gather(channel, count, table, x, h):
     """Put a pixel's counts into `x` and its loadings into `h`, padded; return the padded size."""
     filled = channel.size
@@ -92,7 +96,7 @@ def _gather(channel, count, table, x, h):
     return padded
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _model(n, w, h, s):
     """Set `s` to the counts expected in a pixel's channels."""
     for t in range(n):
@@ -103,7 +107,7 @@ def _model(n, w, h, s):
             s[t] += weight * loading[t]
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _slopes(n, x, h, s, ratio, part, gradient, curvature):
     """Set gradient and (lower) curvature of a pixel's log-likelihood; `ratio` and `part` work."""
     for t in range(n):
@@ -146,7 +150,7 @@ def _move(w, floor, least, gradient, curvature, free, step):
     return moved, cut
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _log_likelihood(n, x, ratio, exponent, mantissa):
     """Return ``sum x log(ratio)``; `exponent` and `mantissa` are working space.
 
@@ -251,7 +255,7 @@ def _no_pull() -> tuple[np.ndarray, np.ndarray]:
     return np.empty(0, np.float32), np.empty((0, 1), np.float32)
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _poisson(starts, channel, count, loadings, scores, steps, stiffness, pull, sums):
     """Improve `scores`; unless `sums` is empty, add to it and return the likelihood."""
     k = scores.shape[1]
@@ -299,7 +303,7 @@ def _poisson(starts, channel, count, loadings, scores, steps, stiffness, pull, s
     return likelihood
 
 
-@numba.njit(cache=True, nogil=True, fastmath=True)
+@numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)
 def _scatter(channel, ratio, inverse, outer, sums):
     """Add ``x / s**2`` times the pixel's products of scores to the sums of its channels."""
     for t in range(channel.size):

@@ -1,8 +1,9 @@
-"""Progress on the terminal, for loops and for what Dask computes."""
+"""What a user is told meanwhile: progress of loops and of Dask, lines, warnings."""
 
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -81,6 +82,18 @@ def counting(description: str, *, enabled: bool | None = None) -> Iterator[Any]:
 def say(message: str) -> None:
     """Print one line on standard error, at once."""
     print(message, file=sys.stderr, flush=True)
+
+
+def warn(message: str, category: type[Warning] = UserWarning) -> None:
+    """Warn at the line of the user's own code that led here, however deep the package stands."""
+    level, frame = 1, sys._getframe(1)
+    while frame.f_back is not None and _is_ours(frame.f_globals.get("__name__", "")):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=level + 1)
+
+
+def _is_ours(module: str) -> bool:
+    return module == "eds_xr" or module.startswith("eds_xr.")
 
 
 def _enabled(enabled: bool | None) -> bool:

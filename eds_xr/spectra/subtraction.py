@@ -5,7 +5,6 @@ Counts and variance travel together; a sum of counts is its own variance.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +13,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.axes import energy_step
+from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
 from eds_xr.spectra.reference_share import Share, find_share
 from eds_xr.spectra.shapes.calibration import resolution_ev
@@ -119,7 +119,7 @@ def subtract_phase(
     rest.attrs["warnings"] = [*_disagreement(share), *_negative_regions(rest)]
     rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
     for message in rest.attrs["warnings"]:
-        warnings.warn(message, SubtractionWarning, stacklevel=2)
+        warn(message, SubtractionWarning)
     return rest
 
 

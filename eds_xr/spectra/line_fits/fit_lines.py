@@ -7,7 +7,6 @@ and the peaks' width are calibrated, so the model is linear and its covariance f
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,6 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_range_kev
 from eds_xr.chunks import computed
+from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
 from eds_xr.spectra.line_fits.chosen_lines import (
     check_calibration,
@@ -187,7 +187,7 @@ def fit_lines(
     found, peaks = _fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:
-            warnings.warn(f"{where}{peak}", MissingLineWarning, stacklevel=3)
+            warn(f"{where}{peak}", MissingLineWarning)
     return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
         warnings=[*_earlier(spectra), *(f"{where}{peak}" for where, peak in peaks)]
     )

@@ -17,7 +17,6 @@ import binascii
 import math
 import re
 import struct
-import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -27,6 +26,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from eds_xr.progress import warn
 from eds_xr.readers.formats.bruker import container as sfs_container
 from eds_xr.readers.guards import xml
 from eds_xr.readers.guards.sizes import MOST_CHANNELS, MOST_PIXELS
@@ -156,10 +156,9 @@ class _Walk:
         """Warn of counts in channels that the energy axis does not have."""
         outside = int(self.state[self._kernels.OUTSIDE])
         if outside:
-            warnings.warn(
+            warn(
                 f"{self._container.name}: {outside} counts lie above the end of the energy axis "
-                "and are left out",
-                stacklevel=2,
+                "and are left out"
             )
 
     def _feed(self) -> None:

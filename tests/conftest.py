@@ -13,8 +13,6 @@ import xarray as xr
 from hypothesis import HealthCheck, settings
 from support.images import small_image
 
-ENERGY_KEV = 0.05 + 0.1 * np.arange(64)
-
 # A busy machine is slow, not wrong: no time limits for single examples. pytest-timeout has one.
 settings.register_profile(
     "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import xraylib
 from numpy.typing import ArrayLike
-
 from support.independent.detector import attenuation_m2_kg
 from support.independent.lines import mass_kg
 

@@ -11,12 +11,13 @@ from dataclasses import replace
 
 import numpy as np
 import xarray as xr
-
 from support.independent.foil import Foil, atom_fractions
 from support.independent.grains import Grain, dead_pixels, lengths_nm, phases_of
 from support.independent.materials import Material
-from support.independent.spectra import STRAYS, Microscope, unit_shapes
+from support.independent.spectra import FOIL, STRAYS, Microscope, unit_shapes
 
+#: An axis up to 10 keV.
+MICROSCOPE = Microscope(channels=1024)
 #: Thicknesses at which absorption is worked out; between them it is interpolated.
 _NODES = 4
 
@@ -28,8 +29,8 @@ def image(
     dose: float = 100.0,
     *,
     seed: int,
-    microscope: Microscope = Microscope(channels=1024),
-    foil: Foil = Foil(),
+    microscope: Microscope = MICROSCOPE,
+    foil: Foil = FOIL,
     wedge: float = 0.4,
     drift: float = 0.1,
     dead: int = 0,

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import xraylib
-
 from support.independent.cross_sections import BARN_M2, SHELLS, ionisation_barn
 
 #: No detector sees less [keV].

@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
-
 from support.independent.detector import (
     Detector,
     efficiency,
@@ -49,6 +48,7 @@ class Microscope:
         }
 
 
+MICROSCOPE, FOIL = Microscope(), Foil()
 #: Lines from elsewhere, as shares of the counts in the sample's lines.
 STRAYS = {"Cu": 0.06, "C": 0.03}
 
@@ -58,8 +58,8 @@ def spectrum(
     counts: float,
     *,
     seed: int,
-    microscope: Microscope = Microscope(),
-    foil: Foil = Foil(),
+    microscope: Microscope = MICROSCOPE,
+    foil: Foil = FOIL,
     strays: Mapping[str, float] = STRAYS,
 ) -> tuple[xr.Dataset, xr.Dataset]:
     """Return a spectrum with Poisson noise, and its :func:`truth`."""
@@ -71,8 +71,8 @@ def truth(
     atoms: Mapping[str, float],
     counts: float,
     *,
-    microscope: Microscope = Microscope(),
-    foil: Foil = Foil(),
+    microscope: Microscope = MICROSCOPE,
+    foil: Foil = FOIL,
     strays: Mapping[str, float] = STRAYS,
 ) -> xr.Dataset:
     """Return what a spectrum of `counts` in all channels expects.
@@ -169,7 +169,7 @@ def significance(known: xr.Dataset, range_kev: tuple[float, float] = (0.2, 20.0)
     return xr.DataArray(list(best.values()), {"element": list(best)}, "element")
 
 
-def perfect(microscope: Microscope = Microscope()) -> Microscope:
+def perfect(microscope: Microscope = MICROSCOPE) -> Microscope:
     """Return a microscope whose axis is right and whose peaks are normal, without escape peaks."""
     ideal = replace(microscope.detector, tail=0.0, shelf=0.0, escape=False, offset_ev=0.0, gain=1.0)
     return replace(microscope, detector=ideal)

@@ -69,7 +69,7 @@ def main() -> None:
     """Print tables for each number of counts."""
     args = arguments()
     microscope = perfect() if args.ideal else Microscope()
-    materials = [m for m in MATERIALS if not args.quick or m.name in QUICK]
+    materials = [m for m in MATERIALS[:: args.every] if not args.quick or m.name in QUICK]
     for counts in args.counts:
         if args.part != "identify":
             compare_fits(materials, counts, args.seeds, microscope)
@@ -83,6 +83,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, help="spectra of each sample")
     parser.add_argument("--counts", type=float, nargs="+", help="in a spectrum")
     parser.add_argument("--part", choices=("fits", "identify", "both"), default="both")
+    parser.add_argument("--every", type=int, default=1, help="take every so many-th material")
     parser.add_argument("--ideal", action="store_true", help="axis right, no tail: tables alone")
     args = parser.parse_args()
     args.seeds = args.seeds or (1 if args.quick else 5)

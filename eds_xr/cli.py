@@ -21,6 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # coloured boxes around the help would take four fifths of its time
     help="STEM-EDS spectrum images to quantified phases, out of core.",
 )
 
@@ -69,7 +70,7 @@ def reproduce(
     ),
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
 ) -> None:
-    """Carry out the deep-mantle study: figures, spectra, compositions."""
+    """Repeat the deep-mantle study: figures, spectra, compositions."""
     started = time.perf_counter()
     steps = _Steps(total=_steps_of(sample, file))
     _claim(out)
@@ -158,7 +159,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Of grains and counts.")] = 0,
     overwrite: OVERWRITE = False,
 ) -> None:
-    """Simulate a three-phase assemblage with a known truth, of any size."""
+    """Simulate an assemblage of any size with a known truth."""
     from eds_xr.samples import simulate as simulation
     from eds_xr.store import saving
 
@@ -190,7 +191,7 @@ def quantify(
     csv: Annotated[Path | None, typer.Option(help="Write all numbers there.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
-    """Quantify the phases of a labelled spectrum image: sums, line fits, compositions."""
+    """Quantify the phases of a labelled spectrum image."""
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.places import check_free

@@ -17,11 +17,11 @@ from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import ELEMENT, LINE, PHASE, EdsError, check_one_of
 from eds_xr.xray.elements import atomic_mass
 
-#: Of the intervals that are given.
-CONFIDENCES = (0.68, 0.95)
+#: Two-sided: how often the intervals that are given hold the truth.
+COVERAGES = (0.68, 0.95)
 KINDS = ("weight_fraction", "atomic_fraction")
 QUANTITY = "partition_coefficient"
-#: One-sided; the same as that of Currie's critical level.
+#: One-sided, that of Currie's critical level: how often the truth is below the upper limit.
 LIMIT_CONFIDENCE = 0.95
 #: An element that others are divided by must be this many deviations above zero.
 LEAST_SIGMA = 5.0
@@ -30,8 +30,8 @@ LEAST_SIGMA = 5.0
 def partition_coefficients(
     composition: xr.Dataset,
     phase: str,
-    reference: str,
     *,
+    reference: str,
     per: str | None = None,
     kind: str = "weight_fraction",
     between: xr.DataArray | None = None,
@@ -64,8 +64,8 @@ def partition_coefficients(
     -------
     Dataset over ``element``
         ``partition_coefficient`` [element; 1] with ``_variance`` (first order, statistical) and
-        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, confidence], infinite where
-        the reference's share is not significant; ``_detected`` (the phase holds more than
+        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, coverage], two-sided, infinite
+        where the reference's share is not significant; ``_detected`` (the phase holds more than
         chance), ``_reference_detected``, and one-sided limits at 95 %, ``_upper_limit`` (never
         negative: report it where the phase's share is not detected) and ``_lower_limit``.
         The phase is a scalar coordinate, so that results of several phases concatenate.
@@ -96,7 +96,7 @@ def partition_coefficients(
     }
     made = xr.Dataset(
         {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
-        {ELEMENT: one[ELEMENT], "confidence": list(CONFIDENCES), PHASE: phase},
+        {ELEMENT: one[ELEMENT], "coverage": list(COVERAGES), PHASE: phase},
     )
     parameters = {"phase": phase, "reference": reference, "per": per or "", "kind": kind}
     attrs = provenance.with_step(composition.attrs, "partition_coefficients", **parameters)
@@ -225,8 +225,8 @@ def _pair(
 
 
 def _intervals(pair: _Pair) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
-    ends = [pair.interval(quantile(confidence)) for confidence in CONFIDENCES]
-    dims = (ELEMENT, "confidence")
+    ends = [pair.interval(quantile(coverage)) for coverage in COVERAGES]
+    dims = (ELEMENT, "coverage")
     return {
         "lower": (dims, np.stack([low for low, _ in ends], axis=-1)),
         "upper": (dims, np.stack([high for _, high in ends], axis=-1)),

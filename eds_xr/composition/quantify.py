@@ -246,7 +246,7 @@ def quantify_cross_sections(
     )  # fmt: skip
 
 
-def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
+def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
     """Return the ratio of the atoms of two elements, with its variance.
 
     Computes: small arrays only; lazy where the composition is.

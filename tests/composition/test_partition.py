@@ -40,7 +40,7 @@ def draws_of(net):
 
 def divided(lines=None, **options):
     return partition_coefficients(
-        quantify(lines_of() if lines is None else lines), "Fp", "Brg", **options
+        quantify(lines_of() if lines is None else lines), "Fp", reference="Brg", **options
     )
 
 
@@ -105,7 +105,7 @@ def test_partition_coefficients__is_the_ratio():
     assert found.attrs["reference"] == "Brg"
     low, high = found[f"{D}_lower"], found[f"{D}_upper"]
     assert ((low < found[D]) & (found[D] < high)).all()
-    assert (high.sel(confidence=0.95) > high.sel(confidence=0.68)).all()
+    assert (high.sel(coverage=0.95) > high.sel(coverage=0.68)).all()
 
 
 def test_partition_coefficients__what_is_not_detected_has_a_limit():
@@ -126,7 +126,7 @@ def test_partition_coefficients__k_factors_cancel_with_per():
     k = {"Mg_Ka": 1.0, "Si_Ka": 1.1, "Fe_Ka": 1.5, "Nd_La": 4.0}
     wrong = {"Mg_Ka": 1.3, "Si_Ka": 0.8, "Fe_Ka": 1.9, "Nd_La": 2.0}
     one, other = (
-        partition_coefficients(quantify(lines_of(), table), "Fp", "Brg", per="Mg")
+        partition_coefficients(quantify(lines_of(), table), "Fp", reference="Brg", per="Mg")
         for table in (k, wrong)
     )
     np.testing.assert_allclose(one[D], other[D])
@@ -165,12 +165,12 @@ def test_shared_covariance__of_a_subtracted_reference(oxygen, per):
     lines = lines_of(np.stack([pure, brg]), table)
     made = quantify(lines, oxygen=oxygen)
     shared = shared_covariance(lines, made, phase="Fp", reference="Brg", factor=factor)
-    expected = partition_coefficients(made, "Fp", "Brg", per=per, between=shared)
+    expected = partition_coefficients(made, "Fp", reference="Brg", per=per, between=shared)
     weight = quantify(draws_of(net), oxygen=oxygen).weight_fraction
     weight = weight / weight.sel(element=per) if per else weight
     scatter = (weight.sel(phase="Fp") / weight.sel(phase="Brg")).std("draw")
     known = expected[f"{D}_variance"] ** 0.5
-    alone = partition_coefficients(made, "Fp", "Brg", per=per)[f"{D}_variance"] ** 0.5
+    alone = partition_coefficients(made, "Fp", reference="Brg", per=per)[f"{D}_variance"] ** 0.5
     for element in ("Si", "Fe", "Nd"):
         assert float(known.sel(element=element)) == pytest.approx(
             float(scatter.sel(element=element)), rel=0.06
@@ -202,14 +202,16 @@ def test_coverage__from_counts_to_coefficients():
         if k.startswith("calibration_")
     }
     made = quantify(fit(counts, calibration=Calibration(**told))).assign_coords(phase=names)
-    truth = partition_coefficients(quantify(exact).assign_coords(phase=names), "Ca-Pv", "Brg")[D]
+    truth = partition_coefficients(
+        quantify(exact).assign_coords(phase=names), "Ca-Pv", reference="Brg"
+    )[D]
     inside = []
     for seed in range(seeds):
-        found = partition_coefficients(made.isel(seed=seed), "Ca-Pv", "Brg")
+        found = partition_coefficients(made.isel(seed=seed), "Ca-Pv", reference="Brg")
         inside.append((found[f"{D}_lower"] <= truth) & (truth <= found[f"{D}_upper"]))
     share = xr.concat(inside, "seed").mean(("seed", "element"))
-    assert float(share.sel(confidence=0.68)) == pytest.approx(0.68, abs=0.06)  # 400 cases
-    assert float(share.sel(confidence=0.95)) == pytest.approx(0.95, abs=0.03)
+    assert float(share.sel(coverage=0.68)) == pytest.approx(0.68, abs=0.06)  # 400 cases
+    assert float(share.sel(coverage=0.95)) == pytest.approx(0.95, abs=0.03)
 
 
 def test_partition_coefficients__results_of_phases_concatenate():
@@ -222,10 +224,11 @@ def test_partition_coefficients__results_of_phases_concatenate():
 def test_errors():
     made = quantify(lines_of())
     shared = shared_covariance(lines_of(), made, phase="Fp", reference="Brg", factor=0.3)
+    divide = partition_coefficients
     for call, message in [
-        (lambda: partition_coefficients(made, "Fp", "Pv"), "no phase 'Pv' in the composition; it"),
-        (lambda: partition_coefficients(made.sel(phase="Fp"), "Fp", "Brg"), "over phase and elem"),
-        (lambda: partition_coefficients(lines_of(), "Fp", "Brg"), "expected a composition with c"),
+        (lambda: divide(made, "Fp", reference="Pv"), "no phase 'Pv' in the composition; it"),
+        (lambda: divide(made.sel(phase="Fp"), "Fp", reference="Brg"), "over phase and elem"),
+        (lambda: divide(lines_of(), "Fp", reference="Brg"), "expected a composition with c"),
         (lambda: divided(per="Ca"), "per='Ca' is not in the composition"),
         (lambda: divided(per="Nd"), "Fp holds no significant Nd"),
         (lambda: divided(kind="mole"), "kind must be one of 'weight_fraction', 'atomic_fraction'"),

@@ -111,7 +111,7 @@ def test_draw_table__stays_within_its_axes():
 
 def test_draw_table__of_one_phase_and_of_lines():
     axes = Figure(figsize=(4, 3)).add_axes((0, 0, 1, 1))
-    figures.draw_table(axes, composition().sel(phase="Fp"), "weight_fraction")
+    figures.draw_table(axes, composition().sel(phase="Fp"), quantity="weight_fraction")
     assert {"wt%", "Fp"} <= set(words(axes))
 
 
@@ -126,7 +126,7 @@ def test_draw_table__refuses_what_nobody_can_read():
 
 def test_table_1__both_tables():
     made = composition()
-    coefficients = partition_coefficients(made, "Fp", "Brg").expand_dims("phase")
+    coefficients = partition_coefficients(made, "Fp", reference="Brg").expand_dims("phase")
     figure = study_figures.table_1(made, coefficients)
     left, right = figure.axes
     assert left.get_title(loc="left") == "(a) Composition without oxygen"

@@ -40,9 +40,9 @@ def results(spectra, lines):
         "oxides": oxides(made),
         "formula": formula(made, oxygens=3),
         "one formula": formula(made.sel(phase="Fp"), oxygens=1),
-        "ratio": ratio(made, "Fe", "Mg"),
-        "one ratio": ratio(made.sel(phase="Fp"), "Fe", "Mg"),
-        "partition": partition_coefficients(made, "Fp", "Brg"),
+        "ratio": ratio(made, "Fe", other="Mg"),
+        "one ratio": ratio(made.sel(phase="Fp"), "Fe", other="Mg"),
+        "partition": partition_coefficients(made, "Fp", reference="Brg"),
         "regions": compare_regions(spectra, lines, reference="Fp"),
     }
 
@@ -150,10 +150,10 @@ def test_to_text__open_ratios():
         [[500.0, 1e4], [-10.0, 1e4]], [("phase", ["a", "b"]), ("line", ["Nd_La", "Si_Ka"])]
     )
     lines = xr.Dataset({"net": net, "variance": 0 * net + 400})
-    there = to_text(partition_coefficients(quantify(lines), "a", "b"))
+    there = to_text(partition_coefficients(quantify(lines), "a", reference="b"))
     assert there.sel(element="Nd").item().startswith("> ")
     lines["net"].loc[{"phase": "a", "line": "Nd_La"}] = 3.0
-    assert to_text(partition_coefficients(quantify(lines), "a", "b"))[0].item() == "-"
+    assert to_text(partition_coefficients(quantify(lines), "a", reference="b"))[0].item() == "-"
 
 
 @pytest.mark.parametrize(

@@ -147,7 +147,7 @@ def _coefficients(study: Study, grain: str) -> xr.Dataset:
     factor = float(one.scale * one.n_pixels / matrix.n_pixels)
     pair = {"phase": grain, "reference": MATRIX}
     shared = shared_covariance(study.lines, whole, factor=factor, **pair)
-    found = partition_coefficients(whole, grain, MATRIX, between=shared)
+    found = partition_coefficients(whole, between=shared, **pair)
     return found.drop_sel({ELEMENT: "O"})
 
 

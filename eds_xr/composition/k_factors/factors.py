@@ -202,7 +202,7 @@ def k_factors_from_zeta(zeta: xr.Dataset, reference: str) -> xr.Dataset:
     return _converted(zeta, "k", zeta.zeta.values / scale, reference=reference)
 
 
-def zeta_from_k_factors(k: xr.Dataset, reference: str, zeta_kg_m2: float) -> xr.Dataset:
+def zeta_from_k_factors(k: xr.Dataset, reference: str, *, zeta_kg_m2: float) -> xr.Dataset:
     """Return the zeta-factors that k-factors imply, given the reference line's.
 
     Computes: a table.

@@ -235,7 +235,7 @@ def _traces(choosing, quantified, seed):
     spectrum = sum_spectra(quantified, label.eds.masks().sel(phase=["Brg"])).compute()
     lines = eds_xr.fit_lines(spectrum, steps.ELEMENTS, stray=steps.STRAY)
     composition = eds_xr.quantify(lines).isel(phase=0)
-    return {e: eds_xr.ratio(composition, e, "Si") for e in ("Nd", "Sm", "Lu", "Hf")}
+    return {e: eds_xr.ratio(composition, e, other="Si") for e in ("Nd", "Sm", "Lu", "Hf")}
 
 
 @pytest.mark.network

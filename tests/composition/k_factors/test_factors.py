@@ -244,7 +244,7 @@ def test_conversions__lead_back_to_where_they_began():
     k = kf.k_factors_from_zeta(zeta, "Mg_Ka")
     xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES))
     scale = float(zeta.zeta.sel(line="Si_Ka"))
-    xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", scale), zeta)
+    xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=scale), zeta)
 
 
 def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
@@ -258,11 +258,11 @@ def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
 
 def test_conversions__errors():
     k = kf.standardless_k_factors(NAMES)
-    zeta = kf.zeta_from_k_factors(k, "Si_Ka", 500.0)
+    zeta = kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=500.0)
     for call, message in [
         (lambda: kf.k_factors_from_zeta(k, "Si_Ka"), "expected a table of zeta-factors"),
         (lambda: kf.k_factors_from_zeta(zeta, "Ca_Ka"), "Ca_Ka is not in the table: Mg_Ka"),
-        (lambda: kf.zeta_from_k_factors(k, "Si_Ka", 0.0), "zeta_kg_m2 must be positive"),
+        (lambda: kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=0.0), "zeta_kg_m2 must be positive"),
     ]:
         with pytest.raises(EdsError, match=message):
             call()

@@ -9,13 +9,11 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
-from eds_xr.composition.fractions import OTHER, by_error, carried, diagonal
+from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
 from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
 from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
-from eds_xr.composition.results import BY_STOICHIOMETRY
-from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
 from eds_xr.schema import ELEMENT, LINE, PHASE, EdsError, check_one_of
-from eds_xr.xray.elements import atomic_mass
 
 #: Two-sided: how often the intervals that are given hold the truth.
 COVERAGES = (0.68, 0.95)
@@ -154,10 +152,10 @@ def shared_covariance(
         raise EdsError(f"the lines must be those of {phase} and {reference}, along 'phase'")
     table = lines.covariance.sel({PHASE: reference, LINE: names, "line_other": names})
     spread = -factor * table.transpose(LINE, "line_other").values
-    brings = _mass_per_line_mass(composition, kind)
+    brought = _mass_per_line_mass(composition, kind)
     own = composition[LINE].values != BY_STOICHIOMETRY
     slopes = [
-        _slope(part[kind].values, lines.net.sel({PHASE: name, LINE: names}).values, brings, own)
+        _slope(part[kind].values, lines.net.sel({PHASE: name, LINE: names}).values, brought, own)
         for name, part in ((phase, one), (reference, other))
     ]
     return xr.DataArray(
@@ -218,7 +216,9 @@ def _pair(
         slopes = [
             (unit - np.outer(r, unit[at])) / v[at] for r, v in zip(ratios, values, strict=True)
         ]
-    of_a, of_b = (diagonal(carried(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True))
+    of_a, of_b = (
+        diagonal(propagated(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True)
+    )
     of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
     errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
     return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
@@ -313,28 +313,25 @@ def _lines_of(composition: xr.Dataset, lines: xr.Dataset) -> list[str]:
 
 def _mass_per_line_mass(composition: xr.Dataset, kind: str) -> np.ndarray:
     """Return how much of each element a unit of each line's own element brings [element, line]."""
-    lines = [str(n) for n in composition[LINE].values]
-    unit = np.eye(len(lines))
-    if BY_STOICHIOMETRY not in lines:
-        return unit
-    at, names = lines.index(BY_STOICHIOMETRY), [str(e) for e in composition[ELEMENT].values]
-    told = [s["valences"] for s in provenance.history(composition) if "valences" in s]
-    cations = [e for e in names if e != "O"]
-    oxygen = oxygen_per_atom(cations, told[-1] if told else None)
-    if kind == "weight_fraction":
-        oxygen *= atomic_mass("O") / np.array([atomic_mass(e) for e in cations])
-    brings = np.delete(unit, at, axis=1)
-    brings[at] = oxygen
-    return brings
+    names = [str(n) for n in composition[LINE].values]
+    if BY_STOICHIOMETRY not in names:
+        return np.eye(len(names))
+    names.remove(BY_STOICHIOMETRY)
+    stated = [s["valences"] for s in provenance.history(composition) if "valences" in s]
+    quantified = elements_of_lines(names, BY_STOICHIOMETRY, stated[-1] if stated else None)
+    brought, masses = quantified.mass_per_line_mass, quantified.masses
+    if kind == "atomic_fraction":
+        brought = brought * masses[:-1] / masses[:, None]
+    return brought[[quantified.symbols.index(str(e)) for e in composition[ELEMENT].values]]
 
 
 def _slope(
-    fractions: np.ndarray, net: np.ndarray, brings: np.ndarray, own: np.ndarray
+    fractions: np.ndarray, net: np.ndarray, brought: np.ndarray, own: np.ndarray
 ) -> np.ndarray:
     """Return the slopes [element, line] of ``x_i = sum_j b_ij f_j n_j / sum_kj b_kj f_j n_j``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(net == 0, 0.0, fractions[own] / net)
-    return np.asarray((brings - np.outer(fractions, brings.sum(0))) * factor)
+    return np.asarray((brought - np.outer(fractions, brought.sum(0))) * factor)
 
 
 def _described(made: xr.Dataset, which: str) -> xr.Dataset:

@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 from eds_xr import simulate
-from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
 from eds_xr.schema import EdsError
@@ -42,58 +41,6 @@ def divided(lines=None, **options):
     return partition_coefficients(
         quantify(lines_of() if lines is None else lines), "Fp", reference="Brg", **options
     )
-
-
-def covered(a, b, variances, truth, confidence):
-    low, high = ratio_interval(a, b, variances, quantile(confidence))
-    return np.mean((low <= truth) & (truth <= high))
-
-
-@pytest.mark.parametrize("significance", [30.0, 4.0, 1.5])
-@pytest.mark.parametrize("correlation", [0.0, -0.6])
-@pytest.mark.parametrize("truth", [0.0, 0.05, 2.0])
-def test_interval__covers_as_often_as_it_says(significance, correlation, truth):
-    """68 +- 4 % and 95 +- 2 %, however insignificant the divisor is."""
-    sd_b, b = 1 / significance, 1.0
-    sd_a = 0.2
-    both = correlation * sd_a * sd_b
-    table = [[sd_a**2, both], [both, sd_b**2]]
-    draws = np.random.default_rng(0).multivariate_normal([truth * b, b], table, 20_000)
-    variances = tuple(np.full(len(draws), v) for v in (sd_a**2, sd_b**2, both))
-    for confidence, tolerance in ((0.68, 0.04), (0.95, 0.02)):
-        found = covered(*draws.T, variances, truth, confidence)
-        # an interval without an end holds more than its share of what is no ratio at all
-        above = 0.33 if significance < 4 else tolerance
-        assert confidence - tolerance < found < confidence + above
-
-
-def test_interval__first_order_where_errors_are_small():
-    a, b = np.array([2.0]), np.array([1.0])
-    low, high = ratio_interval(a, b, (np.array([1e-6]), np.array([1e-6]), np.zeros(1)), 1.0)
-    assert high[0] - 2 == pytest.approx(np.sqrt(5e-6), rel=0.01)
-    assert 2 - low[0] == pytest.approx(np.sqrt(5e-6), rel=0.01)
-
-
-def test_interval__no_upper_end_without_a_significant_divisor():
-    low, high = ratio_interval(
-        np.array([5.0, 0.1]), np.array([1.0, 0.1]), (np.ones(2), np.ones(2), np.zeros(2)), 1.96
-    )
-    assert np.isinf(high).all()
-    assert low[0] > 0  # much over little: it is large
-    assert low[1] < 0  # little over little: it can be anything
-
-
-def test_upper_limit__holds_at_least_as_often_and_is_never_negative():
-    rng = np.random.default_rng(3)
-    for truth in (0.0, 0.1, 1.0):
-        a = rng.normal(truth, 0.3, 20_000)
-        b = rng.normal(1, 0.1, 20_000)
-        sigma = limit_sigma(a, np.full(a.size, 0.3), 0.95)
-        limit = ratio_interval(
-            a, b, (np.full(a.size, 0.09), np.full(a.size, 0.01), np.zeros(a.size)), sigma
-        )[1]
-        assert (limit >= truth).mean() >= 0.945
-        assert (limit > 0).all()
 
 
 def test_partition_coefficients__is_the_ratio():

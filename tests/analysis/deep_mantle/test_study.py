@@ -128,14 +128,6 @@ def test_run__cluster_of_two_processes_gives_the_local_result(stored, workers):
     )
 
 
-def test_choosing_channels__leaves_out_what_is_quantified():
-    image = simulate.spectrum_image((8, 8, 1300), 180.0)
-    part = steps.choosing_channels(image)
-    assert float(part.energy.max()) < 4.41
-    assert int(part.sel(energy=slice(3.12, 3.2)).sum()) == 0
-    assert part.dtype == image.dtype
-
-
 # -- the published map ---------------------------------------------------------------------------
 
 

@@ -67,7 +67,8 @@ def test_find_masks__grains_mixtures_and_what_overlaps():
         assert not (masks[f"{grain}+Brg"] & masks[other]).any()
         assert not (masks[f"{grain}+Brg"] & ~masks[grain]).any()
     assert not (masks["Brg"] & (masks["Fp"] | masks["Ca-Pv"])).any()
-    assert masks["rectangle"].sum() == steps.RECTANGLE_PIXELS**2
+    rectangle = masks["rectangle"]
+    assert (rectangle & masks["Brg"]).sum() > 0.9 * rectangle.sum() > 0
 
 
 def test_find_masks__without_a_pure_matrix():

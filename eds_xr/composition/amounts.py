@@ -83,7 +83,9 @@ def composition_block(
         found |= _absolute(solved, covariance, model)
         for kind, masses in (("weight", np.ones_like(model.masses)), ("atomic", model.masses)):
             share = model.mass_per_line_mass / masses[:, None]
-            found |= _fractions(f"{kind}_fraction", share, solved, covariance)
+            fraction, slope = shares(solved.amounts, share, share.sum(0))
+            found[f"{kind}_fraction"] = fraction
+            found |= _with_errors(f"{kind}_fraction", slope, solved, covariance)
             for name, limit in zip(limit_names, limits, strict=True):
                 found[f"{kind}_fraction_{name}"] = _limit(limit, share, solved, model)
     return tuple(found[name] for name in names)
@@ -167,14 +169,6 @@ def _absolute(
             ..., 0, 0
         ],
     }
-
-
-def _fractions(
-    name: str, share: np.ndarray, solved: _Solved, covariance: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return ``x = b / sum(b)`` of ``b = share a``, and its errors."""
-    fraction, slope = shares(solved.amounts, share, share.sum(0))
-    return {name: fraction, **_with_errors(name, slope, solved, covariance)}
 
 
 def _with_errors(

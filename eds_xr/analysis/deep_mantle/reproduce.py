@@ -88,7 +88,7 @@ def _claim(out: Path) -> None:
         if theirs:
             raise EdsError(
                 f"{out} holds {', '.join(theirs)}, which no earlier run is known to have made and "
-                "this one would replace; give another folder with --out"
+                "this one would replace; give another folder (--out)"
             )
         out.mkdir(parents=True, exist_ok=True)
         mark.touch()

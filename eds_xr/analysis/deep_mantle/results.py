@@ -61,7 +61,10 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
             "eigenvalues": [float(v) for v in study.rank.eigenvalue.values],
         },
         "nmf": _nmf(study),
-        "masks": _masks(study),
+        "masks": {
+            mask: {"n_pixels": int(n), "fraction": int(n) / study.total.size}
+            for mask, n in study.spectra.n_pixels.to_series().items()
+        },
         "snr": _snr(study),
         "subtraction": {g: _subtraction(study.pure, g) for g in GRAINS},
         "net_counts": {p: _pairs(study.lines, "net", "variance", LINE, p) for p in PHASES},
@@ -187,11 +190,6 @@ def _mg_si(spectrum: xr.DataArray) -> float:
     return float(window_sum(spectrum, "Mg_Ka")) / float(window_sum(spectrum, "Si_Ka"))
 
 
-def _masks(study: Study) -> dict[str, Any]:
-    sizes = study.spectra.n_pixels.to_series()
-    return {p: {"n_pixels": int(n), "fraction": n / study.total.size} for p, n in sizes.items()}
-
-
 def _regions(study: Study) -> xr.Dataset:
     masks = study.masks.sel({PHASE: study.regions[PHASE]})
     return compare_regions(study.spectra, study.regions, reference="rectangle", masks=masks)
@@ -217,11 +215,8 @@ def _snr(study: Study) -> dict[str, Any]:
 
 def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:
     one = pure.sel({PHASE: grain})
-    return {
-        "scale": float(one.scale),
-        "scale_sd": float(one.scale_variance) ** 0.5,
-        "line": PINNED[grain],
-    }
+    scale, sd = float(one.scale), float(one.scale_variance) ** 0.5
+    return {"scale": scale, "scale_sd": sd, "line": PINNED[grain]}
 
 
 def _pairs(

@@ -43,7 +43,13 @@ from eds_xr.store.conversion import convert, info
 from eds_xr.store.opening import open
 from eds_xr.store.saving import save
 
-__version__ = package_version()
+
+def __getattr__(name: str) -> str:
+    """Return the version, when somebody asks: to read it takes 70 ms."""
+    if name == "__version__":
+        return package_version()
+    raise AttributeError(f"module 'eds_xr' has no attribute {name!r}")
+
 
 __all__ = [
     "Bremsstrahlung",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import signal
 import sys
@@ -21,15 +20,11 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # coloured boxes around the help would take four fifths of its time
     help="STEM-EDS spectrum images to quantified phases, out of core.",
 )
 
 OVERWRITE = Annotated[bool, typer.Option(help="Replace an existing store.")]
-
-#: What reproduce writes, besides the store.
-RESULTS = ("figure1.png", "figure2.png", "table1.png", "tables", "spectra.nc", "results.json")
-#: Made on the spot by ``reproduce --sample simulated``.
-SIMULATED = {"shape": (160, 160, 1300), "dose": 180.0, "seed": 0}
 
 
 def main() -> None:
@@ -69,37 +64,18 @@ def reproduce(
     ),
     seed: Annotated[int, typer.Option(help="Of all chance.")] = 0,
 ) -> None:
-    """Carry out the deep-mantle study: figures, spectra, compositions."""
-    started = time.perf_counter()
-    steps = _Steps(total=_steps_of(sample, file))
-    _claim(out)
-    store, name, sha256 = _stored(sample, file, archive, out, seed, steps)
-    from eds_xr.analysis.deep_mantle import figures, results, study
-    from eds_xr.atomic_write import written_file
-    from eds_xr.store.opening import open as open_store
+    """Repeat the deep-mantle study: figures, spectra, compositions."""
+    from eds_xr.analysis.deep_mantle import reproduce as deep_mantle
 
-    found = study.run(open_store(store), seed=seed, say=steps)
-    steps("figures and results")
-    tables = results.tables(found)
-    drawn = {
-        "figure1.png": figures.figure_1(found),
-        "figure2.png": figures.figure_2(found),
-        "table1.png": figures.table_1(tables["composition"], tables["partition"]),
-    }
-    for file_name, figure in drawn.items():
-        with written_file(out / file_name, overwrite=True) as partial:
-            figure.savefig(partial)
-    results.save_tables(found, out / "tables")
-    results.save_results(found, out / "spectra.nc")
-    numbers = results.results(found, name=name, sha256=sha256)
-    with written_file(out / "results.json", overwrite=True) as partial:
-        partial.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
+    started = time.perf_counter()
+    steps = _Steps(total=deep_mantle.number_of_steps(sample, file))
+    found = deep_mantle.reproduce(
+        out, sample=sample, file=file, archive=archive, seed=seed, say=steps
+    )
     for warning in found.warnings:
         print(f"warning: {warning}")
     _print_table(found.composition, "atomic_fraction")
-    print(
-        f"{out.resolve()}: figure1.png, figure2.png, table1.png, tables/, spectra.nc, results.json"
-    )
+    print(f"{out.resolve()}: {', '.join(deep_mantle.RESULTS)}")
     print(f"done in {time.perf_counter() - started:.0f} s")
 
 
@@ -158,7 +134,7 @@ def simulate(
     seed: Annotated[int, typer.Option(help="Of grains and counts.")] = 0,
     overwrite: OVERWRITE = False,
 ) -> None:
-    """Simulate a three-phase assemblage with a known truth, of any size."""
+    """Simulate an assemblage of any size with a known truth."""
     from eds_xr.samples import simulate as simulation
     from eds_xr.store import saving
 
@@ -190,7 +166,7 @@ def quantify(
     csv: Annotated[Path | None, typer.Option(help="Write all numbers there.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
-    """Quantify the phases of a labelled spectrum image: sums, line fits, compositions."""
+    """Quantify the phases of a labelled spectrum image."""
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.places import check_free
@@ -287,13 +263,6 @@ def _frames(text: str) -> slice | list[int]:
         ) from None
 
 
-def _steps_of(sample: str, file: Path | None) -> int:
-    """Return how many steps there are: before the study, a file is fetched and converted."""
-    if file is not None:
-        return 9 if file.is_dir() else 10
-    return 10 if sample == "simulated" else 11
-
-
 class _Steps:
     """Print each step with its number and the time since the last."""
 
@@ -305,65 +274,6 @@ class _Steps:
         self.done += 1
         print(f"[{self.done:2d}/{self.total}] {now - self.since:5.1f} s  {message}", flush=True)
         self.since = now
-
-
-def _stored(
-    sample: str, file: Path | None, archive: Path | None, out: Path, seed: int, say: _Steps
-) -> tuple[Path, str, str]:
-    """Return the store of what is to be studied, its name and the hash of its source."""
-    from eds_xr.samples import published
-    from eds_xr.store import conversion
-
-    if file is None and sample == "simulated":
-        return _simulated(out, seed, say)
-    if file is None:
-        say(f"fetching the {sample} spectrum image (or finding it in the cache)")
-        file = published.fetch(sample, archive=archive)
-    else:
-        sample = file.name
-    if not file.exists():
-        raise EdsError(f"{file} does not exist; give the path of a spectrum image")
-    digest = _sha256(file)
-    if file.is_dir():
-        return file, sample, digest
-    say(f"converting {file.name} to Zarr")
-    path = conversion.convert(file, out / f"{file.stem}.zarr", overwrite=True)
-    return Path(path), sample, digest
-
-
-def _simulated(out: Path, seed: int, say: _Steps) -> tuple[Path, str, str]:
-    from eds_xr.samples import simulate
-    from eds_xr.store import saving
-
-    say("simulating a spectrum image with a known truth")
-    recipe: dict[str, Any] = {**SIMULATED, "seed": seed}
-    path = saving.save(simulate.spectrum_image(**recipe), out / "simulated.zarr", overwrite=True)
-    return Path(path), "simulated", _sha256(Path(path))
-
-
-def _sha256(path: Path) -> str:
-    """Return the hash of a file, or of all files of a folder in the order of their names."""
-    digest = hashlib.sha256()
-    for part in sorted(path.rglob("*")) if path.is_dir() else [path]:
-        if part.is_file():
-            with part.open("rb") as stream:
-                while block := stream.read(2**20):
-                    digest.update(block)
-    return digest.hexdigest()
-
-
-def _claim(out: Path) -> None:
-    """Mark a folder as ours; raise if it holds files of the names of ours that are not."""
-    mark = out / ".eds_xr_reproduce"
-    if not mark.exists():
-        theirs = [name for name in RESULTS if (out / name).exists()]
-        if theirs:
-            raise EdsError(
-                f"{out} holds {', '.join(theirs)}, which no earlier run is known to have made and "
-                "this one would replace; give another folder with --out"
-            )
-        out.mkdir(parents=True, exist_ok=True)
-        mark.touch()
 
 
 def _show(images: list[dict[str, Any]]) -> None:

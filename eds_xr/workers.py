@@ -8,10 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
-import dask
-from dask.base import get_scheduler
-from dask.system import CPU_COUNT
-
 #: Dask's names for doing everything in the calling thread.
 ONE_THREAD = ("sync", "synchronous", "single-threaded")
 
@@ -23,6 +19,7 @@ def cluster() -> Any:
     """Return the distributed client on which Dask would compute now, or None."""
     if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
         return None
+    from dask.base import get_scheduler
     from distributed import Client
 
     owner = getattr(get_scheduler(), "__self__", None)
@@ -31,6 +28,9 @@ def cluster() -> Any:
 
 def threads() -> int:
     """Return how many threads of this process may work: as many as Dask's own."""
+    import dask  # late: a fifth of the time that ``import eds_xr`` takes
+    from dask.system import CPU_COUNT
+
     if dask.config.get("scheduler", None) in ONE_THREAD:
         return 1
     return int(dask.config.get("num_workers", None) or CPU_COUNT)

@@ -157,11 +157,13 @@ OF_DATASETS: dict[str, Case] = {
     "quantify_cross_sections": lambda i: i.line_maps.eds.quantify_cross_sections(
         _table(i.line_maps, "cross_section", 20.0), dose_electrons=_dose(i), absorption=False
     ),
-    "ratio": lambda i: i.composition_maps.eds.ratio("Mg", "Si"),
+    "ratio": lambda i: i.composition_maps.eds.ratio("Mg", other="Si"),
     "oxides": lambda i: i.composition_maps.eds.oxides(),
     "formula": lambda i: i.composition_maps.eds.formula(oxygens=3),
     "formula_text": lambda i: i.formula_maps.eds.formula_text(),
-    "partition_coefficients": lambda i: i.composition.eds.partition_coefficients("one", "two"),
+    "partition_coefficients": lambda i: i.composition.eds.partition_coefficients(
+        "one", reference="two"
+    ),
     "upper_limits": lambda i: i.line_maps.eds.upper_limits(),
     "to_table": lambda i: i.line_maps.eds.to_table(),
     "to_text": lambda i: i.composition_maps.eds.to_text(),

@@ -110,6 +110,18 @@ def test_reproduce__formulae_and_coefficients_near_the_truth(simulated):
         assert abs(row["cations"] - true) < 4 * row["cations_sd"] + 0.03 * true, (phase, element)
 
 
+def test_help__lists_every_command_in_full_and_needs_no_rich():
+    program = "import sys; from eds_xr.cli import main\ntry: main()\nfinally: print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", program, "--help"], capture_output=True, text=True, check=True
+    )
+    *shown, modules = done.stdout.splitlines()
+    summaries = [" ".join(shown).count(name) for name in "reproduce convert info quantify".split()]
+    assert min(summaries) == 1
+    assert "..." not in "".join(shown[2:])
+    assert {"rich.console", "dask", "email.headerregistry"}.isdisjoint(modules.split())
+
+
 def test_simulate__writes_a_store(tmp_path):
     target = tmp_path / "made.zarr"
     arguments = [

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eds_xr.composition.fractions import propagated, shares
 from eds_xr.xray.absorption import correction
 
 #: Iterations end when amounts change by less than this [relative], at the latest after so many.
@@ -28,7 +29,7 @@ class QuantificationModel:
     ----------
     factors, relative : ndarray [line]
         Mass a net count, and the relative standard deviation of that.
-    brings : ndarray [element, line]
+    mass_per_line_mass : ndarray [element, line]
         Mass of each element that comes with a unit mass of the line's element: 1 for itself, and
         oxygen by stoichiometry.
     masses : ndarray [element]
@@ -43,7 +44,7 @@ class QuantificationModel:
 
     factors: np.ndarray
     relative: np.ndarray
-    brings: np.ndarray
+    mass_per_line_mass: np.ndarray
     masses: np.ndarray
     attenuation: np.ndarray | None = None
     own_thickness: bool = False
@@ -63,7 +64,7 @@ class _Solved:
 
 def composition_block(
     net: np.ndarray, covariance: np.ndarray, thickness: np.ndarray, *limits: np.ndarray,
-    recipe: QuantificationModel, names: tuple[str, ...], limit_names: tuple[str, ...],
+    model: QuantificationModel, names: tuple[str, ...], limit_names: tuple[str, ...],
 ) -> tuple[np.ndarray, ...]:  # fmt: skip
     """Return the variables of a composition that `names` tells; NaN where there is none.
 
@@ -77,44 +78,46 @@ def composition_block(
         Named by `limit_names`.
     """
     with np.errstate(all="ignore"):
-        solved = _solve(net, thickness, recipe)
-        found = {"absorption_correction": _padded(solved.correction, recipe)}
-        found |= _absolute(solved, covariance, recipe)
-        for kind, masses in (("weight", np.ones_like(recipe.masses)), ("atomic", recipe.masses)):
-            share = recipe.brings / masses[:, None]
-            found |= _fractions(f"{kind}_fraction", share, solved, covariance)
+        solved = _solve(net, thickness, model)
+        found = {"absorption_correction": _padded(solved.correction, model)}
+        found |= _absolute(solved, covariance, model)
+        for kind, masses in (("weight", np.ones_like(model.masses)), ("atomic", model.masses)):
+            share = model.mass_per_line_mass / masses[:, None]
+            fraction, slope = shares(solved.amounts, share, share.sum(0))
+            found[f"{kind}_fraction"] = fraction
+            found |= _with_errors(f"{kind}_fraction", slope, solved, covariance)
             for name, limit in zip(limit_names, limits, strict=True):
-                found[f"{kind}_fraction_{name}"] = _limit(limit, share, solved, recipe)
+                found[f"{kind}_fraction_{name}"] = _limit(limit, share, solved, model)
     return tuple(found[name] for name in names)
 
 
-def _solve(net: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel) -> _Solved:
+def _solve(net: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -> _Solved:
     """Find the amounts, and linearise about them."""
-    amounts = net * recipe.factors
+    amounts = net * model.factors
     unity = np.eye(net.shape[-1])
     factor, absorbed, inverse = np.ones_like(amounts), np.zeros_like(amounts), unity
-    if recipe.attenuation is not None:
-        amounts, factor = _iterate(amounts, thickness, recipe)
-        depth = _depth(amounts, thickness, recipe)
+    if model.attenuation is not None:
+        amounts, factor = _iterate(amounts, thickness, model)
+        depth = _depth(amounts, thickness, model)
         response = amounts * correction(depth)[1]
-        loop = response[..., None] * _depth_by_amounts(amounts, depth, thickness, recipe)
+        loop = response[..., None] * _depth_by_amounts(amounts, depth, thickness, model)
         inverse, absorbed = _inverse(unity - loop), response * depth
     errors = [
-        unity * (amounts * recipe.relative)[..., None],
-        (amounts * recipe.common_uncertainty)[..., None],
-        (absorbed * recipe.absorption_uncertainty)[..., None],
+        unity * (amounts * model.relative)[..., None],
+        (amounts * model.common_uncertainty)[..., None],
+        (absorbed * model.absorption_uncertainty)[..., None],
     ]
-    by_counts = inverse * (factor * recipe.factors)[..., None, :]
+    by_counts = inverse * (factor * model.factors)[..., None, :]
     return _Solved(amounts, factor, by_counts, inverse @ np.concatenate(errors, axis=-1))
 
 
 def _iterate(
-    uncorrected: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel
+    uncorrected: np.ndarray, thickness: np.ndarray, model: QuantificationModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Repeat the correction with the composition that it gives; NaN where that never ends."""
     amounts = uncorrected
     for _ in range(MOST_ITERATIONS):
-        factor, _ = correction(_depth(amounts, thickness, recipe))
+        factor, _ = correction(_depth(amounts, thickness, model))
         before, amounts = amounts, uncorrected * factor
         change = np.abs(amounts - before).max(-1)
         moving = change > TOLERANCE * np.abs(amounts).max(-1)
@@ -125,42 +128,42 @@ def _iterate(
     return amounts * lost, factor * lost
 
 
-def _depth(amounts: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel) -> np.ndarray:
+def _depth(amounts: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -> np.ndarray:
     """Return the optical depth of the whole film for each line."""
-    assert recipe.attenuation is not None
-    masses = amounts @ recipe.brings.T
-    if not recipe.own_thickness:
+    assert model.attenuation is not None
+    masses = amounts @ model.mass_per_line_mass.T
+    if not model.own_thickness:
         masses = masses * (thickness / _positive(masses.sum(-1)))[..., None]
-    return masses @ recipe.attenuation.T
+    return masses @ model.attenuation.T
 
 
 def _depth_by_amounts(
-    amounts: np.ndarray, depth: np.ndarray, thickness: np.ndarray, recipe: QuantificationModel
+    amounts: np.ndarray, depth: np.ndarray, thickness: np.ndarray, model: QuantificationModel
 ) -> np.ndarray:
     """Return how the depths [line] change with the amounts [..., line, line]."""
-    assert recipe.attenuation is not None
-    straight = recipe.attenuation @ recipe.brings
-    if recipe.own_thickness:
+    assert model.attenuation is not None
+    straight = model.attenuation @ model.mass_per_line_mass
+    if model.own_thickness:
         return straight
-    brought = recipe.brings.sum(0)
+    brought = model.mass_per_line_mass.sum(0)
     total = _positive(amounts @ brought)
     scaled = straight * (thickness / total)[..., None, None]
     return scaled - depth[..., :, None] * (brought / total[..., None])[..., None, :]
 
 
 def _absolute(
-    solved: _Solved, covariance: np.ndarray, recipe: QuantificationModel
+    solved: _Solved, covariance: np.ndarray, model: QuantificationModel
 ) -> dict[str, np.ndarray]:
     """Return atoms and mass per area, for factors that give them."""
-    if not recipe.own_thickness:
+    if not model.own_thickness:
         return {}
-    share = recipe.brings / recipe.masses[:, None]
-    atoms = _carried("atoms_per_area", share, solved, covariance)
-    mass = _carried("mass_thickness", recipe.brings.sum(0)[None], solved, covariance)
+    share = model.mass_per_line_mass / model.masses[:, None]
+    atoms = _with_errors("atoms_per_area", share, solved, covariance)
+    mass = _with_errors("mass_thickness", model.mass_per_line_mass.sum(0)[None], solved, covariance)
     return {
         "atoms_per_area": solved.amounts @ share.T,
         **atoms,
-        "mass_thickness": (solved.amounts @ recipe.brings.T).sum(-1),
+        "mass_thickness": (solved.amounts @ model.mass_per_line_mass.T).sum(-1),
         "mass_thickness_variance": mass["mass_thickness_variance"][..., 0],
         "mass_thickness_systematic_variance": mass["mass_thickness_systematic_covariance"][
             ..., 0, 0
@@ -168,23 +171,12 @@ def _absolute(
     }
 
 
-def _fractions(
-    name: str, share: np.ndarray, solved: _Solved, covariance: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return ``x = b / sum(b)`` of ``b = share a``; ``dx/da = (share - x sum(share)) / sum(b)``."""
-    amounts = solved.amounts @ share.T
-    total = _positive(amounts.sum(-1))
-    fraction = amounts / total[..., None]
-    slope = (share - fraction[..., :, None] * share.sum(0)) / total[..., None, None]
-    return {name: fraction, **_carried(name, slope, solved, covariance)}
-
-
-def _carried(
+def _with_errors(
     name: str, slope: np.ndarray, solved: _Solved, covariance: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Return the statistical and the systematic covariance of what has this slope by ``a``."""
     by_counts, by_errors = slope @ solved.by_counts, slope @ solved.by_errors
-    statistical = by_counts @ covariance @ np.swapaxes(by_counts, -1, -2)
+    statistical = propagated(by_counts, covariance)
     return {
         f"{name}_variance": np.diagonal(statistical, axis1=-2, axis2=-1).copy(),
         f"{name}_covariance": statistical,
@@ -196,19 +188,19 @@ def _carried(
 
 
 def _limit(
-    limit: np.ndarray, share: np.ndarray, solved: _Solved, recipe: QuantificationModel
+    limit: np.ndarray, share: np.ndarray, solved: _Solved, model: QuantificationModel
 ) -> np.ndarray:
     """Return the fraction of an element whose line had the counts of a limit, the rest as found."""
-    amount = limit * recipe.factors * solved.correction
+    amount = limit * model.factors * solved.correction
     brought = share.sum(0)
     total = (solved.amounts @ brought)[..., None] + (amount - solved.amounts) * brought
     own = share[np.arange(amount.shape[-1]), np.arange(amount.shape[-1])]
-    return _padded(own * amount / _positive(total), recipe)
+    return _padded(own * amount / _positive(total), model)
 
 
-def _padded(values: np.ndarray, recipe: QuantificationModel) -> np.ndarray:
+def _padded(values: np.ndarray, model: QuantificationModel) -> np.ndarray:
     """Return values of lines as values of elements: NaN for oxygen that no line stands for."""
-    more = recipe.brings.shape[0] - values.shape[-1]
+    more = model.mass_per_line_mass.shape[0] - values.shape[-1]
     return np.pad(values, [(0, 0)] * (values.ndim - 1) + [(0, more)], constant_values=np.nan)
 
 

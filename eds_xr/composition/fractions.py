@@ -13,19 +13,17 @@ OTHER = "element_other"
 def shares(values: np.ndarray, parts: np.ndarray, whole: np.ndarray) -> tuple[np.ndarray, ...]:
     """Return ``y_k = sum_i parts_ki x_i / sum_i whole_i x_i`` and its slopes ``dy_k / dx_i``.
 
-    NaN where x sums to nothing, as in a pixel without counts; an error where it does everywhere.
+    NaN where x sums to nothing, as in a pixel without counts.
     It does not depend on the scale of x: so first-order errors of fractions, which were brought
     to sum 1, are those of the amounts before that.
     """
     total = values @ whole
     total = np.where(total > 0, total, np.nan)
-    if total.size and np.isnan(total).all():
-        raise EdsError("the composition sums to nothing: there is no whole to take shares of")
     found = values @ parts.T / total[..., None]
     return found, (parts - found[..., :, None] * whole) / total[..., None, None]
 
 
-def carried(slope: np.ndarray, covariance: np.ndarray) -> np.ndarray:
+def propagated(slope: np.ndarray, covariance: np.ndarray) -> np.ndarray:
     """Return the covariance of what depends on x with these slopes."""
     return slope @ covariance @ np.swapaxes(slope, -1, -2)
 

@@ -52,11 +52,11 @@ def ratio_interval(
     return np.where(bounded, low, open_end), np.where(bounded, high, np.inf)
 
 
-def quantile(confidence: float) -> float:
-    """Return how many sd lie on each side of a two-sided interval."""
+def quantile(coverage: float) -> float:
+    """Return how many sd lie on each side of the two-sided interval of this coverage."""
     from scipy.special import ndtri
 
-    return float(ndtri(0.5 + 0.5 * confidence))
+    return float(ndtri(0.5 + 0.5 * coverage))
 
 
 def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Dataset:

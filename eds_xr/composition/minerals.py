@@ -15,7 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
-from eds_xr.composition.fractions import atoms_of, carried, diagonal, shares
+from eds_xr.composition.fractions import atoms_of, diagonal, propagated, shares
 from eds_xr.composition.number_text import value_text
 from eds_xr.composition.quantities import critical_level
 from eds_xr.composition.valences import oxygen_per_atom
@@ -273,11 +273,13 @@ def _described(
 ) -> xr.Dataset:  # fmt: skip
     """Return a quantity over `dim` with both its variances and covariances, labelled."""
     values, slope = found
+    if values.size and np.isnan(values).all():
+        raise EdsError("the composition sums to nothing: there is no whole to take shares of")
     lead = [d for d in composition.atomic_fraction.dims if d != ELEMENT]
     one, two = (*lead, dim), (*lead, dim, f"{dim}_other")
     data = {name: (one, values, {"long_name": text, "units": "1"})}
     for kind, spread in spreads.items():
-        table = carried(slope, spread)
+        table = propagated(slope, spread)
         why = "due to the k-factors" if kind else "statistical"
         for what, dims, part in (("variance", one, diagonal(table)), ("covariance", two, table)):
             about = {"long_name": f"{what} of the {text}, {why}", "units": "1"}

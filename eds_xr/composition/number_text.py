@@ -31,7 +31,7 @@ def value_text(value: float, sd: float) -> str:
     places = _places(sd)
     text, error = f"{round(value, places):.{max(places, 0)}f}", round(sd, places)
     digits = round(error * 10.0 ** max(places, 0))
-    return f"{_no_minus_zero(text)}({digits})"
+    return f"{text.removeprefix('-') if float(text) == 0 else text}({digits})"
 
 
 def below_text(limit: float) -> str:
@@ -71,7 +71,3 @@ def _two_digits(limit: float, rounded: Callable[[float], int]) -> str:
     places = 1 - power
     scaled = round(limit * 10.0**places, 9)  # 0.12 is 12.000000000000002 hundredths
     return f"{rounded(scaled) / 10.0**places:.{max(places, 0)}f}"
-
-
-def _no_minus_zero(text: str) -> str:
-    return text.removeprefix("-") if float(text) == 0 else text

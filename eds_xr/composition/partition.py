@@ -9,19 +9,17 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
-from eds_xr.composition.fractions import OTHER, by_error, carried, diagonal
+from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
 from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
 from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
-from eds_xr.composition.results import BY_STOICHIOMETRY
-from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
 from eds_xr.schema import ELEMENT, LINE, PHASE, EdsError, check_one_of
-from eds_xr.xray.elements import atomic_mass
 
-#: Of the intervals that are given.
-CONFIDENCES = (0.68, 0.95)
+#: Two-sided: how often the intervals that are given hold the truth.
+COVERAGES = (0.68, 0.95)
 KINDS = ("weight_fraction", "atomic_fraction")
 QUANTITY = "partition_coefficient"
-#: One-sided; the same as that of Currie's critical level.
+#: One-sided, that of Currie's critical level: how often the truth is below the upper limit.
 LIMIT_CONFIDENCE = 0.95
 #: An element that others are divided by must be this many deviations above zero.
 LEAST_SIGMA = 5.0
@@ -30,8 +28,8 @@ LEAST_SIGMA = 5.0
 def partition_coefficients(
     composition: xr.Dataset,
     phase: str,
-    reference: str,
     *,
+    reference: str,
     per: str | None = None,
     kind: str = "weight_fraction",
     between: xr.DataArray | None = None,
@@ -64,8 +62,8 @@ def partition_coefficients(
     -------
     Dataset over ``element``
         ``partition_coefficient`` [element; 1] with ``_variance`` (first order, statistical) and
-        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, confidence], infinite where
-        the reference's share is not significant; ``_detected`` (the phase holds more than
+        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, coverage], two-sided, infinite
+        where the reference's share is not significant; ``_detected`` (the phase holds more than
         chance), ``_reference_detected``, and one-sided limits at 95 %, ``_upper_limit`` (never
         negative: report it where the phase's share is not detected) and ``_lower_limit``.
         The phase is a scalar coordinate, so that results of several phases concatenate.
@@ -96,7 +94,7 @@ def partition_coefficients(
     }
     made = xr.Dataset(
         {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
-        {ELEMENT: one[ELEMENT], "confidence": list(CONFIDENCES), PHASE: phase},
+        {ELEMENT: one[ELEMENT], "coverage": list(COVERAGES), PHASE: phase},
     )
     parameters = {"phase": phase, "reference": reference, "per": per or "", "kind": kind}
     attrs = provenance.with_step(composition.attrs, "partition_coefficients", **parameters)
@@ -154,10 +152,10 @@ def shared_covariance(
         raise EdsError(f"the lines must be those of {phase} and {reference}, along 'phase'")
     table = lines.covariance.sel({PHASE: reference, LINE: names, "line_other": names})
     spread = -factor * table.transpose(LINE, "line_other").values
-    brings = _mass_per_line_mass(composition, kind)
+    brought = _mass_per_line_mass(composition, kind)
     own = composition[LINE].values != BY_STOICHIOMETRY
     slopes = [
-        _slope(part[kind].values, lines.net.sel({PHASE: name, LINE: names}).values, brings, own)
+        _slope(part[kind].values, lines.net.sel({PHASE: name, LINE: names}).values, brought, own)
         for name, part in ((phase, one), (reference, other))
     ]
     return xr.DataArray(
@@ -218,15 +216,17 @@ def _pair(
         slopes = [
             (unit - np.outer(r, unit[at])) / v[at] for r, v in zip(ratios, values, strict=True)
         ]
-    of_a, of_b = (diagonal(carried(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True))
+    of_a, of_b = (
+        diagonal(propagated(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True)
+    )
     of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
     errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
     return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
 
 
 def _intervals(pair: _Pair) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
-    ends = [pair.interval(quantile(confidence)) for confidence in CONFIDENCES]
-    dims = (ELEMENT, "confidence")
+    ends = [pair.interval(quantile(coverage)) for coverage in COVERAGES]
+    dims = (ELEMENT, "coverage")
     return {
         "lower": (dims, np.stack([low for low, _ in ends], axis=-1)),
         "upper": (dims, np.stack([high for _, high in ends], axis=-1)),
@@ -313,28 +313,25 @@ def _lines_of(composition: xr.Dataset, lines: xr.Dataset) -> list[str]:
 
 def _mass_per_line_mass(composition: xr.Dataset, kind: str) -> np.ndarray:
     """Return how much of each element a unit of each line's own element brings [element, line]."""
-    lines = [str(n) for n in composition[LINE].values]
-    unit = np.eye(len(lines))
-    if BY_STOICHIOMETRY not in lines:
-        return unit
-    at, names = lines.index(BY_STOICHIOMETRY), [str(e) for e in composition[ELEMENT].values]
-    told = [s["valences"] for s in provenance.history(composition) if "valences" in s]
-    cations = [e for e in names if e != "O"]
-    oxygen = oxygen_per_atom(cations, told[-1] if told else None)
-    if kind == "weight_fraction":
-        oxygen *= atomic_mass("O") / np.array([atomic_mass(e) for e in cations])
-    brings = np.delete(unit, at, axis=1)
-    brings[at] = oxygen
-    return brings
+    names = [str(n) for n in composition[LINE].values]
+    if BY_STOICHIOMETRY not in names:
+        return np.eye(len(names))
+    names.remove(BY_STOICHIOMETRY)
+    stated = [s["valences"] for s in provenance.history(composition) if "valences" in s]
+    quantified = elements_of_lines(names, BY_STOICHIOMETRY, stated[-1] if stated else None)
+    brought, masses = quantified.mass_per_line_mass, quantified.masses
+    if kind == "atomic_fraction":
+        brought = brought * masses[:-1] / masses[:, None]
+    return brought[[quantified.symbols.index(str(e)) for e in composition[ELEMENT].values]]
 
 
 def _slope(
-    fractions: np.ndarray, net: np.ndarray, brings: np.ndarray, own: np.ndarray
+    fractions: np.ndarray, net: np.ndarray, brought: np.ndarray, own: np.ndarray
 ) -> np.ndarray:
     """Return the slopes [element, line] of ``x_i = sum_j b_ij f_j n_j / sum_kj b_kj f_j n_j``."""
     with np.errstate(divide="ignore", invalid="ignore"):
         factor = np.where(net == 0, 0.0, fractions[own] / net)
-    return np.asarray((brings - np.outer(fractions, brings.sum(0))) * factor)
+    return np.asarray((brought - np.outer(fractions, brought.sum(0))) * factor)
 
 
 def _described(made: xr.Dataset, which: str) -> xr.Dataset:

@@ -8,6 +8,7 @@ statistical ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -16,9 +17,7 @@ from eds_xr import provenance
 from eds_xr.arguments import check_fits, number, number_or_array
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.fractions import check_composition
-from eds_xr.composition.k_factors.standardless import (
-    standardless_k_factors as standardless_k_factors,
-)
+from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.results import (
     attenuation_to_detector,
@@ -26,19 +25,23 @@ from eds_xr.composition.results import (
     chosen_lines,
     composition_of,
     counts_per_electron,
+    elements_of_lines,
     history_parameters,
-    is_standardless,
     line_names,
     of_lines,
-    sample_of,
 )
-from eds_xr.composition.valences import CHARGES as CHARGES
 from eds_xr.schema import ELEMENT, EdsError
-from eds_xr.xray.absorption import mass_thickness_of, take_off_angle_deg
-from eds_xr.xray.elements import atomic_mass as atomic_mass
+from eds_xr.xray.absorption import mass_thickness_of
+from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
 #: Charge of an electron [C].
 ELECTRON_C = 1.602176634e-19
+#: The step of the history that each method is.
+_STEPS = {
+    "cliff_lorimer": "quantify",
+    "zeta": "quantify_zeta",
+    "cross_section": "quantify_cross_sections",
+}
 
 
 def quantify(
@@ -79,8 +82,8 @@ def quantify(
         As any other line, or as much as balances the charges of the others; a line of oxygen is
         then left out. It counts for sums and for absorption.
     valences : mapping, optional
-        Charges other than the usual (:data:`CHARGES`), ``{"Fe": 3}``;
-        fractions are means.
+        Charges other than the usual (:data:`eds_xr.composition.valences.CHARGES`),
+        ``{"Fe": 3}``; fractions are means.
     thickness_nm, density_g_cm3 : float or DataArray, optional
         Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
     mass_thickness_kg_m2 : float or DataArray, optional
@@ -122,20 +125,19 @@ def quantify(
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
-    angle = None if film is None else _angle(lines, take_off_angle_deg)
-    sample = sample_of(names, oxygen, valences)
-    recipe = QuantificationModel(
-        factors, relative, sample.brings, sample.masses,
-        attenuation_to_detector(names, sample, angle),
+    angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
+    elements = elements_of_lines(names, oxygen, valences)
+    model = QuantificationModel(
+        factors, relative, elements.mass_per_line_mass, elements.masses,
+        attenuation_to_detector(names, elements, angle),
         absorption_uncertainty=_relative(absorption_uncertainty, "absorption_uncertainty"),
     )  # fmt: skip
-    found = composition_of(chosen, sample, recipe, film)
-    attrs = provenance.with_step(
-        lines.attrs, "quantify", **history_parameters(table, sample, angle), **_told_of_film(film)
-    )
-    more = {"method": "cliff_lorimer", "standardless": int(is_standardless(table))}
-    return found.assign(k_factor=of_lines(factors, sample, "k-factor by weight", "1")).assign_attrs(
-        attrs | more | chosen.attrs
+    found = composition_of(chosen, elements, model, film)
+    parameters = history_parameters(table, elements, angle)
+    if film is not None:
+        parameters["mass_thickness_kg_m2"] = _number_or_varies(film)
+    return _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
+        k_factor=of_lines(factors, elements, "k-factor by weight", "1")
     )
 
 
@@ -246,7 +248,7 @@ def quantify_cross_sections(
     )  # fmt: skip
 
 
-def ratio(composition: xr.Dataset, element: str, other: str) -> xr.Dataset:
+def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
     """Return the ratio of the atoms of two elements, with its variance.
 
     Computes: small arrays only; lazy where the composition is.
@@ -308,40 +310,40 @@ def _quantify_absolute(
     names = line_names(chosen)
     values, relative = looked_up(table, names, kind, beam_kev(lines))
     check_fits(dose, chosen.net, "the dose")
-    sample = sample_of(names, oxygen, valences)
-    atom_kg = sample.masses / 1000 / AVOGADRO
+    elements = elements_of_lines(names, oxygen, valences)
+    atom_kg = elements.masses / 1000 / AVOGADRO
     factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
-    angle = _angle(lines, angle_deg) if absorption else None
-    recipe = QuantificationModel(
-        factors, relative, sample.brings, atom_kg,
-        attenuation_to_detector(names, sample, angle), True,
+    angle = angle_of(lines.attrs, angle_deg) if absorption else None
+    model = QuantificationModel(
+        factors, relative, elements.mass_per_line_mass, atom_kg,
+        attenuation_to_detector(names, elements, angle), True,
         _relative(absorption_uncertainty, "absorption_uncertainty"),
         _relative(dose_uncertainty, "dose_uncertainty"),
     )  # fmt: skip
-    found = composition_of(counts_per_electron(chosen, dose), sample, recipe, None)
-    name, units = {
-        "zeta": ("zeta_factor", "kg m-2"), "cross_section": ("cross_section", "barn")
-    }[kind]  # fmt: skip
-    step = "quantify_zeta" if kind == "zeta" else "quantify_cross_sections"
-    attrs = provenance.with_step(
-        lines.attrs, step, **history_parameters(table, sample, angle),
-        dose_electrons=dose.item() if dose.ndim == 0 else "varies",
-    )  # fmt: skip
-    return found.assign(
-        {name: of_lines(values, sample, name.replace("_", "-"), units)}
-    ).assign_attrs(
-        attrs | {"method": kind, "standardless": int(is_standardless(table))} | chosen.attrs
-    )
+    found = composition_of(counts_per_electron(chosen, dose), elements, model, None)
+    parameters = history_parameters(table, elements, angle)
+    parameters["dose_electrons"] = _number_or_varies(dose)
+    found = _labelled(found, lines, chosen, kind, parameters)
+    if kind == "zeta":
+        return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
+    return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
 
 
-def _angle(lines: xr.Dataset, given: float | None) -> float:
-    return take_off_angle_deg(lines.attrs, given)
+def _labelled(
+    found: xr.Dataset,
+    lines: xr.Dataset,
+    chosen: xr.Dataset,
+    method: str,
+    parameters: dict[str, Any],
+) -> xr.Dataset:
+    """Return a composition with the attributes of its lines, its method and its history."""
+    attrs = provenance.with_step(lines.attrs, _STEPS[method], **parameters)
+    more = {"method": method, "standardless": int(parameters["standardless"])}
+    return found.assign_attrs(attrs | more | chosen.attrs)
 
 
-def _told_of_film(film: xr.DataArray | None) -> dict[str, object]:
-    if film is None:
-        return {}
-    return {"mass_thickness_kg_m2": film.item() if film.ndim == 0 else "varies"}
+def _number_or_varies(values: xr.DataArray) -> float | str:
+    return float(values.item()) if values.ndim == 0 else "varies"
 
 
 def _relative(value: float, name: str) -> float:

@@ -25,7 +25,7 @@ LIMITS = ("critical_level", "detection_limit", "quantification_limit")
 BY_STOICHIOMETRY = "stoichiometry"
 #: Systematic errors beside those of each line's factor, as `eds_xr.composition.amounts` has them.
 COMMON_ERRORS = ("dose", "absorption")
-_WORDS = {
+_LONG_NAMES = {
     "atomic_fraction": ("atomic fraction", "1"),
     "weight_fraction": ("weight fraction", "1"),
     "atoms_per_area": ("atoms per area", "m-2"),
@@ -35,14 +35,14 @@ _WORDS = {
 
 
 @dataclass(frozen=True)
-class Sample:
+class Elements:
     """Elements, the lines that stand for them, and what of each comes with each line's.
 
     Attributes
     ----------
-    lines, elements : list of str
+    lines, symbols : list of str
         As long as each other; the line of oxygen by stoichiometry is `BY_STOICHIOMETRY`.
-    brings : ndarray [element, line]
+    mass_per_line_mass : ndarray [element, line]
         Mass of each element that comes with a unit mass of the line's own.
     masses : ndarray [element; g/mol]
     valences : dict
@@ -50,25 +50,29 @@ class Sample:
     """
 
     lines: list[str]
-    elements: list[str]
-    brings: np.ndarray
+    symbols: list[str]
+    mass_per_line_mass: np.ndarray
     masses: np.ndarray
     valences: dict[str, float]
 
 
-def sample_of(names: list[str], oxygen: str, valences: Mapping[str, float] | None) -> Sample:
+def elements_of_lines(
+    names: list[str], oxygen: str, valences: Mapping[str, float] | None
+) -> Elements:
     """Return the elements of lines, with oxygen as it is asked for."""
     elements = [n.split("_")[0] for n in names]
     if oxygen == "measured":
         if valences:
             raise EdsError("valences are for oxygen='stoichiometry', which balances them")
         masses = np.array([atomic_mass(e) for e in elements])
-        return Sample(names, elements, np.eye(len(names)), masses, {})
+        return Elements(names, elements, np.eye(len(names)), masses, {})
     atoms = oxygen_per_atom(elements, valences)
     masses = np.array([atomic_mass(e) for e in [*elements, "O"]])
-    brings = np.vstack([np.eye(len(names)), atoms * masses[-1] / masses[:-1]])
+    mass_per_line_mass = np.vstack([np.eye(len(names)), atoms * masses[-1] / masses[:-1]])
     charges = dict(zip(elements, (2 * atoms).tolist(), strict=True))
-    return Sample([*names, BY_STOICHIOMETRY], [*elements, "O"], brings, masses, charges)
+    return Elements(
+        [*names, BY_STOICHIOMETRY], [*elements, "O"], mass_per_line_mass, masses, charges
+    )
 
 
 def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.Dataset:
@@ -108,12 +112,12 @@ def beam_kev(lines: xr.Dataset) -> float | None:
 
 
 def attenuation_to_detector(
-    names: list[str], sample: Sample, angle_deg: float | None
+    names: list[str], elements: Elements, angle_deg: float | None
 ) -> np.ndarray | None:
     """Return attenuation over the sine of the take-off angle [line, element]; None without one."""
     if angle_deg is None:
         return None
-    return attenuation_m2_kg(names, sample.elements) / np.sin(np.radians(angle_deg))
+    return attenuation_m2_kg(names, elements.symbols) / np.sin(np.radians(angle_deg))
 
 
 def counts_per_electron(lines: xr.Dataset, dose: xr.DataArray) -> xr.Dataset:
@@ -123,24 +127,27 @@ def counts_per_electron(lines: xr.Dataset, dose: xr.DataArray) -> xr.Dataset:
 
 
 def composition_of(
-    lines: xr.Dataset, sample: Sample, recipe: QuantificationModel, thickness: xr.DataArray | None
+    lines: xr.Dataset,
+    elements: Elements,
+    model: QuantificationModel,
+    thickness: xr.DataArray | None,
 ) -> xr.Dataset:
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
-    outputs = _outputs(recipe, limits)
+    outputs = _outputs(model, limits)
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
         composition_block,
         *given,
-        kwargs={"recipe": recipe, "names": tuple(outputs), "limit_names": limits},
+        kwargs={"model": model, "names": tuple(outputs), "limit_names": limits},
         input_core_dims=[[LINE], [LINE, "line_other"], [], *([LINE] for _ in limits)],
         output_core_dims=list(outputs.values()),
         dask="parallelized",
         output_dtypes=[float] * len(outputs),
         dask_gufunc_kwargs={
             "output_sizes": {
-                **dict.fromkeys([ELEMENT, OTHER], len(sample.elements)),
+                **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
                 ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
             }
         },
@@ -150,40 +157,35 @@ def composition_of(
         for n, v in zip(outputs, found, strict=True)
     }
     coords = {
-        ELEMENT: sample.elements,
-        OTHER: sample.elements,
-        LINE: (ELEMENT, sample.lines),
+        ELEMENT: elements.symbols,
+        OTHER: elements.symbols,
+        LINE: (ELEMENT, elements.lines),
         ERROR: [*line_names(lines), *COMMON_ERRORS],
     }
     result = xr.Dataset(named).assign_coords(coords)
-    _check_found(result, lines, recipe)
-    own = of_lines(recipe.relative, sample, "relative uncertainty of the factor", "1")
+    _check_found(result, lines, model)
+    own = of_lines(model.relative, elements, "relative uncertainty of the factor", "1")
     return result.assign(systematic=own.fillna(0.0))
 
 
-def of_lines(values: np.ndarray, sample: Sample, long_name: str, units: str) -> xr.DataArray:
+def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str) -> xr.DataArray:
     """Return values of lines over ``element``; NaN for oxygen that no line stands for."""
-    more = len(sample.elements) - values.size
+    more = len(elements.symbols) - values.size
     padded = np.pad(values, (0, more), constant_values=np.nan)
     attrs = {"long_name": long_name, "units": units}
-    return xr.DataArray(padded, {ELEMENT: sample.elements}, (ELEMENT,), attrs=attrs)
+    return xr.DataArray(padded, {ELEMENT: elements.symbols}, (ELEMENT,), attrs=attrs)
 
 
-def is_standardless(table: Table) -> bool:
-    """Return whether factors are computed, from what their table says."""
-    return bool(getattr(table, "attrs", {}).get("standardless", 0))
-
-
-def history_parameters(table: Table, sample: Sample, angle_deg: float | None) -> dict[str, Any]:
-    """Return what the history tells of a quantification, whichever the method."""
+def history_parameters(table: Table, elements: Elements, angle_deg: float | None) -> dict[str, Any]:
+    """Return the parameters of a quantification for its history, whichever the method."""
     attrs = getattr(table, "attrs", {})
-    said = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
-    if sample.valences:
-        said["valences"] = sample.valences
+    parameters = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
+    if elements.valences:
+        parameters["valences"] = elements.valences
     if angle_deg is not None:
-        said["take_off_angle_deg"] = angle_deg
-    said["standardless"] = is_standardless(table)
-    return {"oxygen": BY_STOICHIOMETRY if sample.valences else "measured", **said}
+        parameters["take_off_angle_deg"] = angle_deg
+    parameters["standardless"] = bool(attrs.get("standardless", 0))
+    return {"oxygen": BY_STOICHIOMETRY if elements.valences else "measured", **parameters}
 
 
 def _check_lines(lines: xr.Dataset) -> None:
@@ -198,10 +200,10 @@ def _check_lines(lines: xr.Dataset) -> None:
         split_line(name)
 
 
-def _outputs(recipe: QuantificationModel, limits: tuple[str, ...]) -> dict[str, list[str]]:
+def _outputs(model: QuantificationModel, limits: tuple[str, ...]) -> dict[str, list[str]]:
     """Return the variables of the composition and their dimensions, beside those of spectra."""
     kinds = ["atomic_fraction", "weight_fraction"]
-    kinds += ["atoms_per_area"] if recipe.own_thickness else []
+    kinds += ["atoms_per_area"] if model.own_thickness else []
     found: dict[str, list[str]] = {}
     for kind in kinds:
         found |= {kind: [ELEMENT], f"{kind}_variance": [ELEMENT]}
@@ -209,17 +211,17 @@ def _outputs(recipe: QuantificationModel, limits: tuple[str, ...]) -> dict[str, 
         found |= {f"{kind}_systematic_covariance": [ELEMENT, OTHER]}
         found |= {f"{kind}_by_error": [ELEMENT, ERROR]}
         found |= {f"{kind}_{n}": [ELEMENT] for n in limits if kind != "atoms_per_area"}
-    if recipe.own_thickness:
+    if model.own_thickness:
         mass = ("", "_variance", "_systematic_variance")
         found |= {f"mass_thickness{end}": [] for end in mass}
-    if recipe.attenuation is not None:
+    if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
     return found
 
 
 def _described(name: str) -> dict[str, str]:
-    kind = next(k for k in _WORDS if name.startswith(k))
-    words, units = _WORDS[kind]
+    kind = next(k for k in _LONG_NAMES if name.startswith(k))
+    words, units = _LONG_NAMES[kind]
     rest = name.removeprefix(kind).strip("_").replace("_", " ")
     if rest == "by error":
         return {"long_name": f"what one standard deviation does to the {words}", "units": units}
@@ -237,7 +239,7 @@ def _one_chunk(values: xr.DataArray) -> xr.DataArray:
     return values.chunk({d: -1 for d in (LINE, "line_other") if d in values.dims})
 
 
-def _check_found(found: xr.Dataset, lines: xr.Dataset, recipe: QuantificationModel) -> None:
+def _check_found(found: xr.Dataset, lines: xr.Dataset, model: QuantificationModel) -> None:
     """Raise where a spectrum has no composition; in maps, such pixels are NaN."""
     if (
         found.atomic_fraction.chunks
@@ -250,7 +252,7 @@ def _check_found(found: xr.Dataset, lines: xr.Dataset, recipe: QuantificationMod
             "the net counts or their covariance hold values that are not finite; leave out lines "
             "or spectra without counts, lines.dropna('line')"
         )
-    if not bool(((lines.net * recipe.factors).sum(LINE) > 0).all()):
+    if not bool(((lines.net * model.factors).sum(LINE) > 0).all()):
         raise EdsError("the net counts sum to nothing: there is no composition to give")
     raise EdsError(
         "the absorption correction does not converge: so many counts need a film thicker than "

@@ -32,7 +32,7 @@ def upper_limits(
         Which of its variables; the first that has a variance by default (``net``,
         ``atomic_fraction``).
     confidence : float
-        One-sided, between 0.5 and 1.
+        One-sided, of the upper limit; between 0.5 and 1.
 
     Returns
     -------

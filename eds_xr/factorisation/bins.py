@@ -14,8 +14,6 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from dask.base import persist
-from dask.delayed import delayed
 
 from eds_xr.image.blocks import Box, Rows, Sparse
 from eds_xr.workers import in_threads
@@ -51,6 +49,9 @@ def bin_size(shape: Sequence[int], counts: float) -> int:
 
 def binned(rows: Rows, size: int) -> Rows:
     """Return counts summed over bins of `size` pixels a side, aligned to the image."""
+    from dask.base import persist
+    from dask.delayed import delayed
+
     tiles = list(_tiles(rows.shape, size))
     sources = [_overlapping(rows, tile) for tile in tiles]
     blocks: list[Any]

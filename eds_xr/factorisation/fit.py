@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
-from dask.base import compute
-from dask.delayed import delayed
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
@@ -255,6 +253,9 @@ def _purest(table: np.ndarray, task: NmfTask) -> np.ndarray:
 
 def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
     """Return the scores of all rows, evenly thinned."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
     every = -(-rows.pixels // MOST_SCORES)
     if isinstance(rows.blocks[0], tuple):
         parts = in_threads(_few_scores_block, rows.blocks, repeat(table), repeat(every))

@@ -13,8 +13,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from dask.base import compute, persist
-from dask.delayed import delayed
 
 from eds_xr.image.blocks import Box, Rows, Sparse, boxes, check_channels, compress_block, groups
 from eds_xr.schema import EdsError
@@ -69,6 +67,8 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     With `stream` the compressed chunks are not kept but read again for every use; None decides
     by the memory there is.
     """
+    from dask.delayed import delayed
+
     check_channels(image.shape[-1])
     tiles = image.data.to_delayed().ravel()
     if stream is None:
@@ -97,6 +97,9 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
 
 def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
     """Return whether the non-zero counts fit in memory, judged by a few chunks if need be."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
     room = MEMORY_SHARE * memory()
     most = image.size * (2 + min(image.dtype.itemsize, 4))
     if most <= room:
@@ -107,12 +110,16 @@ def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
 
 
 def _parts(image: xr.DataArray, tiles: Sequence[Any], grid: Grid) -> list[Any]:
+    from dask.delayed import delayed
+
     places = boxes(image.data.chunks[:-1])
     return [delayed(_read_block)(tile, box, grid) for tile, box in zip(tiles, places, strict=True)]
 
 
 def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequence[Any]]:
     """Compute both; `rows` stay with the workers if there is a cluster."""
+    from dask.base import compute, persist
+
     if cluster() is None:
         done = compute(*rows, *sums)
         return list(done[: len(rows)]), done[len(rows) :]

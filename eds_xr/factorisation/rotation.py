@@ -7,8 +7,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import compute
-from dask.delayed import delayed
 
 from eds_xr.image.blocks import boxes
 from eds_xr.schema import COMPONENT, ENERGY, EdsError, spatial_dims
@@ -93,6 +91,9 @@ def thinned(core: np.ndarray, most: int) -> np.ndarray:
 
 def pick(scores: xr.DataArray, keep: np.ndarray) -> xr.DataArray:
     """Return the scores of the pixels in `keep`; chunks without any are never computed."""
+    from dask.base import compute
+    from dask.delayed import delayed
+
     scores = scores.transpose(*spatial_dims(scores), COMPONENT)
     if scores.chunks is None:
         rows = scores.values[keep]

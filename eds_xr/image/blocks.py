@@ -9,7 +9,6 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from dask.delayed import delayed
 
 from eds_xr.schema import EdsError, check_counts_block
 from eds_xr.workers import in_threads
@@ -53,6 +52,8 @@ def split_rows(dense: np.ndarray, pieces: int) -> Rows:
 
 def weighted(rows: Rows, channel: np.ndarray) -> Rows:
     """Return counts times a weight ``[channel]``, divided by the root of their pixel's total."""
+    from dask.delayed import delayed
+
     blocks = rows.blocks
     if isinstance(blocks[0], tuple):
         return rows._replace(blocks=list(in_threads(_weighted_block, blocks, repeat(channel))))
@@ -81,6 +82,8 @@ def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def add_delayed(sums: list[Any]) -> Any:
     """Return the delayed sums of blocks added up in a tree: no worker has to hold them all."""
+    from dask.delayed import delayed
+
     while len(sums) > 1:
         sums = [delayed(add_sums)(group) for group in groups(sums, 16)]
     return sums[0]

@@ -91,8 +91,8 @@ def draw_spectra(
 def draw_table(
     axes: Axes,
     dataset: xr.Dataset,
-    quantity: str | None = None,
     *,
+    quantity: str | None = None,
     title: str = "",
     confidence: float = 0.95,
 ) -> Axes:
@@ -108,7 +108,7 @@ def draw_table(
         The first by default. Fractions are shown in per cent.
     title : str
     confidence : float
-        Of the upper limits.
+        One-sided, of the upper limits.
 
     Raises
     ------

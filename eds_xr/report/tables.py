@@ -41,7 +41,7 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     dataset : Dataset
         Spectra, lines, composition, oxides, formula, partition coefficients, compared regions.
     confidence : float
-        Of the upper limits.
+        One-sided, of the upper limits.
 
     Returns
     -------
@@ -83,7 +83,7 @@ def to_text(
     quantity : str, optional
         The first by default. Fractions are in per cent, as the attribute ``units`` says.
     confidence : float
-        Of the upper limits.
+        One-sided, of the upper limits.
 
     Returns
     -------
@@ -124,7 +124,7 @@ def write_csv(
         ``dataset.to_netcdf``.
     path : str or path
     confidence : float
-        Of the upper limits.
+        One-sided, of the upper limits.
     overwrite : bool
         Replace what is there.
 
@@ -176,12 +176,12 @@ def _with_errors(dataset: xr.Dataset, name: str, confidence: float) -> dict[str,
 
 
 def _rest(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return all variables; intervals of several confidences as one each, variances as roots."""
+    """Return all variables; intervals of several coverages as one each, variances as roots."""
     found = {}
     for name, values in dataset.data_vars.items():
-        if "confidence" in values.dims:
-            for level in dataset["confidence"].values:
-                found[f"{name}_{100 * level:g}"] = values.sel(confidence=level, drop=True)
+        if "coverage" in values.dims:
+            for share in dataset["coverage"].values:
+                found[f"{name}_{100 * share:g}"] = values.sel(coverage=share, drop=True)
         elif str(name).endswith("_variance"):
             spread = values.clip(min=0) ** 0.5
             units = units_of(values).removesuffix("^2")

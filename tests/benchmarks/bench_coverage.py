@@ -220,7 +220,7 @@ def partition_pulls(
     """
     factor = float(pure.scale * pure.n_pixels / matrix.n_pixels)
     shared = eds_xr.shared_covariance(lines, made, phase=grain, reference=MATRIX, factor=factor)
-    found = eds_xr.partition_coefficients(made, grain, MATRIX, between=shared)
+    found = eds_xr.partition_coefficients(made, grain, reference=MATRIX, between=shared)
     elements = [e for e in made.element.values if e != GRAINS[grain].split("_")[0]]
     true = {p: weights(scene, p, made.element.values) for p in (grain, MATRIX)}
     true_ratio = (true[grain] / true[MATRIX]).sel(element=elements)

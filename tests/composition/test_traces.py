@@ -3,11 +3,8 @@
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from eds_xr import provenance
-from eds_xr.composition.limits import upper_limit
 from eds_xr.composition.quantify import quantify
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.schema import EdsError
@@ -25,33 +22,6 @@ def lines_of(net, variance, names=NAMES, **more):
 
 
 # -- upper limits --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("confidence", [0.9, 0.95, 0.99])
-@pytest.mark.parametrize("truth", [0.0, 0.3, 1.0, 2.0, 5.0])
-def test_upper_limit__holds_at_least_as_often_as_it_says(truth, confidence):
-    draws = np.random.default_rng(0).normal(truth, 1, 20_000)
-    share = (upper_limit(draws, np.ones(draws.size), confidence) >= truth).mean()
-    assert share > confidence - 0.005
-    if truth == 5:  # far from zero it is the usual one-sided limit
-        assert share < confidence + 0.005
-
-
-@settings(max_examples=200)
-@given(st.floats(-1e4, 1e4), st.floats(1e-3, 1e3), st.floats(0.5, 0.999))
-def test_upper_limit__is_above_the_value_and_never_negative(value, sd, confidence):
-    limit = float(upper_limit(np.array(value), np.array(sd), confidence))
-    assert limit >= max(value, 0)
-    assert np.isfinite(limit)
-
-
-def test_upper_limit__is_the_posteriors_quantile():
-    value, sd = -0.7, 1.3
-    limit = float(upper_limit(np.array(value), np.array(sd), 0.95))
-    grid = np.linspace(0, 20, 2_000_001)
-    posterior = np.exp(-0.5 * ((grid - value) / sd) ** 2)
-    below = np.cumsum(posterior) / posterior.sum()
-    assert limit == pytest.approx(grid[np.searchsorted(below, 0.95)], abs=1e-4)
 
 
 def test_upper_limits__tells_what_is_detected():

@@ -212,7 +212,7 @@ def test_quantify__systematic_of_the_iteration_meets_monte_carlo():
 
 def test_ratio__of_two_soft_lines_knows_their_absorption():
     found = quantify(lines_of(counts()), K, absorption_uncertainty=0.1, **FILM)
-    alike, unlike = (ratio(found, "Mg", other) for other in ("Si", "Fe"))
+    alike, unlike = (ratio(found, "Mg", other=other) for other in ("Si", "Fe"))
     assert 0 < float(alike.systematic_variance / alike.ratio**2) < 0.05**2
     assert float(unlike.systematic_variance / unlike.ratio**2) > 2 * float(
         alike.systematic_variance / alike.ratio**2
@@ -318,7 +318,7 @@ def test_quantify_zeta__systematic_meets_monte_carlo():
     net, relative = counts_of_dose(DOSE), np.array([0.03, 0.02, 0.02, 0.03])
     factors = kf.zeta_from_k_factors(
         kf.k_factors(K, {n: r * K[n] for n, r in zip(NAMES, relative, strict=True)}),
-        "Si_Ka", ZETA["Si_Ka"],
+        "Si_Ka", zeta_kg_m2=ZETA["Si_Ka"],
     )  # fmt: skip
     how = {"take_off_angle_deg": ANGLE, "absorption_uncertainty": 0.0}
     expected = quantify_zeta(

@@ -37,8 +37,10 @@ def figure_1(study: Study) -> Figure:
         figure = new_figure(8.6, 7.4)
         grid = figure.add_gridspec(3, 4, height_ratios=(1.12, 1, 1.05))
         image = study.image.coords.get("haadf", study.total)
-        axes = draw_image(figure.add_subplot(grid[0, 0]), image, title=_title("a", image))
-        _outline(axes, study.masks.sel({PHASE: "rectangle"}))
+        name = "HAADF" if image.name == "haadf" else str(image.attrs.get("long_name", image.name))
+        axes = draw_image(figure.add_subplot(grid[0, 0]), image, title=f"(a) {name}")
+        rectangle = study.masks.sel({PHASE: "rectangle"}).values.astype(float)
+        axes.contour(rectangle, levels=[0.5], colors=["#00ff40"], linewidths=1.2)
         for i, phase in enumerate(study.rotated[COMPONENT].values):
             scores = study.rotated.scores.sel({COMPONENT: phase})
             draw_image(
@@ -110,38 +112,13 @@ def _draw_regions(axes: Axes, study: Study) -> None:
         fits = study.regions.sel({PHASE: phase})
         nd, sm = (fits.net / fits.variance**0.5).sel({LINE: ["Nd_La", "Sm_La"]}).values
         label += f", {pixels:.0f} pixels; SNR Nd {nd:.1f}, Sm {sm:.1f}"
-        axes.step(
-            one[ENERGY],
-            value,
-            where="mid",
-            color=color,
-            label=label,
-        )
+        axes.step(one[ENERGY], value, where="mid", color=color, label=label)
         axes.fill_between(
-            one[ENERGY],
-            value - spread,
-            value + spread,
-            step="mid",
-            color=color,
-            alpha=0.25,
+            one[ENERGY], value - spread, value + spread, step="mid", color=color, alpha=0.25,
             linewidth=0,
-        )
+        )  # fmt: skip
     mark_lines(axes, part.counts, ("Nd_La", "Sm_La"))
     leave_room(axes)
-    axes.set(
-        title="(g) Nd and Sm in Brg",
-        xlabel="energy (keV)",
-        ylabel="counts per pixel",
-        xlim=(4.7, 6.1),
-    )
-    axes.set_ylim(0, None)
+    axes.set(title="(g) Nd and Sm in Brg", xlabel="energy (keV)", ylabel="counts per pixel")
+    axes.set(xlim=(4.7, 6.1), ylim=(0, None))
     axes.legend(loc="lower left", framealpha=0.85, edgecolor="none")
-
-
-def _outline(axes: Axes, mask: xr.DataArray) -> None:
-    axes.contour(mask.values.astype(float), levels=[0.5], colors=["#00ff40"], linewidths=1.2)
-
-
-def _title(letter: str, image: xr.DataArray) -> str:
-    name = "HAADF" if image.name == "haadf" else str(image.attrs.get("long_name", image.name))
-    return f"({letter}) {name}"

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED
+from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED, window_sum
 from eds_xr.analysis.deep_mantle.study import Study
 from eds_xr.atomic_write import written_file
 from eds_xr.composition.minerals import formula, formula_text, oxides
@@ -17,8 +17,7 @@ from eds_xr.composition.partition import QUANTITY, partition_coefficients, share
 from eds_xr.composition.quantify import quantify
 from eds_xr.composition.traces import compare_regions
 from eds_xr.report.tables import write_csv
-from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE
-from eds_xr.xray.windows import line_windows_kev
+from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE
 
 #: Oxygens per formula unit.
 OXYGENS = {"Brg": 3, "Fp": 1, "Ca-Pv": 3}
@@ -62,7 +61,10 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
             "eigenvalues": [float(v) for v in study.rank.eigenvalue.values],
         },
         "nmf": _nmf(study),
-        "masks": _masks(study),
+        "masks": {
+            mask: {"n_pixels": int(n), "fraction": int(n) / study.total.size}
+            for mask, n in study.spectra.n_pixels.to_series().items()
+        },
         "snr": _snr(study),
         "subtraction": {g: _subtraction(study.pure, g) for g in GRAINS},
         "net_counts": {p: _pairs(study.lines, "net", "variance", LINE, p) for p in PHASES},
@@ -128,11 +130,10 @@ def tables(study: Study) -> dict[str, xr.Dataset]:
     }
 
 
-def save_tables(study: Study, folder: Path) -> list[Path]:
+def save_tables(made: Mapping[str, xr.Dataset], folder: Path) -> list[Path]:
     """Write :func:`tables` as CSV files, replacing those of an earlier run."""
     return [
-        write_csv(table, folder / f"{name}.csv", overwrite=True)
-        for name, table in tables(study).items()
+        write_csv(table, folder / f"{name}.csv", overwrite=True) for name, table in made.items()
     ]
 
 
@@ -147,7 +148,7 @@ def _coefficients(study: Study, grain: str) -> xr.Dataset:
     factor = float(one.scale * one.n_pixels / matrix.n_pixels)
     pair = {"phase": grain, "reference": MATRIX}
     shared = shared_covariance(study.lines, whole, factor=factor, **pair)
-    found = partition_coefficients(whole, grain, MATRIX, between=shared)
+    found = partition_coefficients(whole, between=shared, **pair)
     return found.drop_sel({ELEMENT: "O"})
 
 
@@ -186,23 +187,7 @@ def _nmf(study: Study) -> dict[str, Any]:
 
 def _mg_si(spectrum: xr.DataArray) -> float:
     """Return the ratio of the counts in the windows of Mg Ka and Si Ka, background included."""
-    mg, si = (
-        float(spectrum.sel({ENERGY: slice(*line_windows_kev(line)[0])}).sum())
-        for line in ("Mg_Ka", "Si_Ka")
-    )
-    return mg / si
-
-
-def _masks(study: Study) -> dict[str, Any]:
-    pixels = study.masks.sizes["y"] * study.masks.sizes["x"]
-    sizes = study.spectra.n_pixels
-    return {
-        str(p): {
-            "n_pixels": int(sizes.sel({PHASE: p})),
-            "fraction": int(sizes.sel({PHASE: p})) / pixels,
-        }
-        for p in sizes[PHASE].values
-    }
+    return float(window_sum(spectrum, "Mg_Ka")) / float(window_sum(spectrum, "Si_Ka"))
 
 
 def _regions(study: Study) -> xr.Dataset:
@@ -219,31 +204,27 @@ def _snr(study: Study) -> dict[str, Any]:
             net, sd = float(one.net), float(one.variance) ** 0.5
             parts[key] = {"net": net, "sd": sd, "snr": net / sd}
         mask = compared.sel({PHASE: MATRIX, LINE: line})
-        gains = {"gain": "snr_gain", "signal_gain": "signal_gain", "noise_gain": "noise_gain"}
-        found[line] = parts | {key: float(mask[name]) for key, name in gains.items()}
+        gains = {
+            "gain": mask.snr_gain,
+            "signal_gain": mask.signal_gain,
+            "noise_gain": mask.noise_gain,
+        }
+        found[line] = parts | {key: float(gain) for key, gain in gains.items()}
     return found
 
 
 def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:
     one = pure.sel({PHASE: grain})
-    return {
-        "scale": float(one.scale),
-        "scale_sd": float(one.scale_variance) ** 0.5,
-        "line": PINNED[grain],
-    }
+    scale, sd = float(one.scale), float(one.scale_variance) ** 0.5
+    return {"scale": scale, "scale_sd": sd, "line": PINNED[grain]}
 
 
 def _pairs(
     data: xr.Dataset, value: str, variance: str, dim: str, phase: str
 ) -> dict[str, list[float]]:
     one = data.sel({PHASE: phase})
-    return {
-        str(name): [
-            float(one[value].sel({dim: name})),
-            float(one[variance].sel({dim: name})) ** 0.5,
-        ]
-        for name in one[dim].values
-    }
+    pairs = zip(one[value].values.tolist(), (one[variance].values ** 0.5).tolist(), strict=True)
+    return {str(name): list(pair) for name, pair in zip(one[dim].values, pairs, strict=True)}
 
 
 def _plain(data: xr.Dataset) -> xr.Dataset:

@@ -45,12 +45,17 @@ def which_phases(loadings: xr.DataArray, phases: Sequence[str]) -> list[str]:
     Most Ca is Ca-Pv; of the others the higher Mg / Si is Fp.
     """
     matrix, periclase, perovskite = phases
-    mg, si, ca = (_line_share(loadings, line) for line in ("Mg_Ka", "Si_Ka", "Ca_Ka"))
+    mg, si, ca = (window_sum(loadings, line).values for line in ("Mg_Ka", "Si_Ka", "Ca_Ka"))
     richest = int(np.argmax(ca))
     ratio = np.where(np.arange(ca.size) == richest, -1.0, mg / (mg + si))
     names = [matrix] * ca.size
     names[richest], names[int(np.argmax(ratio))] = perovskite, periclase
     return names
+
+
+def window_sum(spectra: xr.DataArray, line: str) -> xr.DataArray:
+    """Return the sum in the window of a line [...], background included."""
+    return spectra.sel({ENERGY: slice(*line_windows_kev(line)[0])}).sum(ENERGY)
 
 
 def choosing_channels(image: xr.DataArray) -> xr.DataArray:
@@ -147,8 +152,3 @@ def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
     names = xr.DataArray(list(PHASES), dims=PHASE, name=PHASE)
     attrs = with_step(spectra.attrs, "subtract_phase", pinned=PINNED)
     return xr.concat(parts, dim=names, combine_attrs="drop").assign_attrs(attrs)
-
-
-def _line_share(loadings: xr.DataArray, line: str) -> np.ndarray:
-    low, high = line_windows_kev(line)[0]
-    return np.asarray(loadings.sel({ENERGY: slice(low, high)}).sum(ENERGY).values, float)

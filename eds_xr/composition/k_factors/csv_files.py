@@ -54,7 +54,7 @@ def read_rows(path: Path, value: str) -> tuple[list[Row], dict[str, str]]:
     return rows, comments
 
 
-def number_said(path: Path, comments: dict[str, str], key: str) -> float | None:
+def number_in_comment(path: Path, comments: dict[str, str], key: str) -> float | None:
     """Return the number of a comment such as ``# beam_energy_kev: 200``, if there is one."""
     if key not in comments:
         return None

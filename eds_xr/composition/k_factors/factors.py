@@ -24,7 +24,7 @@ import xarray as xr
 
 from eds_xr.arguments import number
 from eds_xr.atomic_write import written_file
-from eds_xr.composition.k_factors.csv_files import number_said, read_rows
+from eds_xr.composition.k_factors.csv_files import number_in_comment, read_rows
 from eds_xr.composition.k_factors.table import (
     AVOGADRO,
     BARN_M2,
@@ -202,7 +202,7 @@ def k_factors_from_zeta(zeta: xr.Dataset, reference: str) -> xr.Dataset:
     return _converted(zeta, "k", zeta.zeta.values / scale, reference=reference)
 
 
-def zeta_from_k_factors(k: xr.Dataset, reference: str, zeta_kg_m2: float) -> xr.Dataset:
+def zeta_from_k_factors(k: xr.Dataset, reference: str, *, zeta_kg_m2: float) -> xr.Dataset:
     """Return the zeta-factors that k-factors imply, given the reference line's.
 
     Computes: a table.
@@ -280,7 +280,7 @@ def _read(
 
 
 def _beam(path: Path, comments: dict[str, str], given: float | None) -> float | None:
-    said = number_said(path, comments, "beam_energy_kev")
+    said = number_in_comment(path, comments, "beam_energy_kev")
     if said is not None and given is not None and said != given:
         raise EdsError(
             f"{path.name} is for a beam of {said:g} keV, beam_energy_kev says {given:g}; leave "

@@ -63,7 +63,7 @@ def standardless_k_factors(
     counted, relative = _counted_per_atom_m2(names, beam_energy_kev, detector)
     k = masses(names) / counted
     k = k / k[0]
-    attrs = {**_told(beam_energy_kev), "reference": names[0]}
+    attrs = {**_attributes(beam_energy_kev), "reference": names[0]}
     return make_table("k", names, k, k * relative, units="weight", attrs=attrs)
 
 
@@ -107,11 +107,11 @@ def standardless_cross_sections(
     sections = counted * solid_angle_sr / (4 * np.pi) / BARN_M2
     return make_table(
         "cross_section", names, sections, sections * relative, units="barn",
-        attrs=_told(beam_energy_kev),
+        attrs=_attributes(beam_energy_kev),
     )  # fmt: skip
 
 
-def _told(beam_energy_kev: float) -> dict[str, float | int | str]:
+def _attributes(beam_energy_kev: float) -> dict[str, float | int | str]:
     return {"beam_energy_kev": float(beam_energy_kev), "standardless": 1, "source": _SOURCE}
 
 

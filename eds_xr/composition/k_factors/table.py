@@ -25,6 +25,7 @@ LONG_NAMES = {
     "zeta": "zeta-factor, per electron and photon",
     "cross_section": "partial ionisation cross-section of X-rays counted",
 }
+_WORD = {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}
 #: Beam energies that differ by less are the same [relative].
 _SAME_BEAM = 0.01
 
@@ -39,10 +40,7 @@ def make_table(
     attrs: Mapping[str, Any],
 ) -> xr.Dataset:
     """Return a table of factors over ``line``: the kind's variable and ``standard_deviation``."""
-    if units not in UNITS[kind]:
-        raise EdsError(
-            f"the units of {LONG_NAMES[kind]}s must be {' or '.join(UNITS[kind])}, found {units!r}"
-        )
+    _check_units(units, kind)
     described = {"long_name": LONG_NAMES[kind], "units": units}
     names = [str(n) for n in lines]
     return xr.Dataset(
@@ -68,14 +66,14 @@ def looked_up(
     missing = [n for n in lines if n not in values]
     if missing:
         raise EdsError(
-            f"no {_word(kind)} for {', '.join(missing)}; the table has {', '.join(values)}. "
-            f"{_word(kind)}s are matched by line, never by position"
+            f"no {_WORD[kind]} for {', '.join(missing)}; the table has {', '.join(values)}. "
+            f"{_WORD[kind]}s are matched by line, never by position"
         )
     factors = np.array([values[n] for n in lines], float)
     spread = np.array([deviations[n] for n in lines], float)
     if not (np.isfinite(factors) & (factors > 0)).all():
         shown = dict(zip(lines, factors.tolist(), strict=True))
-        raise EdsError(f"{_word(kind)}s must be positive, found {shown}")
+        raise EdsError(f"{_WORD[kind]}s must be positive, found {shown}")
     if not (np.isfinite(spread) & (spread >= 0)).all():
         shown = dict(zip(lines, spread.tolist(), strict=True))
         raise EdsError(f"standard deviations must be finite and not negative, found {shown}")
@@ -98,15 +96,11 @@ def check_table(table: xr.Dataset, kind: str) -> None:
     if not isinstance(table, xr.Dataset) or not {kind, "standard_deviation"} <= set(table):
         found = list(table) if isinstance(table, xr.Dataset) else type(table).__name__
         raise EdsError(
-            f"expected a table of {_word(kind)}s (a Dataset over 'line' with {kind!r} and "
+            f"expected a table of {_WORD[kind]}s (a Dataset over 'line' with {kind!r} and "
             f"'standard_deviation'), found {found}"
         )
     if table[kind].dims != (LINE,) or LINE not in table.coords:
-        raise EdsError(f"{_word(kind)}s must lie along named lines, found {table[kind].dims}")
-
-
-def _word(kind: str) -> str:
-    return {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}[kind]
+        raise EdsError(f"{_WORD[kind]}s must lie along named lines, found {table[kind].dims}")
 
 
 def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float], str]:
@@ -119,35 +113,36 @@ def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float
         values = _by_line(table, kind)
         return values, dict.fromkeys(values, 0.0), _units(table, kind)
     if not isinstance(table, Mapping):
+        reader = f"eds_xr.k_factors.read_{_WORD[kind].replace('-', '_')}s"
         raise EdsError(
-            f"expected {_word(kind)}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
-            f"{type(table).__name__}; read a file with eds_xr.k_factors.read_{_reader(kind)}"
+            f"expected {_WORD[kind]}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
+            f"{type(table).__name__}; read a file with {reader}"
         )
-    plain = {str(n): number(v, f"the {_word(kind)} of {n}") for n, v in table.items()}
+    plain = {str(n): number(v, f"the {_WORD[kind]} of {n}") for n, v in table.items()}
     return plain, dict.fromkeys(plain, 0.0), UNITS[kind][0]
-
-
-def _reader(kind: str) -> str:
-    return {"k": "k_factors", "zeta": "zeta_factors", "cross_section": "cross_sections"}[kind]
 
 
 def _by_line(column: xr.DataArray, kind: str) -> dict[str, float]:
     if column.dims != (LINE,) or LINE not in column.coords:
-        raise EdsError(f"{_word(kind)}s must lie along named lines, found {column.dims}")
+        raise EdsError(f"{_WORD[kind]}s must lie along named lines, found {column.dims}")
     names = [str(n) for n in column[LINE].values]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise EdsError(f"more than one {_word(kind)} of {', '.join(twice)}; leave one")
+        raise EdsError(f"more than one {_WORD[kind]} of {', '.join(twice)}; leave one")
     return dict(zip(names, column.values.tolist(), strict=True))
 
 
 def _units(column: xr.DataArray, kind: str) -> str:
     units = str(column.attrs.get("units", UNITS[kind][0]))
+    _check_units(units, kind)
+    return units
+
+
+def _check_units(units: str, kind: str) -> None:
     if units not in UNITS[kind]:
         raise EdsError(
-            f"the units of {_word(kind)}s must be {' or '.join(UNITS[kind])}, found {units!r}"
+            f"the units of {_WORD[kind]}s must be {' or '.join(UNITS[kind])}, found {units!r}"
         )
-    return units
 
 
 def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> None:
@@ -156,7 +151,7 @@ def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> 
     table_kev = number(table_kev, "the attribute beam_energy_kev of the table")
     if abs(table_kev - lines_kev) > _SAME_BEAM * lines_kev:
         raise EdsError(
-            f"the {_word(kind)}s are for a beam of {table_kev:g} keV, the spectra were "
+            f"the {_WORD[kind]}s are for a beam of {table_kev:g} keV, the spectra were "
             f"recorded at {lines_kev:g} keV; take a table measured at {lines_kev:g} keV, or "
             "compute one with eds_xr.standardless_k_factors"
         )

@@ -11,8 +11,6 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
-from dask.base import compute, persist
-from dask.delayed import delayed
 
 from eds_xr.factorisation.solver.loadings import unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, Prior, Pull
@@ -152,6 +150,9 @@ def _sweep_there(
     step: Callable[..., Any],
 ) -> tuple[Sequence[Any], Any]:
     """As :func:`_sweep`, for blocks that Dask knows: at the workers, or still to be read."""
+    from dask.base import compute, persist
+    from dask.delayed import delayed
+
     table = delayed(loadings)
     done = [
         delayed(step, nout=2)(block, w, table, pull)

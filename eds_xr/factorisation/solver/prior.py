@@ -22,7 +22,6 @@ from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
-from dask.base import compute
 
 from eds_xr.image.blocks import Box
 
@@ -93,6 +92,8 @@ class SmoothSparse:
 
     def take(self, scores: Sequence[Any]) -> float:
         """Learn the scores of all blocks; return twice the penalty."""
+        from dask.base import compute
+
         blocks = compute(*scores)
         maps: np.ndarray = np.zeros((*self._valid.shape, blocks[0].shape[1]), np.float32)
         for values, boxes in zip(blocks, self._places, strict=True):

@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 from eds_xr import k_factors as kf
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
 from eds_xr.schema import EdsError
-from eds_xr.xray.lines import EMISSION_UNCERTAINTY
 
 TABLE = """# measured on San Carlos olivine
 # units: weight
@@ -194,44 +193,6 @@ def test_k_factors__errors():
             kf.k_factors(values, **options)
 
 
-# -- computed ------------------------------------------------------------------------------------
-
-
-def test_standardless_k_factors__follow_the_beam():
-    low, high = (
-        kf.standardless_k_factors(["Si_Ka", "Cu_Ka"], beam_energy_kev=e).k.sel(line="Cu_Ka")
-        for e in (20, 200)
-    )
-    assert low > 1.1 * high  # near its threshold copper is excited less
-    with pytest.raises(EdsError, match="Cu_Ka is not emitted at a beam energy of 5 keV"):
-        kf.standardless_k_factors(["Si_Ka", "Cu_Ka"], beam_energy_kev=5)
-
-
-def test_standardless_k_factors__state_their_uncertainty():
-    names = ["Si_Ka", "Fe_Ka", "Nd_La", "U_Ma", "O_Ka"]
-    table = kf.standardless_k_factors(names)
-    relative = (table.standard_deviation / table.k).values
-    least = [EMISSION_UNCERTAINTY[n.split("_")[1][0]] for n in names]
-    assert (relative >= least).all()
-    np.testing.assert_allclose(relative[:4], least[:4], rtol=0.02)
-    assert relative[4] > 1.04 * least[4]  # the detector's layers take a share of soft X-rays
-    assert table.attrs["standardless"] == 1
-    assert table.k.sel(line="Si_Ka") == 1
-
-
-def test_standardless_k_factors__see_the_detector():
-    names = ["Si_Ka", "O_Ka"]
-    bare = kf.standardless_k_factors(names)
-    behind = kf.standardless_k_factors(names, window_nm=300)
-    assert behind.k.sel(line="O_Ka") > 1.3 * bare.k.sel(line="O_Ka")
-    with pytest.raises(EdsError, match="no property colour of a detector; there are dead_layer_nm"):
-        kf.standardless_k_factors(names, colour=1.0)
-    with pytest.raises(EdsError, match="found \\['Si_Ka', 'Si_Ka'\\]"):
-        kf.standardless_k_factors(["Si_Ka", "Si_Ka"])
-    with pytest.raises(EdsError, match="solid_angle_sr must lie between 0 and 4 pi"):
-        kf.standardless_cross_sections(names, solid_angle_sr=0)
-
-
 # -- one kind from another -----------------------------------------------------------------------
 
 NAMES = ["Mg_Ka", "Si_Ka", "Fe_Ka", "Nd_La"]
@@ -244,7 +205,7 @@ def test_conversions__lead_back_to_where_they_began():
     k = kf.k_factors_from_zeta(zeta, "Mg_Ka")
     xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES))
     scale = float(zeta.zeta.sel(line="Si_Ka"))
-    xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", scale), zeta)
+    xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=scale), zeta)
 
 
 def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
@@ -258,11 +219,11 @@ def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
 
 def test_conversions__errors():
     k = kf.standardless_k_factors(NAMES)
-    zeta = kf.zeta_from_k_factors(k, "Si_Ka", 500.0)
+    zeta = kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=500.0)
     for call, message in [
         (lambda: kf.k_factors_from_zeta(k, "Si_Ka"), "expected a table of zeta-factors"),
         (lambda: kf.k_factors_from_zeta(zeta, "Ca_Ka"), "Ca_Ka is not in the table: Mg_Ka"),
-        (lambda: kf.zeta_from_k_factors(k, "Si_Ka", 0.0), "zeta_kg_m2 must be positive"),
+        (lambda: kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=0.0), "zeta_kg_m2 must be positive"),
     ]:
         with pytest.raises(EdsError, match=message):
             call()

@@ -135,8 +135,8 @@ def test_read__dtype_holds_the_fullest_pixel(tmp_path: Path, mean: int, dtype: s
     words = [random_words(RNG, 35, 64, mean)]
     recording = taken(write_velox(tmp_path / "a.emd", {"SuperXG21": words}, SHAPE))
     assert recording.dtype == dtype
-    with recording.open_frames() as frames:
-        assert frame_sums.smallest_dtype(frames) == recording.dtype
+    with frame_sums.with_frames(recording, slice(None)) as all_frames:
+        assert all_frames.dtype == recording.dtype
     assert whole(recording).sum() == words[0].size - 35
 
 

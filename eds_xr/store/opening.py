@@ -27,7 +27,7 @@ _CURE = "convert the vendor file again, or take the store from a copy"
 
 
 class StoredArray:
-    """The array that Dask, or xarray, slices: reads, and turns any failure into an error with a name."""
+    """The array that Dask or xarray slices: reads, and turns any failure into a named error."""
 
     def __init__(self, variable: xr.Variable, store: str, name: str, every_chunk_written: bool):
         """Take a variable and its place; only if every chunk was written, missing ones are lost."""
@@ -274,6 +274,7 @@ def _open_binned(store: str | os.PathLike[str], binned: int) -> xr.DataArray:
 
 
 def check_group(dataset: xr.Dataset, store: str | os.PathLike[str]) -> None:
+    """Raise unless a store's Dataset has ``counts`` with a dimension of energy."""
     if "counts" not in dataset:
         found = ", ".join(map(repr, map(str, dataset.variables))) or "nothing"
         raise EdsError(

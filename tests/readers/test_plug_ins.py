@@ -105,9 +105,7 @@ def test_find_reader__an_object_and_its_content(toy: Path) -> None:
         readers.read(write(toy / "b.other"))
 
 
-def test_extensions__those_of_other_packages(
-    toy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_extensions__those_of_other_packages(toy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {".bcf", ".toy", ".toy2", ".other"} <= set(readers.extensions())
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p != str(toy.parent / "site")])
     assert ".toy" not in readers.extensions()

@@ -235,7 +235,9 @@ def test_read__hyperspy_under_its_older_ending(
 
 def test_read__single_spectrum(write_hspy: WriteHspy, tmp_path: Path) -> None:
     path = write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS[0, 0], [E])})
-    with pytest.raises(EdsError, match=r"a single spectrum .*32 channels\), which has no positions"):
+    with pytest.raises(
+        EdsError, match=r"a single spectrum .*32 channels\), which has no positions"
+    ):
         readers.read(path)
 
 

@@ -65,7 +65,7 @@ def read(path: Path) -> list[Recording]:
         signals = [(str(image.get("Name", "")), _axes(image)) for image in images]
         cure = "calibrate the energy axis in DigitalMicrograph and save again"
         if any(_is_light(image) for image in images):
-            cure = "it is of light (cathodoluminescence), over wavelengths: eds_xr has no use for it"
+            cure = "it is a map of light (cathodoluminescence), not of X-rays: open it in LumiSpy"
         raise EdsError(nothing_found(path.name, signals, cure))
     return list(_with_unique_names(found))
 

@@ -33,7 +33,7 @@ IMAGES = {
 OTHERS = {
     "EDS_SEM_TM002.hspy": "a single spectrum .*1,024 channels.*convert the map that it was taken",
     "EDS_TEM_FePt_nanoparticles.hspy": "a single spectrum .*992 channels.*no positions",
-    "asymmetric-peak_map.dm4": r"\(334, nm\).*a map of light \(cathodoluminescence\), not of X-rays",
+    "asymmetric-peak_map.dm4": r"\(334, nm\).*a map of light \(cathodoluminescence\), not",
     "coreloss_spectrum.msa": r"no reader for \.msa; files that can be read: ",
     VELOX: r"no reader for \.zip; files that can be read: ",
     f"{VELOX}/Test SI 16x16 ReducedData 215 kx.emd": "was pruned.*use the file as it was acquired",

@@ -114,7 +114,11 @@ def test_imports__have_no_cycle() -> None:
     assert not left, f"a cycle among {sorted(left)}"
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if n not in ("", "cli", "accessor")])
+#: What users, or the entry points of pyproject.toml, name.
+ENTRANCES = ("", "cli", "accessor", "store.xarray_engine")
+
+
+@pytest.mark.parametrize("name", [n for n in FILES if n not in ENTRANCES])
 def test_every_file__is_used(name: str) -> None:
     folder = FILES[name].name == "__init__.py"
     assert folder or any(name in used for used in GRAPH.values()) or room(name) == "readers"

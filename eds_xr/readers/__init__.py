@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from importlib import import_module
+from functools import lru_cache
+from importlib.metadata import EntryPoint, EntryPoints, entry_points
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 
 from eds_xr.places import inside
 from eds_xr.readers.guards.damage import damage_named
 from eds_xr.readers.guards.sizes import check_axes, check_shape
-from eds_xr.readers.protocol import Axis, Reader, Recording, count_regions, row_regions
+from eds_xr.readers.protocol import GROUP, Axis, Reader, Recording, count_regions, row_regions
 from eds_xr.schema import EdsError
 
 __all__ = [
+    "GROUP",
     "Axis",
     "Reader",
     "Recording",
@@ -28,15 +30,15 @@ __all__ = [
     "select",
 ]
 
-#: Extension -> modules of `formats` that may read it, imported when needed.
-_MODULES = {
+#: Extension -> modules of `formats` that may read it; entries as those of outside packages.
+_BUILT_IN = {
     ".bcf": ("bruker.reader",),
     ".dm3": ("gatan.reader",),
     ".dm4": ("gatan.reader",),
     ".emd": ("velox.reader",),
     ".emi": ("tia",),
-    ".h5": ("labelled",),
-    ".hdf5": ("labelled",),
+    ".h5": ("labelled", "hyperspy.hspy"),
+    ".hdf5": ("labelled", "hyperspy.hspy"),
     ".hspy": ("hyperspy.hspy",),
     ".nc": ("labelled",),
     ".npy": ("arrays",),
@@ -56,8 +58,9 @@ _HEAD_BYTES = 4096
 
 
 def extensions() -> tuple[str, ...]:
-    """Return the extensions of the files that can be read."""
-    return tuple(sorted(_MODULES))
+    """Return the extensions of the files that can be read, those of outside packages too."""
+    others = (extension for entry in _plug_ins(*sys.path) for extension in _names(entry))
+    return tuple(sorted({*_BUILT_IN, *others}))
 
 
 def read(path: Path) -> list[Recording]:
@@ -80,15 +83,15 @@ def read(path: Path) -> list[Recording]:
 def find_reader(path: Path) -> Reader:
     """Return the reader for a file or folder, by its extension and how its content begins."""
     _check_there(path)
-    names = _MODULES.get(path.suffix.lower())
-    if names is None:
+    entries = list(_entries(path.suffix.lower()))
+    if not entries:
         raise EdsError(
             f"{path.name}: no reader for {path.suffix or 'a file without extension'}; "
             f"files that can be read: {', '.join(extensions())}"
         )
     head = _head(path)
-    for name in names:
-        reader = cast(Reader, import_module(f"eds_xr.readers.formats.{name}"))
+    for entry in entries:
+        reader = _loaded(entry)
         if reader.recognises(head):
             return reader
     raise EdsError(
@@ -109,6 +112,36 @@ def select(recordings: Sequence[Recording], signal: str | None) -> Recording:
         if recording.name == signal:
             return recording
     raise EdsError(f"no spectrum image is named {signal!r}; the file holds {names}")
+
+
+def _entries(extension: str) -> Iterator[EntryPoint]:
+    """Yield the readers that may read files of an extension, ours first."""
+    for module in _BUILT_IN.get(extension, ()):
+        yield EntryPoint(extension, f"{__name__}.formats.{module}", GROUP)
+    yield from (entry for entry in _plug_ins(*sys.path) if extension in _names(entry))
+
+
+@lru_cache(maxsize=1)
+def _plug_ins(*_: str) -> EntryPoints:
+    """Return what installed packages offer; looked for once, as all of them are searched."""
+    return entry_points(group=GROUP)
+
+
+def _names(entry: EntryPoint) -> list[str]:
+    return entry.name.lower().split()
+
+
+def _loaded(entry: EntryPoint) -> Reader:
+    try:
+        reader: Reader = entry.load()
+        reader.read, reader.recognises  # noqa: B018
+    except Exception as error:  # whatever an outside package raises
+        raise EdsError(
+            f"the reader of {entry.name} files that {entry.dist.name if entry.dist else 'eds_xr'} "
+            f"brings ({entry.value}) cannot be used: {type(error).__name__}: {error}; update that "
+            "package, or uninstall it"
+        ) from error
+    return reader
 
 
 def _check_there(path: Path) -> None:

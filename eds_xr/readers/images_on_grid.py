@@ -38,6 +38,14 @@ def is_flat(axes: Axes) -> bool:
 
 def nothing_found(name: str, signals: Iterable[tuple[str, Axes]], cure: str) -> str:
     """Return the message about a file that holds `signals`, but no spectrum image."""
+    signals = list(signals)
+    for title, axes in signals:
+        if metadata.is_single_spectrum(axes):
+            return (
+                f"{name} holds a single spectrum ({title!r}, {axes[0]['size']:,} channels), which "
+                "has no positions: expected a spectrum image, at least a line of pixels; convert "
+                "the map that it was taken from, or open the spectrum in HyperSpy"
+            )
     found = "; ".join(
         f"{title!r} with axes "
         + ", ".join(f"{_title(a)} ({a['size']}, {a.get('units') or 'no unit'})" for a in axes)

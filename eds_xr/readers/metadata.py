@@ -43,6 +43,11 @@ def energy_index(axes: Sequence[Mapping[str, Any]]) -> int | None:
     return found[0] if len(found) == 1 and len(axes) > 1 else None
 
 
+def is_single_spectrum(axes: Sequence[Mapping[str, Any]]) -> bool:
+    """Return whether the only axis is one of energy."""
+    return len(axes) == 1 and axes[0].get("units") in _EV
+
+
 def recording_axes(axes: Sequence[Mapping[str, Any]], signal_type: str) -> tuple[Axis, ...]:
     """Return the axes of a spectrum image in our names, order and units: energy last."""
     energy = energy_index(axes)

@@ -1,9 +1,20 @@
 """What a reader hands over: what was recorded, and a stream of row blocks.
 
-A reader is a module of this folder (one a format family) that has the members of
-:class:`Reader`. It never loads a spectrum image whole: the values come from
-:attr:`Recording.row_blocks`, which opens the file, yields, and closes it again. Where the
-detector passed over the pixels many times, :attr:`Recording.open_frames` gives each pass.
+A reader is a module (one a format family) that has the members of :class:`Reader`. It never loads
+a spectrum image whole: the values come from :attr:`Recording.row_blocks`, which opens the file,
+yields, and closes it again. Where the detector passed over the pixels many times,
+:attr:`Recording.open_frames` gives each pass.
+
+A package of its own adds a format by an entry point of the group ``eds_xr.readers``, named by the
+extension (several with spaces between), in its ``pyproject.toml``::
+
+    [project.entry-points."eds_xr.readers"]
+    ".xyz .xyzw" = "package.module"   # or "package.module:object"
+
+Once it is installed, ``eds_xr.convert`` and ``eds_xr.info`` read such files. Where several readers
+name one extension, the first that recognises the content reads it, those of eds_xr first. What a
+reader raises, other than an ``EdsError``, is told as damage of the file; sizes and axes of its
+recordings are checked as those of all others.
 """
 
 from __future__ import annotations
@@ -18,6 +29,9 @@ from typing import Any, Protocol
 import numpy as np
 
 Region = tuple[slice, ...]
+
+#: Entry points of readers.
+GROUP = "eds_xr.readers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,7 +114,7 @@ class Recording:
 
 
 class Reader(Protocol):
-    """What a module of this folder must have to read a format family."""
+    """What a module or object must have to read a format family."""
 
     def recognises(self, head: bytes) -> bool:
         """Return whether a file that begins with `head` (4 KiB) can be of this format."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from collections.abc import Callable, Hashable
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +20,17 @@ from eds_xr.store.writing import CHECKSUM, DOCUMENT, EVERY_CHUNK_WRITTEN, checks
 #: Entry of an image's encoding: the store of its sums, the name of its data on Dask, its sides.
 SOURCE = "pyramid"
 
+#: Gives a variable, opened by xarray without Dask, the array that reads it chunk by chunk.
+Lazy = Callable[[xr.Variable, "StoredArray"], xr.Variable]
+
 _CURE = "convert the vendor file again, or take the store from a copy"
 
 
-class _Stored:
-    """The array that Dask slices: reads, and turns any failure into an error with a name."""
+class StoredArray:
+    """The array that Dask or xarray slices: reads, and turns any failure into a named error."""
 
     def __init__(self, variable: xr.Variable, store: str, name: str, every_chunk_written: bool):
+        """Take a variable and its place; only if every chunk was written, missing ones are lost."""
         self.shape, self.dtype, self.ndim = variable.shape, variable.dtype, variable.ndim
         self.chunks: tuple[int, ...] = variable.encoding.get("chunks") or variable.shape
         self._variable, self.store, self._name = variable, store, name
@@ -62,8 +67,18 @@ def with_source(image: xr.DataArray, store: str) -> xr.DataArray:
     return image
 
 
-def open_group(store: str | os.PathLike[str], group: str = "") -> xr.Dataset:
+def open_group(
+    store: str | os.PathLike[str], group: str = "", *, lazy: Lazy | None = None
+) -> xr.Dataset:
     """Return a group of a store, its axes read and checked. Lazy.
+
+    Parameters
+    ----------
+    store : path or URL
+    group : str
+        Its path in the store.
+    lazy : callable, optional
+        Makes variables that are not axes lazy; by default on Dask, see :func:`lazy_variable`.
 
     Raises
     ------
@@ -85,7 +100,7 @@ def open_group(store: str | os.PathLike[str], group: str = "") -> xr.Dataset:
         raise
     except Exception as error:  # fsspec's many back ends raise each their own
         raise EdsError(_named_damage(where, group) or _not_opened(store, error)) from error
-    return _with_checked_chunks(dataset, where, group)
+    return _with_checked_chunks(dataset, where, group, lazy or lazy_variable)
 
 
 def reads_from(image: xr.DataArray, store: str) -> bool:
@@ -94,31 +109,23 @@ def reads_from(image: xr.DataArray, store: str) -> bool:
         return False
     parts = dict(image.__dask_graph__()).values()
     sources = (getattr(part, "value", part) for part in parts)
-    return any(isinstance(s, _Stored) and s.store.rstrip("/") == store for s in sources)
+    return any(isinstance(s, StoredArray) and s.store.rstrip("/") == store for s in sources)
 
 
-def lazy_variable(
-    variable: xr.Variable, store: str, name: str, *, every_chunk_written: bool
-) -> xr.Variable:
-    """Return a variable of a store on Dask, in its chunks, whole along energy. Lazy.
-
-    Parameters
-    ----------
-    variable : Variable
-        Opened by xarray without Dask.
-    store, name : str
-        Where it lies.
-    every_chunk_written : bool
-        A chunk that is not there was lost; otherwise it stands for zeros.
-    """
+def lazy_variable(variable: xr.Variable, stored: StoredArray) -> xr.Variable:
+    """Return a variable of a store on Dask, in its chunks, whole along energy. Lazy."""
     import dask.array as da
 
-    stored = _Stored(variable, store, name, every_chunk_written)
-    sizes = dict(zip(variable.dims, stored.chunks, strict=True)) | {ENERGY: -1}
-    chunks = tuple(sizes[d] for d in variable.dims)
     # name=False: a random key, as the same path may hold another store tomorrow
-    data = da.from_array(stored, chunks=chunks, name=False, meta=np.empty(0, variable.dtype))
+    meta, chunks = np.empty(0, variable.dtype), tuple(whole_spectra(variable, stored).values())
+    data = da.from_array(stored, chunks=chunks, name=False, meta=meta)
     return xr.Variable(variable.dims, data, variable.attrs, variable.encoding)
+
+
+def whole_spectra(variable: xr.Variable, stored: StoredArray) -> dict[Hashable, int]:
+    """Return the stored chunks of a variable by dimension, but whole along energy."""
+    chunks = dict(zip(variable.dims, stored.chunks, strict=True))
+    return {d: variable.sizes[d] if d == ENERGY else size for d, size in chunks.items()}
 
 
 def open(store: str | os.PathLike[str], *, binned: int = 1) -> xr.DataArray:
@@ -149,7 +156,7 @@ def open(store: str | os.PathLike[str], *, binned: int = 1) -> xr.DataArray:
     if binned != 1:
         return _open_binned(store, binned)
     dataset = open_group(store)
-    _check_group(dataset, store)
+    check_group(dataset, store)
     image = dataset["counts"].transpose(..., ENERGY)
     check_spectrum_image(image)
     return with_source(image, str(store)) if "multiscales" in dataset.attrs else image
@@ -234,15 +241,15 @@ def _damaged(chunk: str, where: str, error: Exception) -> str:
     return f"chunk {chunk} of {where} is damaged: {_CURE} ({type(error).__name__}: {error})"
 
 
-def _with_checked_chunks(dataset: xr.Dataset, where: str, group: str) -> xr.Dataset:
+def _with_checked_chunks(dataset: xr.Dataset, where: str, group: str, lazy: Lazy) -> xr.Dataset:
     """Return the Dataset with small variables read, and large ones lazy; both checked."""
     checked = bool(dataset.attrs.get(EVERY_CHUNK_WRITTEN))
     for name, variable in dataset.variables.items():
         path = f"{group}/{name}" if group else str(name)
         if variable.ndim > 1:
-            dataset[name] = lazy_variable(variable, where, path, every_chunk_written=checked)
+            dataset[name] = lazy(variable, StoredArray(variable, where, path, checked))
         else:
-            values = _Stored(variable, where, path, checked)[(slice(None),) * variable.ndim]
+            values = StoredArray(variable, where, path, checked)[(slice(None),) * variable.ndim]
             if name not in dataset.indexes:
                 dataset[name] = xr.Variable(
                     variable.dims, values, variable.attrs, variable.encoding
@@ -266,7 +273,8 @@ def _open_binned(store: str | os.PathLike[str], binned: int) -> xr.DataArray:
     return open_group(store, chunks.level_path(binned))["counts"]
 
 
-def _check_group(dataset: xr.Dataset, store: str | os.PathLike[str]) -> None:
+def check_group(dataset: xr.Dataset, store: str | os.PathLike[str]) -> None:
+    """Raise unless a store's Dataset has ``counts`` with a dimension of energy."""
     if "counts" not in dataset:
         found = ", ".join(map(repr, map(str, dataset.variables))) or "nothing"
         raise EdsError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -11,19 +10,17 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 
-#: Elements found in nature, from lithium to uranium.
-NATURAL_ELEMENTS = tuple(
-    "Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
-    "Rb Sr Y Zr Nb Mo Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb "
-    "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U".split()
-)
-
-_SYMBOLS = (
+#: Hydrogen to californium, the symbol of atomic number ``i`` at ``i - 1``.
+SYMBOLS = tuple(
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
     "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
     "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm "
-    "Bk Cf"
-).split()
+    "Bk Cf".split()
+)
+LITHIUM_TO_URANIUM = SYMBOLS[2:92]
+_TOO_SHORT_LIVED = frozenset("Tc Pm Po At Rn Fr Ra Ac Pa".split())
+#: Elements found in nature, from lithium to uranium.
+NATURAL_ELEMENTS = tuple(e for e in LITHIUM_TO_URANIUM if e not in _TOO_SHORT_LIVED)
 
 #: Elements that appear in a TEM spectrum without being in the sample, and where they come from.
 STRAY_LINES = MappingProxyType(
@@ -54,7 +51,7 @@ STRAY_LINES = MappingProxyType(
 
 def check_element(element: str) -> None:
     """Raise unless `element` is the symbol of a chemical element (H to Cf)."""
-    if element not in _symbols():
+    if element not in SYMBOLS:
         raise EdsError(f"no chemical element {element!r}; expected a symbol such as 'Fe'")
 
 
@@ -97,11 +94,4 @@ def symbols(numbers: Iterable[int]) -> list[str]:
     >>> symbols([26, 12, 0])
     ['Mg', 'Fe']
     """
-    return [_SYMBOLS[z - 1] for z in sorted(set(numbers)) if 1 <= z <= len(_SYMBOLS)]
-
-
-@lru_cache(maxsize=1)
-def _symbols() -> frozenset[str]:
-    import xraydb
-
-    return frozenset(xraydb.atomic_symbol(z) for z in range(1, 99))
+    return [SYMBOLS[z - 1] for z in sorted(set(numbers)) if 1 <= z <= len(SYMBOLS)]

@@ -224,6 +224,23 @@ def test_read__other_hdf5(tmp_path: Path) -> None:
         readers.read(path)
 
 
+@pytest.mark.parametrize("ending", [".hdf5", ".h5"])
+def test_read__hyperspy_under_its_older_ending(
+    write_hspy: WriteHspy, tmp_path: Path, ending: str
+) -> None:
+    path = write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS, [Y, X, E])})
+    (recording,) = readers.read(path.rename(path.with_suffix(ending)))
+    np.testing.assert_array_equal(streamed(recording, 3), COUNTS)
+
+
+def test_read__single_spectrum(write_hspy: WriteHspy, tmp_path: Path) -> None:
+    path = write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS[0, 0], [E])})
+    with pytest.raises(
+        EdsError, match=r"a single spectrum .*32 channels\), which has no positions"
+    ):
+        readers.read(path)
+
+
 @pytest.mark.parametrize("part", [0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 0.99])
 def test_read__truncated(write_hspy: WriteHspy, tmp_path: Path, part: float) -> None:
     path = write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS, [Y, X, E])})

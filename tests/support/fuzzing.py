@@ -25,6 +25,19 @@ import numpy as np
 MEMORY_BYTES = 2**30
 SECONDS = 10.0
 _BATCH = 100
+#: Imported once, before any worker is forked.
+PRELOADED = [
+    "support.fuzzing",
+    "dask.array",
+    "eds_xr.readers.formats.jeol.event_stream",
+    "eds_xr.readers.formats.labelled",
+    "eds_xr.readers.formats.velox.event_stream",
+    "eds_xr.store.conversion",
+    "h5netcdf",
+    "rsciio.edax",
+    "rsciio.hspy",
+    "zarr",
+]
 _EXTREMES = (0, 1, 2, 127, 128, 255, 256, 2**15, 2**16 - 1, 2**31 - 1, 2**31, 2**32 - 1, 2**63 - 1)
 
 
@@ -168,7 +181,7 @@ class _Worker:
 
     def __init__(self, seed: Seed, whole_every: int, attempt: type[Attempt]) -> None:
         self.context = get_context("forkserver")
-        self.context.set_forkserver_preload(["fuzzing", "eds_xr.store", "rsciio.hspy", "zarr"])
+        self.context.set_forkserver_preload(PRELOADED)
         self.seed, self.task = seed, (seed, whole_every, attempt)
         self.left = range(0)
         self._start()

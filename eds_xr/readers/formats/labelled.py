@@ -30,7 +30,9 @@ _NOT_KEPT = {"units", "long_name", "_FillValue"}
 
 
 def recognises(head: bytes) -> bool:
-    """Return whether netCDF 3, HDF5 or the document of a Zarr group begins with `head`."""
+    """Return whether netCDF 3, HDF5 (but not HyperSpy's) or a Zarr document begins with `head`."""
+    if b"HyperSpy" in head and b"Experiments" in head:
+        return False
     return head.startswith((HDF5_MAGIC, *_NETCDF3_MAGIC)) or b'"zarr_format"' in head
 
 

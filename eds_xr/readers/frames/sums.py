@@ -36,7 +36,7 @@ def with_frames(
 
     A frame's drift is where its image (``image(frame)`` of the reader's frames, such as a HAADF
     image, else its counts) lies relative to that of all others; see
-    :func:`._parts.drift.estimate`. Frames are moved by whole pixels, so that counts stay
+    :func:`.drift.estimate`. Frames are moved by whole pixels, so that counts stay
     counts; what leaves the field is lost and reported. In the attributes: ``drift_px``, a pair
     (y, x) for each frame, ``drift_applied_px``, the whole pixels of it that were taken back,
     ``counts_lost_to_drift``, and ``covered_by_all_frames_px``, first and last row, first and last
@@ -70,21 +70,6 @@ def with_frames(
         yield _prepared(recording, frames, _indices(chosen, frames.number), keep_frames, align)
 
 
-def smallest_dtype(frames: Frames, chosen: Sequence[int] | None = None) -> np.dtype:
-    """Return the smallest unsigned dtype in which the sum of frames cannot overflow.
-
-    It holds all counts of the fullest pixel, which no single channel of it can exceed.
-
-    Parameters
-    ----------
-    frames : Frames
-    chosen : sequence of int, optional
-        Which frames are summed; all when not given.
-    """
-    taken = range(frames.number) if chosen is None else chosen
-    return np.min_scalar_type(_fullest(frames, _Move.none(taken), together=True))
-
-
 def summed(
     open_frames: OpenFrames,
     shape: tuple[int, ...],
@@ -100,7 +85,7 @@ def summed(
         ``with open_frames() as frames`` gives the passes.
     shape : (y, x, energy)
     dtype : dtype
-        Of the blocks; :func:`smallest_dtype` is always wide enough.
+        Of the blocks, wide enough for the fullest pixel.
     rows : int
         Image rows a block, at most.
     chosen : sequence of int, optional

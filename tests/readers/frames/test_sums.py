@@ -14,7 +14,7 @@ from scipy.ndimage import gaussian_filter
 from eds_xr import readers, store
 from eds_xr.provenance import history
 from eds_xr.readers.frames import drift
-from eds_xr.readers.frames.sums import smallest_dtype, summed, with_frames
+from eds_xr.readers.frames.sums import summed, with_frames
 from eds_xr.readers.protocol import Axis, Recording, row_regions
 from eds_xr.schema import EdsError
 
@@ -53,7 +53,8 @@ def axes(names: str, shape: tuple[int, ...]) -> tuple[Axis, ...]:
 
 def stream(values: np.ndarray, **attrs: Any) -> Recording:
     """Return a recording whose frames a reader sums."""
-    dtype, shape = smallest_dtype(ArrayFrames(values)), values.shape[1:]
+    fullest = values.sum(axis=(0, -1), dtype=np.uint64).max()
+    dtype, shape = np.min_scalar_type(fullest), values.shape[1:]
     return Recording(
         "EDS",
         axes("yxe", shape),
@@ -129,11 +130,12 @@ def test_summed__equals_numpy(chosen: list[int], rows: int) -> None:
     ("each", "frames", "dtype"),
     [(1, 255, "u1"), (1, 256, "u2"), (255, 257, "u2"), (255, 258, "u4")],
 )
-def test_smallest_dtype__holds_the_fullest_pixel(each: int, frames: int, dtype: str) -> None:
+def test_with_frames__dtype_holds_the_fullest_pixel(each: int, frames: int, dtype: str) -> None:
     values = np.zeros((frames, 2, 2, 3), "u1")
     values[:, 1, 0, 2] = each
-    assert smallest_dtype(ArrayFrames(values)) == dtype
-    assert smallest_dtype(ArrayFrames(values), [0]) == "u1"
+    for chosen, expected in ((slice(None), dtype), ([0], "u1")):
+        with with_frames(stream(values), chosen) as recording:
+            assert recording.dtype == expected
     assert whole(stream(values)).max() == each * frames
 
 

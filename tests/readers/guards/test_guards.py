@@ -7,6 +7,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import xraydb
 from hypothesis import given
 from hypothesis import strategies as st
 from support.reading import COUNTS
@@ -17,7 +18,7 @@ from eds_xr.readers.guards import hdf5 as hdf5_guard
 from eds_xr.readers.guards import sizes
 from eds_xr.readers.guards.damage import damage_named
 from eds_xr.schema import EdsError
-from eds_xr.xray.elements import symbols
+from eds_xr.xray.elements import LITHIUM_TO_URANIUM, SYMBOLS, symbols
 
 # --- chunks ------------------------------------------------------------------------------------
 
@@ -97,6 +98,8 @@ def test_damage_named__interrupts_pass() -> None:
 
 def test_symbols__in_order() -> None:
     assert symbols([98, 1, 26, 0, 99, 26]) == ["H", "Fe", "Cf"]
+    assert list(SYMBOLS) == [xraydb.atomic_symbol(z) for z in range(1, 99)]
+    assert (LITHIUM_TO_URANIUM[0], LITHIUM_TO_URANIUM[-1]) == ("Li", "U")
 
 
 # --- the guard before HDF5 ---------------------------------------------------------------------
@@ -129,7 +132,7 @@ def test_check_hdf5__crash_of_the_library(hdf5: Path) -> None:
     os.kill(probe.process.pid, signal.SIGSTOP)
     os.kill(probe.process.pid, signal.SIGSEGV)  # pending until it goes on
     os.kill(probe.process.pid, signal.SIGCONT)
-    assert probe.ask(hdf5) == "the HDF5 library crashes on it"
+    assert probe.ask(hdf5, everything=True) == "the HDF5 library crashes on it"
     hdf5_guard.check_hdf5(hdf5)
 
 

@@ -64,6 +64,8 @@ def read(path: Path) -> list[Recording]:
     if not found:
         signals = [(str(image.get("Name", "")), _axes(image)) for image in images]
         cure = "calibrate the energy axis in DigitalMicrograph and save again"
+        if any(_is_light(image) for image in images):
+            cure = "it is a map of light (cathodoluminescence), not of X-rays: open it in LumiSpy"
         raise EdsError(nothing_found(path.name, signals, cure))
     return list(_with_unique_names(found))
 
@@ -71,6 +73,10 @@ def read(path: Path) -> list[Recording]:
 def _is_image(image: Any) -> bool:
     data = _branch(image, "ImageData")
     return isinstance(data.get("Data"), LongArray) and bool(_branch(data, "Dimensions"))
+
+
+def _is_light(image: Mapping[str, Any]) -> bool:
+    return _branch(_branch(image, "ImageTags"), "Meta Data").get("Signal") == "CL"
 
 
 def _is_real(image: Mapping[str, Any]) -> bool:

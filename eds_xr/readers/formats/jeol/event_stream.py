@@ -18,13 +18,13 @@ the next one may seem to go on with it.) Compiled: imports numba, so import it l
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
 import numba
 import numpy as np
 
+from eds_xr.readers.frames.event_words import ReadWords, pieces, with_room
 from eds_xr.schema import EdsError
 
 #: Channels have twelve bits, also where the header speaks of fewer.
@@ -33,10 +33,6 @@ KINDS = {0x6: "real time", 0x7: "live time", 0x8: "column", 0x9: "row", 0xA: "im
 
 #: Channels shifted by so many bits are all the same.
 _ALL_ENERGIES = 12
-#: Words held in memory at a time.
-_PIECE = 2**22
-#: More rows than these, over all frames, are not indexed (128 MiB of row starts).
-_MOST_ROWS = 2**24
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +56,18 @@ class Stream:
     height: int
     width: int
     one_row: bool
+
+    def words(self, file: BinaryIO) -> ReadWords:
+        """Return what reads the words, in an open file."""
+
+        def read(start: int, stop: int) -> np.ndarray:
+            file.seek(self.offset + 2 * start)
+            words = np.frombuffer(file.read(2 * (stop - start)), "<u2")
+            if words.size < stop - start:
+                raise EdsError("the file became shorter while it was read; copy it again")
+            return words
+
+        return read
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +117,7 @@ class JeolFrames:
         row_starts: np.ndarray,
         area: tuple[slice, slice],
     ):
-        self._file, self._stream, self._row_starts = file, stream, row_starts
+        self._words, self._width, self._row_starts = stream.words(file), stream.width, row_starts
         self._top, self._left = area[0].start, area[1].start
         height, width = area[0].stop - self._top, area[1].stop - self._left
         self.shape: tuple[int, int, int] = (height, width, CHANNELS)
@@ -129,9 +137,9 @@ class JeolFrames:
     def _add(self, frame: int, rows: slice, shift: int, out: np.ndarray) -> None:
         first, last = self._top + rows.start, self._top + rows.stop
         starts, column = self._row_starts[frame, first : last + 1], -1
-        for position, words in _pieces(self._file, self._stream, int(starts[0]), int(starts[-1])):
+        for position, words in pieces(self._words, int(starts[0]), int(starts[-1])):
             column = _add_block(
-                words, position, starts, self._stream.width, self._left, column, shift, out
+                words, position, starts, self._width, self._left, column, shift, out
             )
 
 
@@ -146,13 +154,13 @@ def index_stream(file: BinaryIO, stream: Stream) -> Index:
     grid = (stream.height, stream.width)
     counts, images = np.zeros(grid, np.uint32), np.zeros((2, *grid), np.uint32)
     starts, tally = np.zeros((1, stream.height + 1), np.int64), np.zeros(18, np.int64)
-    at, done = np.full(4, -1, np.int64), 0
+    at, done, words_of = np.full(4, -1, np.int64), 0, stream.words(file)
     while done < stream.length:
-        position, words = next(_pieces(file, stream, done, stream.length))
+        position, words = next(pieces(words_of, done, stream.length))
         used = _index_block(words, position, stream.one_row, at, starts, counts, images, tally)
         done += used
         if used < words.size:
-            starts = _with_more_rows(starts)
+            starts = with_room(starts, 2 * len(starts))
     frame, last_row = int(at[0]), int(at[1])
     starts[frame, last_row + 1 :] = stream.length
     return Index(
@@ -165,29 +173,6 @@ def index_stream(file: BinaryIO, stream: Stream) -> Index:
         zeros=int(tally[16]),
         without_position=int(tally[17]),
     )
-
-
-def _pieces(
-    file: BinaryIO, stream: Stream, start: int, stop: int
-) -> Iterator[tuple[int, np.ndarray]]:
-    """Yield the words from `start` to `stop` in pieces, each with its place."""
-    for first in range(start, stop, _PIECE):
-        count = min(_PIECE, stop - first)
-        file.seek(stream.offset + 2 * first)
-        words = np.frombuffer(file.read(2 * count), "<u2")
-        if words.size < count:
-            raise EdsError("the file became shorter while it was read; copy it again")
-        yield first, words
-
-
-def _with_more_rows(starts: np.ndarray) -> np.ndarray:
-    if 2 * starts.size > _MOST_ROWS:
-        raise EdsError(
-            f"expected at most {_MOST_ROWS:,} image rows over all frames, found more than "
-            f"{len(starts):,} frames of {starts.shape[1] - 1} rows; the stream of events is "
-            "damaged: copy the file again from its origin"
-        )
-    return np.concatenate([starts, np.zeros_like(starts)])
 
 
 @numba.njit(nogil=True, cache=True)

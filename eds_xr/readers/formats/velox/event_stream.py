@@ -12,17 +12,10 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from eds_xr.schema import EdsError
+from eds_xr.readers.frames.event_words import ReadWords, pieces, with_room
 
 #: The word that ends a pixel; all others are channels.
 END_OF_PIXEL = 65535
-#: Words held in memory at a time.
-_PIECE = 2**22
-#: More rows than these, over all frames, are not indexed (128 MiB of row starts).
-_MOST_ROWS = 2**24
-
-#: ``read(start, stop)`` gives words of a stream as contiguous uint16.
-ReadWords = Callable[[int, int], np.ndarray]
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +89,9 @@ class EventFrames:
             if frame < stream.index.frames:
                 starts = stream.index.row_starts[frame]
                 at = np.zeros(2, np.int64)
-                for words in _pieces(stream.read, int(starts[rows.start]), int(starts[rows.stop])):
+                for _, words in pieces(
+                    stream.read, int(starts[rows.start]), int(starts[rows.stop])
+                ):
                     yield words, at
 
 
@@ -125,19 +120,21 @@ def index_stream(
     """
     height, width, channels = shape
     known = np.zeros(0, np.int64) if frame_starts is None else frame_starts
-    starts = _grown(np.zeros((0, height + 1), np.int64), max(1, known.size))
+    starts = with_room(np.zeros((0, height + 1), np.int64), max(1, known.size))
     counts = np.zeros(height * width, np.uint32)
     state = np.array([-1, height * width, 0, 0, 0], np.int64)
-    for words in _pieces(read, 0, length):
+    for _, words in pieces(read, 0, length):
         more = 0 if known.size else words.size // (height * width) + 2
-        starts = _grown(starts, max(len(starts), int(state[0]) + 1 + more))
+        starts = with_room(starts, max(len(starts), int(state[0]) + 1 + more))
         _index_block(words, known, width, channels, state, starts, counts)
     return _finished(state, starts, counts, length), counts.reshape(height, width)
 
 
 def count_pixel_ends(read: ReadWords, start: int, stop: int) -> int:
     """Return how many pixels end among some words."""
-    return sum(int(np.count_nonzero(words == END_OF_PIXEL)) for words in _pieces(read, start, stop))
+    return sum(
+        int(np.count_nonzero(words == END_OF_PIXEL)) for _, words in pieces(read, start, stop)
+    )
 
 
 def _finished(state: np.ndarray, starts: np.ndarray, counts: np.ndarray, length: int) -> Index:
@@ -152,25 +149,6 @@ def _finished(state: np.ndarray, starts: np.ndarray, counts: np.ndarray, length:
         no_channel=no_channel,
         surplus=surplus,
     )
-
-
-def _pieces(read: ReadWords, start: int, stop: int) -> Iterator[np.ndarray]:
-    for first in range(start, stop, _PIECE):
-        yield read(first, min(first + _PIECE, stop))
-
-
-def _grown(starts: np.ndarray, frames: int) -> np.ndarray:
-    if frames <= len(starts):
-        return starts
-    room = max(frames, 2 * len(starts))
-    if frames * starts.shape[1] > _MOST_ROWS:
-        raise EdsError(
-            f"expected at most {_MOST_ROWS} image rows over all frames, found more than {frames} "
-            f"frames of {starts.shape[1] - 1} rows: the file may be damaged"
-        )
-    grown = np.zeros((room, starts.shape[1]), np.int64)
-    grown[: len(starts)] = starts
-    return grown
 
 
 @numba.njit(nogil=True, cache=True)

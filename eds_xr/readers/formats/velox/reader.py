@@ -50,7 +50,8 @@ from eds_xr.readers.protocol import Frames, Recording
 from eds_xr.schema import EdsError
 
 if TYPE_CHECKING:
-    from eds_xr.readers.formats.velox.event_stream import Index, ReadWords
+    from eds_xr.readers.formats.velox.event_stream import Index
+    from eds_xr.readers.frames.event_words import ReadWords
 
 _HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 #: The biggest scan has 8192 x 8192 pixels; what claims more is not read.

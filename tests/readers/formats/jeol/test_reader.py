@@ -29,7 +29,8 @@ from support.makers.jeol import (
 )
 
 from eds_xr import readers
-from eds_xr.readers.formats.jeol import event_stream, header, reader
+from eds_xr.readers.formats.jeol import header, reader
+from eds_xr.readers.frames import event_words
 from eds_xr.readers.frames import sums as frame_sums
 from eds_xr.schema import EdsError
 
@@ -142,7 +143,7 @@ def test_read__any_scan(
 def test_read__pieces_of_any_length(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path)
     for words in (1, 7, 1000):
-        monkeypatch.setattr(event_stream, "_PIECE", words)
+        monkeypatch.setattr(event_words, "_PIECE", words)
         np.testing.assert_array_equal(whole(only(path)), COUNTS.sum(0))
 
 
@@ -437,7 +438,7 @@ def test_read__header_of_gigabytes(tmp_path: Path) -> None:
 
 
 def test_read__frames_without_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_stream, "_MOST_ROWS", 1000)
+    monkeypatch.setattr(event_words, "_MOST_ROWS", 1000)
     words = np.tile(np.array([ROW | 512, ROW]), 1000)
     with pytest.raises(
         EdsError, match=r"at most 1,000 image rows .* more than 64 frames of 8 rows"

@@ -135,8 +135,8 @@ def test_read__dtype_holds_the_fullest_pixel(tmp_path: Path, mean: int, dtype: s
     words = [random_words(RNG, 35, 64, mean)]
     recording = taken(write_velox(tmp_path / "a.emd", {"SuperXG21": words}, SHAPE))
     assert recording.dtype == dtype
-    with recording.open_frames() as frames:
-        assert frame_sums.smallest_dtype(frames) == recording.dtype
+    with frame_sums.with_frames(recording, slice(None)) as all_frames:
+        assert all_frames.dtype == recording.dtype
     assert whole(recording).sum() == words[0].size - 35
 
 
@@ -148,9 +148,9 @@ def test_read__compressed_chunks(tmp_path: Path, compression: str) -> None:
 
 
 def test_read__pieces_of_the_stream_meet(four: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eds_xr.readers.formats.velox import event_stream
+    from eds_xr.readers.frames import event_words
 
-    monkeypatch.setattr(event_stream, "_PIECE", 5)
+    monkeypatch.setattr(event_words, "_PIECE", 5)
     np.testing.assert_array_equal(whole(taken(four)), COUNTS.sum((0, 1)))
     with taken(four).open_frames() as frames:
         np.testing.assert_array_equal(frames.counts(1), COUNTS[:, 1].sum((0, -1)))
@@ -512,9 +512,9 @@ def test_read__truncated(four: Path, part: float) -> None:
 
 
 def test_read__too_many_rows_over_all_frames(four: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from eds_xr.readers.formats.velox import event_stream
+    from eds_xr.readers.frames import event_words
 
-    monkeypatch.setattr(event_stream, "_MOST_ROWS", 10)
+    monkeypatch.setattr(event_words, "_MOST_ROWS", 10)
     with pytest.raises(EdsError, match="at most 10 image rows over all frames"):
         readers.read(four)
 

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.arguments import beam_energy_of
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_same_spectra,
     with_own_covariance,
 )
-from eds_xr.spectra.shapes.calibration import beam_kev
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance
 
@@ -136,7 +136,7 @@ class _Fit:
         energy = spectra[ENERGY].values.astype(float)
         low, high = _fitted(lines)["range_kev"]
         inside = (energy >= low) & (energy <= high)
-        return _Fit(inside, *_design(lines, energy[inside], beam_kev(spectra)))
+        return _Fit(inside, *_design(lines, energy[inside], beam_energy_of(spectra.attrs)))
 
     def rows(self, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what a count of each channel adds to each line, and the modelled variance."""

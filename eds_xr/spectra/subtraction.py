@@ -12,11 +12,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import number
+from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
 from eds_xr.spectra.reference_share import Share, find_share
-from eds_xr.spectra.shapes.calibration import resolution_ev
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import element_names
 from eds_xr.xray.lines import split_line
@@ -228,7 +227,7 @@ def _channels_of_a_peak(spectrum: xr.Dataset) -> int:
     if step == 0 or spectrum[ENERGY].attrs.get("units", "keV") != "keV":
         return 5
     middle = max(0.0, float(spectrum[ENERGY].mean()))
-    sigma = float(peak_sigma_kev(middle, resolution_ev(spectrum)))
+    sigma = float(peak_sigma_kev(middle, resolution_of(spectrum.attrs)))
     return min(spectrum.sizes[ENERGY], max(1, round(2 * sigma / step)))
 
 

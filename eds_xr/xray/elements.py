@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -11,19 +10,19 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 
-#: Elements found in nature, from lithium to uranium.
-NATURAL_ELEMENTS = tuple(
-    "Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr "
-    "Rb Sr Y Zr Nb Mo Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Sm Eu Gd Tb Dy Ho Er Tm Yb "
-    "Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Th U".split()
-)
-
-_SYMBOLS = (
+#: Hydrogen to californium, whose lines are tabulated, by atomic number.
+SYMBOLS = tuple(
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
     "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
     "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm "
-    "Bk Cf"
-).split()
+    "Bk Cf".split()
+)
+#: Elements found in nature, from lithium to uranium, less those that are there in traces only.
+NATURAL_ELEMENTS = tuple(
+    e for e in SYMBOLS[2:92] if e not in {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
+)
+#: Looked for where nobody says what a mineral holds.
+COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
 
 #: Elements that appear in a TEM spectrum without being in the sample, and where they come from.
 STRAY_LINES = MappingProxyType(
@@ -54,7 +53,7 @@ STRAY_LINES = MappingProxyType(
 
 def check_element(element: str) -> None:
     """Raise unless `element` is the symbol of a chemical element (H to Cf)."""
-    if element not in _symbols():
+    if element not in SYMBOLS:
         raise EdsError(f"no chemical element {element!r}; expected a symbol such as 'Fe'")
 
 
@@ -97,11 +96,4 @@ def symbols(numbers: Iterable[int]) -> list[str]:
     >>> symbols([26, 12, 0])
     ['Mg', 'Fe']
     """
-    return [_SYMBOLS[z - 1] for z in sorted(set(numbers)) if 1 <= z <= len(_SYMBOLS)]
-
-
-@lru_cache(maxsize=1)
-def _symbols() -> frozenset[str]:
-    import xraydb
-
-    return frozenset(xraydb.atomic_symbol(z) for z in range(1, 99))
+    return [SYMBOLS[z - 1] for z in sorted(set(numbers)) if 1 <= z <= len(SYMBOLS)]

@@ -122,7 +122,6 @@ def test_family__m_lines_of_uranium():
 
 def test_family__empty_below_the_edge():
     assert xray_lines.family("Fe", "K", 7.0) == ()
-    assert xray_lines.line_weight("Fe_Ka", 7.0) == 0
     assert xray_lines.emission_per_atom("Fe_Ka", 7.0) == 0
 
 
@@ -154,12 +153,28 @@ def test_principal_line__none_in_range():
         xray_lines.principal_line("Mg", min_kev=5)
 
 
-def test_families_in_range__of_a_usual_axis():
-    assert xray_lines.families_in_range("Mg", 0.2, 20) == ("K",)
-    assert xray_lines.families_in_range("Fe", 0.2, 20) == ("K", "L")
-    assert xray_lines.families_in_range("Hf", 0.2, 20) == ("L", "M")
-    assert xray_lines.families_in_range("U", 0.2, 10) == ("M",)
-    assert xray_lines.families_in_range("Fe", 0.2, 20, 5.0) == ("L",)
+def test_principal_lines__of_those_that_have_one_in_range():
+    found = xray_lines.principal_lines(["Mg", "Fe", "U"], 2.0, 6.0)
+    assert found == {"U": "U_Ma"}
+    with pytest.raises(EdsError, match="no chemical element 'Xx'"):
+        xray_lines.principal_lines(["Mg", "Xx"], 0.1, 12.5)
+
+
+@given(element=ELEMENTS, low=st.floats(0.1, 3.0), high=st.floats(3.0, 20.0))
+def test_principal_lines__lie_in_the_range(element, low, high):
+    for name in xray_lines.principal_lines([element], low, high).values():
+        assert name == xray_lines.principal_line(element, min_kev=low, max_kev=high)
+        assert low <= xray_lines.line_energy_kev(name) <= high
+
+
+def test_line_on_axis__a_line_stays_and_an_element_gets_one():
+    energy = np.arange(0.5, 5.0, 0.01)
+    assert xray_lines.line_on_axis("Fe_Ka", energy) == "Fe_Ka"  # whoever uses it checks windows
+    assert xray_lines.line_on_axis("Fe", energy) == "Fe_La"
+    with pytest.raises(EdsError, match="Fe has no line 'Kq'"):
+        xray_lines.line_on_axis("Fe_Kq", energy)
+    with pytest.raises(EdsError, match="B has no principal line between 0.5 and 4.99 keV"):
+        xray_lines.line_on_axis("B", energy)
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
@@ -23,9 +24,7 @@ from eds_xr.spectra.identification.search import Search, select
 from eds_xr.spectra.identification.verdicts import Finding, Reading
 from eds_xr.spectra.shapes.calibration import (
     FIT_RANGE_KEV,
-    beam_kev,
     find_calibration,
-    resolution_ev,
 )
 from eds_xr.spectra.shapes.families import Calibration, families_seen
 from eds_xr.workers import in_one_thread
@@ -142,8 +141,8 @@ class _Setting:
                 "widen range_kev"
             )
         self.part = slice(int(inside[0]), int(inside[-1]) + 1)
-        self.beam_kev = beam_kev(spectra)
-        self.resolution = resolution_ev(spectra)
+        self.beam_kev = beam_energy_of(spectra.attrs)
+        self.resolution = resolution_of(spectra.attrs)
 
     def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
         """Return what a spectrum says of each element found or asked for."""

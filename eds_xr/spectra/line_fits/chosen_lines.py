@@ -10,7 +10,7 @@ import numpy as np
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.families import Calibration, Family, places_of_lines
 from eds_xr.xray.elements import element_names
-from eds_xr.xray.lines import components, principal_line, split_line
+from eds_xr.xray.lines import components, principal_lines, split_line
 
 #: A line of less than this share of its family is reported only when asked for.
 LEAST_WEIGHT = 0.05
@@ -46,7 +46,7 @@ def chosen_lines(
     """Return for each reported line its family's column and its share of the family."""
     places = places_of_lines(families)
     if lines is None:
-        found = [_principal(e, energy, beam_kev) for e in elements]
+        found = principal_lines(elements, float(energy[0]), float(energy[-1]), beam_kev).values()
         lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]
     if isinstance(lines, str):
         raise EdsError(f"expected a list of lines, such as ['Mg_Ka', 'Ca_Ka'], found {lines!r}")
@@ -74,11 +74,3 @@ def fit_attrs(
     return {"left_out": [e for e in elements if e not in found]} | {
         f"calibration_{k}": v for k, v in vars(calibration).items()
     }
-
-
-def _principal(element: str, energy: np.ndarray, beam_kev: float) -> str:
-    try:
-        low, high = float(energy[0]), float(energy[-1])
-        return principal_line(element, beam_kev, min_kev=low, max_kev=high)
-    except EdsError:
-        return ""

@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import check_range_kev
+from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
 from eds_xr.spectra.line_fits.chosen_lines import (
@@ -28,7 +28,7 @@ from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, s
 from eds_xr.spectra.shapes.background import Bremsstrahlung as Bremsstrahlung
 from eds_xr.spectra.shapes.calibration import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
-from eds_xr.spectra.shapes.calibration import beam_kev, find_calibration, resolution_ev
+from eds_xr.spectra.shapes.calibration import find_calibration
 from eds_xr.spectra.shapes.families import Calibration as Calibration
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
@@ -163,7 +163,7 @@ def fit_lines(
     check_calibration(calibration)
     spectra, stray = computed(spectra), element_names(stray, "stray")
     elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
-    part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
+    part, beam = _in_range(spectra, range_kev), beam_energy_of(spectra.attrs)
     if method == "poisson":
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
@@ -224,11 +224,11 @@ def calibrate(
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
-    part, beam = _in_range(computed(spectra), range_kev), beam_kev(spectra)
+    part, beam = _in_range(computed(spectra), range_kev), beam_energy_of(spectra.attrs)
     energy = part[ENERGY].values.astype(float)
     families = families_seen(element_names(elements), energy, beam)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
-    return find_calibration(energy, counts, variance, families, beam, resolution_ev(spectra))
+    return find_calibration(energy, counts, variance, families, beam, resolution_of(spectra.attrs))
 
 
 # -- what is fitted ------------------------------------------------------------------------------

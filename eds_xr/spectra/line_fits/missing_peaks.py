@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 
 import numpy as np
 
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, strong_families
 from eds_xr.xray.detector import SILICON_KA_KEV, escape_fraction
+from eds_xr.xray.elements import SYMBOLS
 from eds_xr.xray.lines import FAMILIES, family, line_energy_kev
 
 #: Where less than this share of a trial peak's information is its own, it is one of the fitted.
@@ -169,7 +169,7 @@ def _candidates(found: Residual, energy: float, reach: float) -> list[str]:
     shapes = found.shapes
     fitted = {f.element for f in shapes.families}
     ranked = []
-    for element in (e for e in _elements() if e not in fitted):
+    for element in (e for e in SYMBOLS[2:92] if e not in fitted):
         near = [
             line
             for shell in FAMILIES
@@ -235,11 +235,3 @@ def _sums(
         if near and tied.size and (found.amounts(tied) * tied[window].sum(axis=0))[0] > counts / 2:
             names += near
     return names
-
-
-@lru_cache(maxsize=1)
-def _elements() -> list[str]:
-    """Return the symbols of lithium to uranium."""
-    import xraydb
-
-    return [xraydb.atomic_symbol(z) for z in range(3, 93)]

@@ -37,6 +37,7 @@ from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fi
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
 from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.shapes.background import Bremsstrahlung
+from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.conversion import convert, info
@@ -47,6 +48,7 @@ __version__ = package_version()
 
 __all__ = [
     "Bremsstrahlung",
+    "Calibration",
     "EdsError",
     "MissingLineWarning",
     "SubtractionWarning",

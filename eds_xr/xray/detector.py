@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -106,16 +107,21 @@ def escape_fraction(energy_kev: ArrayLike) -> np.ndarray:
     >>> [round(float(100 * escape_fraction(e)), 2) for e in (1.74, 3.69, 5.895)]
     [0.0, 0.9, 0.38]
     """
-    import xraydb
-
     energy = np.asarray(energy_kev, float)
+    own, jump = _silicon_ka()
     ev = 1000 * np.clip(energy, SILICON_EDGE_KEV, None)
-    ratio = _attenuation_per_m("Si", _SILICON_DENSITY, ev) / _attenuation_per_m(
-        "Si", _SILICON_DENSITY, np.array(1000 * SILICON_KA_KEV)
-    )
-    jump = float(xraydb.xray_edge("Si", "K").jump_ratio)
+    ratio = _attenuation_per_m("Si", _SILICON_DENSITY, ev) / own
     leaves = (1 - np.log1p(ratio) / ratio) / 2
     return np.where(energy <= SILICON_EDGE_KEV, 0.0, _SILICON_YIELD * (1 - 1 / jump) * leaves)
+
+
+@lru_cache(maxsize=1)
+def _silicon_ka() -> tuple[float, float]:
+    """Return silicon's attenuation of its own Ka [1/m], and the jump at its K edge."""
+    import xraydb
+
+    own = _attenuation_per_m("Si", _SILICON_DENSITY, np.array(1000 * SILICON_KA_KEV))
+    return float(own), float(xraydb.xray_edge("Si", "K").jump_ratio)
 
 
 def _attenuation_per_m(formula: str, density_g_cm3: float, energy_ev: np.ndarray) -> np.ndarray:

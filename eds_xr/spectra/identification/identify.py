@@ -15,7 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
@@ -47,7 +47,7 @@ def identify(
     *,
     expected: Sequence[str] | None = None,
     candidates: Sequence[str] | None = None,
-    confidence: float = 0.99,
+    false_alarm: float = 0.01,
     range_kev: tuple[float, float] = IDENTIFY_RANGE_KEV,
 ) -> xr.Dataset:
     """Identify the elements in spectra, with their evidence and their aliases.
@@ -63,8 +63,8 @@ def identify(
         and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand.
     candidates : sequence of str, optional
         Elements to try; default is `NATURAL_ELEMENTS`. Expected ones are always tried.
-    confidence : float
-        In a spectrum of noise and known elements, no other is found with this probability.
+    false_alarm : float
+        Probability that in a spectrum of noise and known elements any other is found.
     range_kev : (float, float)
         Energies used [keV].
 
@@ -79,7 +79,7 @@ def identify(
         ``variance``, their ``systematic`` standard deviation (what the shapes leave open) and,
         for elements not found, the ``detection_limit`` (Currie); ``misfit`` (variance at its
         lines over that expected, at least 1); ``alias``: for an element found, those that could
-        replace it at the given confidence, best first (*Nd or Ce?*), otherwise those that
+        replace it with more than that probability, best first (*Nd or Ce?*), otherwise those that
         explain the counts at its line;
         ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
         element's place (NaN for elements not found); ``stray`` [element], where it may come from
@@ -88,7 +88,7 @@ def identify(
     Raises
     ------
     EdsError
-        For unknown elements, a confidence outside 0 to 1, spectra without counts, and spectra
+        For unknown elements, a probability outside 0 to 1, spectra without counts, and spectra
         whose variance is less than that of counts.
 
     Notes
@@ -107,11 +107,11 @@ def identify(
     check_energy_in_kev(spectra)
     asked = element_names(spectra.attrs.get("elements", []) if expected is None else expected)
     tried = list(dict.fromkeys([*asked, *element_names(candidates or NATURAL_ELEMENTS)]))
-    if not 0 < confidence < 1:
-        raise EdsError(f"confidence must lie between 0 and 1, found {confidence!r}")
+    if not 0 < number(false_alarm, "false_alarm") < 1:
+        raise EdsError(f"false_alarm must lie between 0 and 1, found {false_alarm!r}")
     spectra = computed(spectra)
     _check_values(spectra)
-    setting = _Setting(spectra, asked, tried, confidence, range_kev)
+    setting = _Setting(spectra, asked, tried, false_alarm, range_kev)
     leading = [d for d in spectra.counts.dims if d != ENERGY]
     sizes = [range(spectra.sizes[d]) for d in leading]
     parts = [
@@ -120,7 +120,7 @@ def identify(
     ]
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked, candidates=_or_none(candidates),
-        confidence=confidence, range_kev=list(range_kev),
+        false_alarm=false_alarm, range_kev=list(range_kev),
     )  # fmt: skip
     return _as_dataset(parts, spectra, leading, setting).assign_attrs(attrs, tried=len(tried))
 
@@ -129,10 +129,10 @@ class _Setting:
     """What all spectra of a call have in common."""
 
     def __init__(
-        self, spectra: xr.Dataset, asked: list[str], tried: list[str], confidence: float,
+        self, spectra: xr.Dataset, asked: list[str], tried: list[str], false_alarm: float,
         range_kev: tuple[float, float],
     ) -> None:  # fmt: skip
-        self.asked, self.tried, self.confidence = asked, tried, confidence
+        self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
         self.energy = spectra[ENERGY].values.astype(float)
         inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
         if inside.size < 50:
@@ -154,9 +154,11 @@ class _Setting:
         names = [search.candidates[i].element for i in found]
         calibration = self._calibrate(counts, variance, names) if names else nominal
         tries = len(search.candidates)
-        search = self._search(counts, variance, calibration, 1 - self.confidence ** (1 / tries))
+        search = self._search(
+            counts, variance, calibration, 1 - (1 - self.false_alarm) ** (1 / tries)
+        )
         found, fitted = select(search, found)
-        reading = Reading(search, found, fitted, self.confidence)
+        reading = Reading(search, found, fitted, self.false_alarm)
         return reading.findings(self.asked), calibration
 
     def _search(

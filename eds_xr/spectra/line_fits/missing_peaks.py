@@ -231,7 +231,9 @@ def _sums(
             for b, f in energies.items()
             if abs(e + f - energy) < reach and (lows or a <= b)
         ]
+        if not near:
+            continue
         tied = SumPeaks(found.shapes, lows, found.counts).columns(found.counts)[:, -1:]
-        if near and tied.size and (found.amounts(tied) * tied[window].sum(axis=0))[0] > counts / 2:
+        if tied.size and (found.amounts(tied) * tied[window].sum(axis=0))[0] > counts / 2:
             names += near
     return names

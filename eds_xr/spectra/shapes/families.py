@@ -72,7 +72,7 @@ def families_seen(
             if family(element, shell, beam_kev):
                 made = _detected(element, shell, beam_kev)
                 if _share_seen(made, float(energy[0]), float(energy[-1])) > LEAST_SHARE:
-                    found.append(_with_escape(made) if escape else made)
+                    found.append(_with_escape(element, shell, beam_kev) if escape else made)
     return found
 
 
@@ -160,8 +160,10 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
     return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups)
 
 
-def _with_escape(made: Family) -> Family:
-    """Return a family that gives part of each line's counts to its escape peak."""
+@lru_cache(maxsize=1024)
+def _with_escape(element: str, shell: str, beam_kev: float) -> Family:
+    """Return a detected family that gives part of each line's counts to its escape peak."""
+    made = _detected(element, shell, beam_kev)
     energies, photons = np.array(made.energies_kev), np.array(made.photons)
     lost = photons * escape_fraction(energies)
     some = energies > SILICON_EDGE_KEV

@@ -70,9 +70,9 @@ def test_identify__an_absent_element_is_hardly_ever_reported():
     mean = phase({"Mg": 1.0, "Si": 1.0, "Fe": 0.2}, Cu=0.05)
     tries = ["Mg", "Si", "Fe", "Cu", "Ti", "Cr", "La", "Nd", "Sm", "Hf", "Pt"]
     rates = []
-    for confidence, seeds in ((0.5, 10), (0.99, 4)):
+    for false_alarm, seeds in ((0.5, 10), (0.01, 4)):
         found = [
-            names(identify(draw(mean, 1e4, seed), candidates=tries, confidence=confidence))
+            names(identify(draw(mean, 1e4, seed), candidates=tries, false_alarm=false_alarm))
             for seed in range(seeds)
         ]
         assert all({"Mg", "Si", "Fe"} <= each for each in found)
@@ -121,7 +121,7 @@ def test_identify__a_wrong_energy_axis_is_corrected():
 
 def test_identify__names_what_else_it_could_be():
     spectra = draw(phase({"Si": 1.0, "Co": 0.02}), 400)
-    found = identify(spectra, candidates=["Si", "Co", "Er", "Ca", "Fe"], confidence=0.999)
+    found = identify(spectra, candidates=["Si", "Co", "Er", "Ca", "Fe"], false_alarm=0.001)
     cobalt = found.sel(element="Co")
     assert names(found) == {"Si", "Co"}
     assert str(cobalt.alias.values) == "Er"  # nine counts of Ka could be its La
@@ -234,7 +234,7 @@ def test_identify__describes_itself_and_can_be_stored(tmp_path):
     [
         ({"expected": ["Xx"]}, "no chemical element 'Xx'"),
         ({"candidates": ["Qq"]}, "no chemical element 'Qq'"),
-        ({"confidence": 1.0}, "confidence must lie between 0 and 1, found 1.0"),
+        ({"false_alarm": 1.0}, "false_alarm must lie between 0 and 1, found 1.0"),
         ({"range_kev": (1.0, 1.2)}, "channels between 1 and 1.2 keV: widen range_kev"),
     ],
 )

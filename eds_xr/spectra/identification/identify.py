@@ -84,6 +84,7 @@ def identify(
         ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
         element's place (NaN for elements not found); ``stray`` [element], where it may come from
         beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis.
+        The attribute ``left_out`` names elements that have no line in the range to be tried by.
 
     Raises
     ------
@@ -122,7 +123,10 @@ def identify(
         spectra.attrs, "identify", expected=asked, candidates=_or_none(candidates),
         false_alarm=false_alarm, range_kev=list(range_kev),
     )  # fmt: skip
-    return _as_dataset(parts, spectra, leading, setting).assign_attrs(attrs, tried=len(tried))
+    left_out = [e for e in tried if e not in setting.seen]
+    return _as_dataset(parts, spectra, leading, setting).assign_attrs(
+        attrs, tried=len(tried), left_out=left_out
+    )
 
 
 class _Setting:
@@ -133,6 +137,7 @@ class _Setting:
         range_kev: tuple[float, float],
     ) -> None:  # fmt: skip
         self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
+        self.seen: set[str] = set()
         self.energy = spectra[ENERGY].values.astype(float)
         inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
         if inside.size < 50:
@@ -168,6 +173,7 @@ class _Setting:
         axis, beam = self.energy, self.beam_kev
         spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
         made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
+        self.seen.update(x.element for x in made)
         likely = {*self.asked, *STRAY_LINES}
         odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
         return Search(spectrum, made, odds, chance)

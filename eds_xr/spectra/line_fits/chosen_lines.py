@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,14 @@ import numpy as np
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.families import Calibration, Family, places_of_lines
 from eds_xr.xray.elements import element_names
-from eds_xr.xray.lines import components, principal_lines, split_line
+from eds_xr.xray.lines import components, line_energy_kev, principal_lines, split_line
 
 #: A line of less than this share of its family is reported only when asked for.
 LEAST_WEIGHT = 0.05
+
+
+class LeftOutWarning(UserWarning):
+    """An element that was asked for has no results: none of its lines lies in the range."""
 
 
 def chosen_elements(
@@ -66,11 +70,27 @@ def chosen_lines(
     return {line: places[line] for line in lines}
 
 
+def left_out(elements: Sequence[str], reported: Iterable[str]) -> list[str]:
+    """Return the elements without a reported line."""
+    found = {line.split("_")[0] for line in reported}
+    return [e for e in elements if e not in found]
+
+
+def left_out_message(elements: Sequence[str], energy: np.ndarray) -> str:
+    """Return which elements have no results, for want of lines on an energy axis, and the cure."""
+    lines = principal_lines(elements, 0.1, 12.5).values()
+    places = ", ".join(f"{name} at {line_energy_kev(name):.2f} keV" for name in lines)
+    cure = f"widen range_kev ({places}), or leave" if places else "leave"
+    return (
+        f"no results for {', '.join(elements)}, without a strong line between {energy[0]:.2f} and "
+        f"{energy[-1]:.2f} keV: {cure} them out"
+    )
+
+
 def fit_attrs(
     elements: Sequence[str], chosen: Mapping[str, Any], calibration: Calibration
 ) -> dict[str, Any]:
     """Return what a fit's attributes tell: the calibration, and elements without a line."""
-    found = {line.split("_")[0] for line in chosen}
-    return {"left_out": [e for e in elements if e not in found]} | {
+    return {"left_out": left_out(elements, chosen)} | {
         f"calibration_{k}": v for k, v in vars(calibration).items()
     }

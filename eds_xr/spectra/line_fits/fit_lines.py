@@ -18,10 +18,13 @@ from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
 from eds_xr.spectra.line_fits.chosen_lines import (
+    LeftOutWarning,
     check_calibration,
     chosen_elements,
     chosen_lines,
     fit_attrs,
+    left_out,
+    left_out_message,
 )
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
@@ -139,6 +142,9 @@ def fit_lines(
 
     Warns
     -----
+    LeftOutWarning
+        When an element that is given has no line in the range to report; one of the attribute
+        ``elements`` is only named in the attribute ``warnings``.
     MissingLineWarning
         When a peak is left that neither the elements account for, nor an escape or sum peak could
         (such a one is only named in the attribute ``warnings``): ``residual_z`` is the number
@@ -161,7 +167,7 @@ def fit_lines(
     check_energy_in_kev(spectra)
     check_one_of(method, METHODS, "method")
     check_calibration(calibration)
-    spectra, stray = computed(spectra), element_names(stray, "stray")
+    spectra, stray, asked = computed(spectra), element_names(stray, "stray"), elements
     elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
     part, beam = _in_range(spectra, range_kev), beam_energy_of(spectra.attrs)
     if method == "poisson":
@@ -184,12 +190,17 @@ def fit_lines(
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip
+    told = _earlier(spectra)
+    if lines is None and (missed := left_out(elements, chosen)):
+        told.append(left_out_message(missed, energy))
+        if asked is not None:
+            warnings.warn(told[-1], LeftOutWarning, stacklevel=3)
     found, peaks = _fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:
             warnings.warn(f"{where}{peak}", MissingLineWarning, stacklevel=3)
     return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
-        warnings=[*_earlier(spectra), *(f"{where}{peak}" for where, peak in peaks)]
+        warnings=[*told, *(f"{where}{peak}" for where, peak in peaks)]
     )
 
 

@@ -217,6 +217,7 @@ def test_identify__what_lies_outside_is_said_to():
     found = identify(draw(phase({"Si": 1.0}), 1e4), expected=["C"], candidates=["Si", "Fe"])
     assert found.verdict.sel(element="C").item() == "out of range"
     assert np.isnan(found.net.sel(element="C"))
+    assert found.attrs["left_out"] == ["C"]
 
 
 def test_identify__describes_itself_and_can_be_stored(tmp_path):

@@ -18,6 +18,7 @@ from support.line_spectra import (
 
 from eds_xr import provenance, simulate
 from eds_xr.schema import EdsError
+from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import calibrate, fit_lines
 from eds_xr.spectra.shapes.background import Bremsstrahlung
 from eds_xr.spectra.subtraction import subtract_phase
@@ -120,9 +121,11 @@ def test_fit_lines__takes_lazy_spectra():
 
 
 def test_fit_lines__describes_itself():
-    lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
+    with pytest.warns(LeftOutWarning, match="no results for O, without a strong line"):
+        lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
     assert lines.attrs["left_out"] == ["O"]
-    low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
+    with pytest.warns(LeftOutWarning, match="U_Ma at 3.16 keV"):
+        low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
     assert "U" in low.attrs["left_out"]  # of uranium it sees but the weak Mz
     assert lines.attrs["calibration_source"] == "fitted"
     assert list(lines.element.values) == ELEMENTS
@@ -139,6 +142,21 @@ def test_fit_lines__elements_from_the_attributes():
     for elements in (["Si", "Fe"], "Si"):
         lines = fit_lines(draw(1e5 * loadings, 0).assign_attrs(elements=elements))
         assert set(lines.element.values) == set(["Si"] if elements == "Si" else elements)
+
+
+def test_fit_lines__says_which_elements_it_leaves_out():
+    spectrum = draw(mean_counts(1e5), 0)
+    with pytest.warns(LeftOutWarning) as caught:
+        lines = fit_lines(spectrum, ["O", *ELEMENTS, "H"], stray=STRAY)
+    (message,) = [str(w.message) for w in caught]
+    assert "no results for O, H, " in message
+    assert "between 0.70 and 12.49 keV: widen range_kev (O_Ka at 0.52 keV), or leave" in message
+    assert (lines.attrs["left_out"], lines.attrs["warnings"]) == (["O", "H"], [message])
+    # nobody asked for these by name in the call: no warning, but the result tells
+    of_attrs = fit_lines(spectrum.assign_attrs(elements=["O", *ELEMENTS]), stray=STRAY)
+    assert (of_attrs.attrs["left_out"], len(of_attrs.attrs["warnings"])) == (["O"], 1)
+    chosen = fit_lines(spectrum, ["O", *ELEMENTS], stray=STRAY, lines=["Mg_Ka"])
+    assert chosen.attrs["warnings"] == []
 
 
 def test_fit_lines__background_is_what_lies_under_the_peak():

@@ -28,7 +28,7 @@ from eds_xr.spectra.line_fits.chosen_lines import (
 )
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
-from eds_xr.spectra.shapes.background import Bremsstrahlung as Bremsstrahlung
+from eds_xr.spectra.shapes.background import Background, background_shapes
 from eds_xr.spectra.shapes.calibration import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
 from eds_xr.spectra.shapes.calibration import find_calibration
@@ -39,7 +39,6 @@ from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
 
 METHODS = ("least_squares", "poisson")
-BACKGROUNDS = ("flexible", "physical")
 
 #: Results that are not one number a line: dimensions, and all results: long name, units.
 _DIMS = {
@@ -78,7 +77,7 @@ def fit_lines(
     range_kev: tuple[float, float] = FIT_RANGE_KEV,
     calibration: Calibration | None = None,
     method: str = "least_squares",
-    background: str | Bremsstrahlung = "flexible",
+    background: str | Background = "flexible",
     escape: bool = False,
     sum_peaks: bool = False,
 ) -> xr.Dataset:
@@ -105,11 +104,12 @@ def fit_lines(
     method : {"least_squares", "poisson"}
         ``"poisson"`` maximises the likelihood of counts that are their own variance; spectra
         that were scaled or subtracted need least squares.
-    background : {"flexible", "physical"} or Bremsstrahlung
+    background : {"flexible", "physical"}, the name of a plug-in's, or Bremsstrahlung
         ``"flexible"``: Kramers' law as the detector counts it, times cubic B-splines.
         ``"physical"``: two terms of bremsstrahlung; with the foil's self-absorption as
         ``Bremsstrahlung({"Mg": 1, "O": 1}, mass_thickness_kg_m2=4e-4)``. It bends less, so small
-        peaks gain, where the detector is as modelled.
+        peaks gain, where the detector is as modelled. Other packages add some by name, see
+        :class:`eds_xr.spectra.shapes.background.Background`.
     escape : bool
         Whether each line has its escape peak, 1.74 keV below; its counts are then among the
         line's net counts.
@@ -177,9 +177,8 @@ def fit_lines(
     chosen = chosen_lines(elements, lines, energy, beam, families)
     if calibration is None:
         calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
-    shapes = Shapes(
-        energy, families, calibration, beam, background=_background(background, part, beam)
-    )
+    smooth = background_shapes(background, energy, beam, part.attrs)
+    shapes = Shapes(energy, families, calibration, beam, background=smooth)
     shapes.check_separable(column for column, _ in chosen.values())
     low = families_below([*elements, *stray], energy, beam)
     sums = _sum_peaks(part, shapes, low) if sum_peaks else None
@@ -270,15 +269,6 @@ def _check_own_variance(part: xr.Dataset) -> None:
             'method="poisson" needs counts that are their own variance, found spectra that were '
             'scaled or subtracted; use method="least_squares", which is right for them'
         )
-
-
-def _background(wanted: str | Bremsstrahlung, part: xr.Dataset, beam: float) -> np.ndarray | None:
-    if not isinstance(wanted, Bremsstrahlung):
-        check_one_of(wanted, BACKGROUNDS, "background")
-        if wanted == "flexible":
-            return None
-        wanted = Bremsstrahlung()
-    return wanted.shapes(part[ENERGY].values.astype(float), beam, part.attrs)
 
 
 def _sum_peaks(part: xr.Dataset, shapes: Shapes, low: Sequence[Family]) -> SumPeaks:

@@ -1,4 +1,4 @@
-"""Images made of the spectrum image: rebinned, split into independent parts, element maps."""
+"""Element maps: net counts of a line's window in every pixel."""
 
 from __future__ import annotations
 

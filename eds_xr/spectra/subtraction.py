@@ -1,7 +1,4 @@
-"""Spectra of regions: masked sums of counts, and the subtraction of one phase from another.
-
-Counts and variance travel together; a sum of counts is its own variance.
-"""
+"""Subtraction of one phase's spectrum from that of a mixture, with errors."""
 
 from __future__ import annotations
 
@@ -106,7 +103,10 @@ def subtract_phase(
             "scale": ((), share.value),
             "scale_variance": ((), share.variance),
             "scale_slope": (ENERGY, reference.counts.values * pixels),
-            "scale_by_counts": (ENERGY, _by_counts(share, mixture)),
+            "scale_by_counts": (
+                ENERGY,
+                np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts,
+            ),
         },
         attrs=provenance.with_step(
             mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
@@ -151,10 +151,6 @@ def _share(
         raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
     known = mixture.attrs.get("elements", ()) if elements is None else elements
     return find_share(mixture, reference, lines, element_names(known))
-
-
-def _by_counts(share: Share, mixture: xr.Dataset) -> np.ndarray:
-    return np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts
 
 
 def _check_share(share: Share) -> None:

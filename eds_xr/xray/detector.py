@@ -10,6 +10,8 @@ from numpy.typing import ArrayLike
 
 from eds_xr.schema import EdsError
 
+#: Full width at half maximum of a Gaussian, in standard deviations.
+FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 #: Fano factor 0.116 times 3.65 eV, the energy of an electron-hole pair in silicon [keV].
 FANO_KEV = 4.23e-4
 MN_KA_KEV = 5.895
@@ -41,7 +43,7 @@ def peak_sigma_kev(energy_kev: ArrayLike, resolution_mnka_ev: float = 130.0) -> 
     >>> round(float(peak_sigma_kev(5.895, 130.0)) * 2.3548 * 1000, 1)
     130.0
     """
-    sigma = resolution_mnka_ev / 1000 / math.sqrt(8 * math.log(2))
+    sigma = resolution_mnka_ev / 1000 / FWHM_PER_SIGMA
     noise2 = sigma**2 - FANO_KEV * MN_KA_KEV
     if not noise2 >= 0:
         raise EdsError(

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from eds_xr.schema import EdsError
 from eds_xr.xray import elements
+from eds_xr.xray import lines as xray_lines
 
 
 def test_symbols__are_those_of_the_tables():
@@ -46,3 +47,8 @@ def test_masses__of_each_lines_element():
     assert elements.masses(["O_Ka", "Fe_La", "Fe_Ka"]) == pytest.approx([15.999, 55.845, 55.845])
     with pytest.raises(EdsError, match="no chemical element 'Xx'"):
         elements.atomic_mass("Xx")
+
+
+def test_stray_lines__are_elements():
+    for element in elements.STRAY_LINES:
+        xray_lines.check_element(element)

@@ -120,8 +120,9 @@ def identify(
         for place in product(*sizes)
     ]
     attrs = provenance.with_step(
-        spectra.attrs, "identify", expected=asked, candidates=_or_none(candidates),
-        false_alarm=false_alarm, range_kev=list(range_kev),
+        spectra.attrs, "identify", expected=asked,
+        candidates=candidates and element_names(candidates), false_alarm=false_alarm,
+        range_kev=list(range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
     return _as_dataset(parts, spectra, leading, setting).assign_attrs(
@@ -193,10 +194,6 @@ class _Setting:
 
 
 # -- input and output ----------------------------------------------------------------------------
-
-
-def _or_none(names: Sequence[str] | None) -> list[str] | None:
-    return None if names is None else element_names(names)
 
 
 def _check_values(spectra: xr.Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What the fit of a spectrum says of each element: found or not, how sure, and what else."""
+"""Verdicts on elements: found or not, evidence, net counts, and aliases."""
 
 from __future__ import annotations
 

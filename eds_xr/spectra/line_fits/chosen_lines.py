@@ -40,7 +40,7 @@ def check_calibration(calibration: Calibration | None) -> None:
         )
 
 
-def chosen_lines(
+def reported_lines(
     elements: Sequence[str],
     lines: Sequence[str] | None,
     energy: np.ndarray,

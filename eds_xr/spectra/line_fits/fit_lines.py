@@ -21,10 +21,10 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     LeftOutWarning,
     check_calibration,
     chosen_elements,
-    chosen_lines,
     fit_attrs,
     left_out,
     left_out_message,
+    reported_lines,
 )
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
@@ -174,7 +174,7 @@ def fit_lines(
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
     families = families_seen([*elements, *stray], energy, beam, escape=escape)
-    chosen = chosen_lines(elements, lines, energy, beam, families)
+    chosen = reported_lines(elements, lines, energy, beam, families)
     if calibration is None:
         calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
     smooth = background_shapes(background, energy, beam, part.attrs)

@@ -1,4 +1,4 @@
-"""What a fit leaves: a peak that no family accounts for, and what it could be."""
+"""Peaks that a fit leaves unaccounted for, and the lines and artefacts they may be."""
 
 from __future__ import annotations
 

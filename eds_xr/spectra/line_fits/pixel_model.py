@@ -14,7 +14,7 @@ from eds_xr.image.blocks import compress_block
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_maps, weighted_block
 from eds_xr.schema import ENERGY, EdsError
-from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, chosen_lines
+from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, reported_lines
 from eds_xr.spectra.shapes.calibration import find_calibration
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
@@ -68,7 +68,7 @@ def pixel_model(
         raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
     energy, beam = part[ENERGY].values.astype(float), beam_energy_of(part.attrs)
     families = families_seen([*elements, *stray], energy, beam)
-    chosen = chosen_lines(elements, lines, energy, beam, families)
+    chosen = reported_lines(elements, lines, energy, beam, families)
     total = sum_spectrum(part)
     if calibration is None:
         calibration = find_calibration(

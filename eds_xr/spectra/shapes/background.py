@@ -137,16 +137,20 @@ def flexible_background(energies: tuple[float, ...], beam_kev: float) -> np.ndar
     Kramers' law for a thin film, ``1 / E``, times the efficiency: it carries the absorption edges
     of the detector; cubic B-splines over the root of the energy allow for what it lacks.
     """
-    from scipy.interpolate import BSpline
-
     positive = np.clip(energies, 0.05, None)
     kept = detector_efficiency(positive) * np.clip(1 - positive / beam_kev, 0.01, None)
     place = np.sqrt(positive)
     intervals = max(1, round((place[-1] - place[0]) / KNOT_DISTANCE))
+    return (kept / positive)[:, None] * smooth_bumps(place, intervals)
+
+
+def smooth_bumps(place: np.ndarray, intervals: int) -> np.ndarray:
+    """Return cubic B-splines [channel, bump] over places that rise; they add up to 1."""
+    from scipy.interpolate import BSpline
+
     inner = np.linspace(place[0], place[-1], intervals + 1)
     knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    bumps = BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
-    return (kept / positive)[:, None] * bumps
+    return BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
 
 
 def _attenuation_m2_kg(atoms: Mapping[str, float], energy_kev: np.ndarray) -> np.ndarray:

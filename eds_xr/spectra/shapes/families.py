@@ -13,6 +13,7 @@ from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.xray.detector import (
     FANO_KEV,
+    FWHM_PER_SIGMA,
     SILICON_EDGE_KEV,
     SILICON_KA_KEV,
     detector_efficiency,
@@ -118,7 +119,7 @@ class Shapes:
     def window(self, line: str) -> np.ndarray:
         """Return which channels lie within one full width at half maximum of a line."""
         centre = line_energy_kev(line)
-        fwhm = math.sqrt(8 * math.log(2)) * self.calibration.sigma_kev(centre)
+        fwhm = FWHM_PER_SIGMA * self.calibration.sigma_kev(centre)
         return np.abs(self.true - centre) <= fwhm
 
     def check_separable(self, columns: Iterable[int]) -> None:

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
-from support.line_spectra import ELEMENTS, ENERGY, FOIL, STRAY, as_spectra, draw, mean_counts
+import xraydb
+from support.line_spectra import (
+    ELEMENTS,
+    ENERGY,
+    FOIL,
+    STRAY,
+    TRUE_AXIS,
+    as_spectra,
+    draw,
+    mean_counts,
+)
 
+from eds_xr import simulate
 from eds_xr.schema import EdsError
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.shapes.background import (
@@ -92,3 +103,34 @@ def test_flexible_background__holds_kramers_law():
     np.testing.assert_allclose(terms @ amounts, law, rtol=1e-9)
     fitted = fit_lines(as_spectra(mean_counts(1e6)), ELEMENTS, stray=STRAY)
     assert fitted.background_model.min() > 0
+
+
+def test_fit_lines__physical_background_of_a_thin_foil():
+    mean = mean_counts(1e6)
+    options = {"stray": STRAY, "calibration": TRUE_AXIS}
+    flexible = fit_lines(as_spectra(mean), ELEMENTS, **options)
+    physical = fit_lines(as_spectra(mean), ELEMENTS, background="physical", **options)
+    assert float(physical.reduced_chi2.max()) < 0.01
+    assert (abs(physical.net - flexible.net) < 0.15 * physical.variance**0.5).all()
+    gain = flexible.variance / physical.variance
+    assert float(gain.min()) >= 1
+    assert float(gain.sel(line="Sm_La").min()) > 1.03
+
+
+def test_fit_lines__self_absorption_bends_the_background():
+    angle, mass_thickness = 22.0, 2e-3  # some 500 nm
+    depth = 10 * mass_thickness / np.sin(np.radians(angle))  # kg/m^2 to g/cm^2 is 1/10 ...
+    depth *= xraydb.material_mu("MgSiO3", 1000 * np.clip(ENERGY, 0.1, None), density=1) / 100
+    peaks = simulate.Instrument(background=0.0)
+    lines_only = simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY, instrument=peaks).loadings
+    # what is bremsstrahlung in the simulation, absorbed
+    smooth = mean_counts(1e7) - 0.83e7 * lines_only
+    absorbed = mean_counts(1e7) - smooth * (1 - -np.expm1(-depth) / depth)
+    spectra = as_spectra(absorbed.isel(phase=0)).assign_attrs(elevation_angle_deg=angle)
+    chi2 = {
+        t: float(fit_lines(spectra, ELEMENTS, stray=STRAY, calibration=TRUE_AXIS,
+                           background=Bremsstrahlung(FOIL, t)).reduced_chi2)
+        for t in (0.0, 1e-3, 2e-3, 4e-3)
+    }  # fmt: skip
+    assert min(chi2, key=chi2.get) == mass_thickness
+    assert chi2[mass_thickness] < 0.2 * chi2[0.0]

@@ -33,10 +33,12 @@ from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
 from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.shapes.background import Bremsstrahlung
+from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.conversion import convert, info
@@ -53,7 +55,9 @@ def __getattr__(name: str) -> str:
 
 __all__ = [
     "Bremsstrahlung",
+    "Calibration",
     "EdsError",
+    "LeftOutWarning",
     "MissingLineWarning",
     "SubtractionWarning",
     "add_common_errors",

@@ -24,6 +24,16 @@ def attribute_number(attrs: Mapping[Any, Any], name: str, default: float) -> flo
     return default if found is None else number(found, f"the attribute {name}")
 
 
+def beam_energy_of(attrs: Mapping[Any, Any]) -> float:
+    """Return the beam energy of a recording [keV]: 200 where nobody noted it."""
+    return attribute_number(attrs, "beam_energy_kev", 200.0)
+
+
+def resolution_of(attrs: Mapping[Any, Any]) -> float:
+    """Return the full width at half maximum at Mn Ka [eV]: 130 where nobody noted it."""
+    return attribute_number(attrs, "energy_resolution_mnka_ev", 130.0)
+
+
 def check_range_kev(given: Any) -> None:
     """Raise unless a range of energies is a pair, the lower one first; None is an open end."""
     pair = given if isinstance(given, tuple | list) and len(given) == 2 else (1.0, 0.0)

@@ -281,7 +281,9 @@ def _check_equal(lazy: Any, eager: Any) -> None:
 
 
 @pytest.mark.filterwarnings(
-    "ignore::eds_xr.MissingLineWarning", "ignore::eds_xr.SubtractionWarning"
+    "ignore::eds_xr.LeftOutWarning",
+    "ignore::eds_xr.MissingLineWarning",
+    "ignore::eds_xr.SubtractionWarning",
 )
 @pytest.mark.parametrize("name", CASES)
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):

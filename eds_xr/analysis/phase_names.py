@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import COMPONENT, ENERGY, EdsError
-from eds_xr.xray.lines import line_energy_kev, principal_line
+from eds_xr.schema import COMPONENT, ENERGY
+from eds_xr.xray.elements import COMMON_ELEMENTS, SYMBOLS
+from eds_xr.xray.lines import line_energy_kev, principal_lines
 
-#: Looked for in loadings when the image's attributes name no elements.
-COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
 #: Half width of the window about a line, for naming only.
 LINE_HALF_WIDTH_KEV = 0.06
 #: Below, the L lines of the transition metals lie under the K lines of C, N and O.
@@ -47,11 +46,11 @@ def _line_strengths(
     energy = loadings[ENERGY].values
     values = loadings.transpose(COMPONENT, ENERGY).values
     found, columns = [], []
-    for element in elements:
-        centre = _line_in_range(element, energy)
-        if centre is None:
-            continue
-        away = np.abs(energy - centre)
+    # what is no element, or has no line in this range, is passed over: another gives the name
+    known = [e for e in elements if e in SYMBOLS]
+    lines = principal_lines(known, max(LOWEST_LINE_KEV, float(energy[0])), float(energy[-1]))
+    for element, name in lines.items():
+        away = np.abs(energy - line_energy_kev(name))
         line = away <= LINE_HALF_WIDTH_KEV
         flanks = (away > LINE_HALF_WIDTH_KEV) & (away <= 2 * LINE_HALF_WIDTH_KEV)
         if line.any() and flanks.any():
@@ -66,13 +65,3 @@ def _strongest(symbols: list[str], strength: np.ndarray) -> list[str]:
     """Return one element, or two when the second is not faint."""
     first, *others = np.argsort(-strength, kind="stable")[:2]
     return [symbols[first], *(symbols[i] for i in others if strength[i] > 0.1 * strength[first])]
-
-
-def _line_in_range(element: str, energy: np.ndarray) -> float | None:
-    try:
-        line = principal_line(
-            element, min_kev=max(LOWEST_LINE_KEV, float(energy[0])), max_kev=float(energy[-1])
-        )
-    except EdsError:  # none within this range: another element gives the name
-        return None
-    return line_energy_kev(line)

@@ -1,4 +1,4 @@
-"""Images made of the spectrum image: rebinned, split into independent parts, element maps."""
+"""Element maps: net counts of a line's window in every pixel."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import attribute_number
+from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectrum_image
-from eds_xr.xray.lines import principal_line, split_line
+from eds_xr.xray.lines import line_on_axis
 from eds_xr.xray.windows import window_weights
 
 
@@ -65,9 +65,8 @@ def _window_sums(
     """Return the lines' names and their net counts ``[line, *spatial]``, with variance."""
     check_spectrum_image(image)
     check_energy_in_kev(image)
-    names = [_line_of(line, image) for line in lines]
-    resolution = attribute_number(image.attrs, "energy_resolution_mnka_ev", 130.0)
-    energy = image[ENERGY].values
+    energy, resolution = image[ENERGY].values, resolution_of(image.attrs)
+    names = [line_on_axis(line, energy, beam_energy_of(image.attrs)) for line in lines]
     table = [window_weights(energy, n, resolution, background=background) for n in names]
     weights = np.stack(table, axis=1)
     used = np.flatnonzero(weights.any(axis=1))
@@ -84,12 +83,3 @@ def _window_sums(
         )
         variance = net
     return names, net.assign_coords(variance=variance.variable)
-
-
-def _line_of(line: str, image: xr.DataArray) -> str:
-    if "_" in line:
-        split_line(line)
-        return line
-    energy = image[ENERGY].values
-    beam = attribute_number(image.attrs, "beam_energy_kev", 200.0)
-    return principal_line(line, beam, min_kev=float(energy[0]), max_kev=float(energy[-1]))

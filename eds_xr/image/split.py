@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import attribute_number
+from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
@@ -19,8 +19,7 @@ from eds_xr.schema import (
     check_one_of,
     check_spectrum_image,
 )
-from eds_xr.xray.elements import check_element
-from eds_xr.xray.lines import family, principal_line, split_line
+from eds_xr.xray.lines import family, line_on_axis, split_line
 from eds_xr.xray.windows import line_windows_kev
 
 #: A line of less than this share of its family tells nothing about it.
@@ -34,14 +33,12 @@ def held_out(image: xr.DataArray, what: Sequence[str]) -> np.ndarray:
             "expected elements or lines to hold out, such as ['Nd', 'Sm'], found "
             f"{list(what) or 'none'}"
         )
-    energy = image[ENERGY].values
-    resolution = attribute_number(image.attrs, "energy_resolution_mnka_ev", 130.0)
+    energy, resolution = image[ENERGY].values, resolution_of(image.attrs)
     held: np.ndarray = np.zeros(energy.size, bool)
-    beam = attribute_number(image.attrs, "beam_energy_kev", 200.0)
+    beam = beam_energy_of(image.attrs)
     for name in what:
         own: np.ndarray = np.zeros(energy.size, bool)
-        chosen = name if "_" in name else _principal(name, energy, beam)
-        for line in _family_of(chosen, beam):
+        for line in _family_of(line_on_axis(name, energy, beam), beam):
             _, (low, _), (_, high) = line_windows_kev(line, resolution)
             own |= (energy >= low) & (energy <= high)
         if not own.any():
@@ -148,11 +145,6 @@ def hold_out(
         .assign_attrs(provenance.with_step(image.attrs, "hold_out", what=list(what)))
     )
     return choose, image
-
-
-def _principal(element: str, energy: np.ndarray, beam_kev: float) -> str:
-    check_element(element)
-    return principal_line(element, beam_kev, min_kev=float(energy[0]), max_kev=float(energy[-1]))
 
 
 def _family_of(name: str, beam_kev: float) -> list[str]:

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.arguments import beam_energy_of
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_same_spectra,
     with_own_covariance,
 )
-from eds_xr.spectra.shapes.calibration import beam_kev
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance
 
@@ -88,7 +88,7 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
 
 def _of_modes(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
     """Return what independent errors ``[mode, ..., energy]`` add, known as ``common_error``."""
-    fit, lead = _Fit.of(lines, spectra), leading_dims(spectra)
+    fit, lead = _LineFit.of(lines, spectra), leading_dims(spectra)
     changes = xr.apply_ufunc(
         _change_block,
         spectra["common_error"].transpose("mode", *lead, ENERGY).compute(),
@@ -115,7 +115,7 @@ def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
     return xr.apply_ufunc(
         _scale_block,
         *given,
-        kwargs={"fit": _Fit.of(lines, spectra)},
+        kwargs={"fit": _LineFit.of(lines, spectra)},
         input_core_dims=[[ENERGY]] * 3,
         output_core_dims=[[LINE, "line_other"]],
         vectorize=True,
@@ -123,7 +123,7 @@ def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
 
 
 @dataclass(frozen=True)
-class _Fit:
+class _LineFit:
     """How lines were fitted: shapes [channel, shape], each line's column and share of it."""
 
     inside: np.ndarray  # [energy]: the channels that were fitted
@@ -132,11 +132,11 @@ class _Fit:
     shares: np.ndarray
 
     @staticmethod
-    def of(lines: xr.Dataset, spectra: xr.Dataset) -> _Fit:
+    def of(lines: xr.Dataset, spectra: xr.Dataset) -> _LineFit:
         energy = spectra[ENERGY].values.astype(float)
         low, high = _fitted(lines)["range_kev"]
         inside = (energy >= low) & (energy <= high)
-        return _Fit(inside, *_design(lines, energy[inside], beam_kev(spectra)))
+        return _LineFit(inside, *_design(lines, energy[inside], beam_energy_of(spectra.attrs)))
 
     def rows(self, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return what a count of each channel adds to each line, and the modelled variance."""
@@ -185,13 +185,13 @@ def _design(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
-def _change_block(errors: np.ndarray, variance: np.ndarray, *, fit: _Fit) -> np.ndarray:
+def _change_block(errors: np.ndarray, variance: np.ndarray, *, fit: _LineFit) -> np.ndarray:
     """Return what errors [mode, channel] do to net counts [mode, line]."""
     return np.asarray(errors @ fit.rows(variance)[0].T)
 
 
 def _scale_block(
-    slope: np.ndarray, by_counts: np.ndarray, variance: np.ndarray, *, fit: _Fit
+    slope: np.ndarray, by_counts: np.ndarray, variance: np.ndarray, *, fit: _LineFit
 ) -> np.ndarray:
     """Return what a scale that follows the counts adds to the covariance [line, line]."""
     rows, modelled = fit.rows(variance)

@@ -8,12 +8,11 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.shapes.calibration import (
     FIT_RANGE_KEV,
-    beam_kev,
     find_calibration,
-    resolution_ev,
 )
 from eds_xr.spectra.shapes.families import Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
@@ -105,7 +104,7 @@ def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
 
 
 def _window(spectra: xr.Dataset, line: str) -> xr.DataArray:
-    energy, resolution = spectra[ENERGY].values, resolution_ev(spectra)
+    energy, resolution = spectra[ENERGY].values, resolution_of(spectra.attrs)
     return xr.DataArray(window_weights(energy, line, resolution), dims=ENERGY)
 
 
@@ -184,10 +183,10 @@ def _fitted(
     counts, variance = (
         np.stack([p[name].values.astype(float) for p in parts]) for name in ("counts", "variance")
     )
-    energy, beam = parts[0][ENERGY].values.astype(float), beam_kev(spectra[0])
+    energy, beam = parts[0][ENERGY].values.astype(float), beam_energy_of(spectra[0].attrs)
     families = families_seen([*(n.split("_")[0] for n in lines), *elements], energy, beam)
     total = counts.sum(axis=0), variance.sum(axis=0)
-    calibration = find_calibration(energy, *total, families, beam, resolution_ev(spectra[0]))
+    calibration = find_calibration(energy, *total, families, beam, resolution_of(spectra[0].attrs))
     shapes = Shapes(energy, families, calibration, beam)
     places = places_of_lines(families)
     for line in lines:

@@ -1,7 +1,4 @@
-"""Spectra of regions: masked sums of counts, and the subtraction of one phase from another.
-
-Counts and variance travel together; a sum of counts is its own variance.
-"""
+"""Subtraction of one phase's spectrum from that of a mixture, with errors."""
 
 from __future__ import annotations
 
@@ -11,12 +8,11 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import number
+from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
 from eds_xr.spectra.reference_share import Share, find_share
-from eds_xr.spectra.shapes.calibration import resolution_ev
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import element_names
 from eds_xr.xray.lines import split_line
@@ -107,7 +103,10 @@ def subtract_phase(
             "scale": ((), share.value),
             "scale_variance": ((), share.variance),
             "scale_slope": (ENERGY, reference.counts.values * pixels),
-            "scale_by_counts": (ENERGY, _by_counts(share, mixture)),
+            "scale_by_counts": (
+                ENERGY,
+                np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts,
+            ),
         },
         attrs=provenance.with_step(
             mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
@@ -152,10 +151,6 @@ def _share(
         raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
     known = mixture.attrs.get("elements", ()) if elements is None else elements
     return find_share(mixture, reference, lines, element_names(known))
-
-
-def _by_counts(share: Share, mixture: xr.Dataset) -> np.ndarray:
-    return np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts
 
 
 def _check_share(share: Share) -> None:
@@ -228,7 +223,7 @@ def _channels_of_a_peak(spectrum: xr.Dataset) -> int:
     if step == 0 or spectrum[ENERGY].attrs.get("units", "keV") != "keV":
         return 5
     middle = max(0.0, float(spectrum[ENERGY].mean()))
-    sigma = float(peak_sigma_kev(middle, resolution_ev(spectrum)))
+    sigma = float(peak_sigma_kev(middle, resolution_of(spectrum.attrs)))
     return min(spectrum.sizes[ENERGY], max(1, round(2 * sigma / step)))
 
 

@@ -1,4 +1,4 @@
-"""Atoms under the beam: cross-sections, vacancies, and the lines they emit.
+"""Ionisation cross-sections, vacancies and emitted lines of atoms under the beam.
 
 The tables behind :mod:`eds_xr.xray.lines`, read once and kept.
 """

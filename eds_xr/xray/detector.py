@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from eds_xr.schema import EdsError
 
+#: Full width at half maximum of a Gaussian, in standard deviations.
+FWHM_PER_SIGMA = math.sqrt(8 * math.log(2))
 #: Fano factor 0.116 times 3.65 eV, the energy of an electron-hole pair in silicon [keV].
 FANO_KEV = 4.23e-4
 MN_KA_KEV = 5.895
@@ -40,7 +43,7 @@ def peak_sigma_kev(energy_kev: ArrayLike, resolution_mnka_ev: float = 130.0) -> 
     >>> round(float(peak_sigma_kev(5.895, 130.0)) * 2.3548 * 1000, 1)
     130.0
     """
-    sigma = resolution_mnka_ev / 1000 / math.sqrt(8 * math.log(2))
+    sigma = resolution_mnka_ev / 1000 / FWHM_PER_SIGMA
     noise2 = sigma**2 - FANO_KEV * MN_KA_KEV
     if not noise2 >= 0:
         raise EdsError(
@@ -106,16 +109,21 @@ def escape_fraction(energy_kev: ArrayLike) -> np.ndarray:
     >>> [round(float(100 * escape_fraction(e)), 2) for e in (1.74, 3.69, 5.895)]
     [0.0, 0.9, 0.38]
     """
-    import xraydb
-
     energy = np.asarray(energy_kev, float)
+    own, jump = _silicon_ka()
     ev = 1000 * np.clip(energy, SILICON_EDGE_KEV, None)
-    ratio = _attenuation_per_m("Si", _SILICON_DENSITY, ev) / _attenuation_per_m(
-        "Si", _SILICON_DENSITY, np.array(1000 * SILICON_KA_KEV)
-    )
-    jump = float(xraydb.xray_edge("Si", "K").jump_ratio)
+    ratio = _attenuation_per_m("Si", _SILICON_DENSITY, ev) / own
     leaves = (1 - np.log1p(ratio) / ratio) / 2
     return np.where(energy <= SILICON_EDGE_KEV, 0.0, _SILICON_YIELD * (1 - 1 / jump) * leaves)
+
+
+@lru_cache(maxsize=1)
+def _silicon_ka() -> tuple[float, float]:
+    """Return silicon's attenuation of its own Ka [1/m], and the jump at its K edge."""
+    import xraydb
+
+    own = _attenuation_per_m("Si", _SILICON_DENSITY, np.array(1000 * SILICON_KA_KEV))
+    return float(own), float(xraydb.xray_edge("Si", "K").jump_ratio)
 
 
 def _attenuation_per_m(formula: str, density_g_cm3: float, energy_ev: np.ndarray) -> np.ndarray:

@@ -10,17 +10,19 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 
-#: Hydrogen to californium, the symbol of atomic number ``i`` at ``i - 1``.
+#: Hydrogen to californium, whose lines are tabulated, by atomic number.
 SYMBOLS = tuple(
     "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se "
     "Br Kr Rb Sr Y Zr Nb Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb "
     "Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm "
     "Bk Cf".split()
 )
-LITHIUM_TO_URANIUM = SYMBOLS[2:92]
-_TOO_SHORT_LIVED = frozenset("Tc Pm Po At Rn Fr Ra Ac Pa".split())
-#: Elements found in nature, from lithium to uranium.
-NATURAL_ELEMENTS = tuple(e for e in LITHIUM_TO_URANIUM if e not in _TOO_SHORT_LIVED)
+#: Elements found in nature, from lithium to uranium, less those that are there in traces only.
+NATURAL_ELEMENTS = tuple(
+    e for e in SYMBOLS[2:92] if e not in {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
+)
+#: Looked for where nobody says what a mineral holds.
+COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
 
 #: Elements that appear in a TEM spectrum without being in the sample, and where they come from.
 STRAY_LINES = MappingProxyType(

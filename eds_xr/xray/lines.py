@@ -12,9 +12,12 @@ single lines of a group, for those who draw or fit peaks of heavy elements.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from types import MappingProxyType
+
+import numpy as np
 
 from eds_xr.schema import EdsError
 from eds_xr.xray.atomic_data import check_beam, group_of, line_names, single_lines
@@ -125,20 +128,6 @@ def components(name: str, beam_energy_kev: float = 200.0) -> tuple[XrayLine, ...
     return tuple(sorted(found, key=lambda x: -x.weight))
 
 
-def families_in_range(
-    element: str, low_kev: float, high_kev: float, beam_energy_kev: float = 200.0
-) -> tuple[str, ...]:
-    """Return the families of an element with at least one excited line in an energy range."""
-    return tuple(
-        shell
-        for shell in FAMILIES
-        if any(
-            low_kev <= line.energy_kev <= high_kev
-            for line in family(element, shell, beam_energy_kev)
-        )
-    )
-
-
 def principal_line(
     element: str,
     beam_energy_kev: float = 200.0,
@@ -161,16 +150,42 @@ def principal_line(
     >>> [principal_line(element) for element in ("Mg", "Nd", "U")]
     ['Mg_Ka', 'Nd_La', 'U_Ma']
     """
-    check_element(element)
-    for line in ("Ka", "La", "Ma", "Mz", "Ll"):
-        lines = {x.name: x for x in family(element, line[0], beam_energy_kev)}
-        found = lines.get(f"{element}_{line}")
-        if found is not None and min_kev <= found.energy_kev <= max_kev:
-            return found.name
+    found = principal_lines([element], min_kev, max_kev, beam_energy_kev)
+    if found:
+        return found[element]
     raise EdsError(
         f"{element} has no principal line between {min_kev:g} and {max_kev:g} keV at a beam energy "
         f"of {beam_energy_kev:g} keV; widen the range, or leave the element out"
     )
+
+
+def principal_lines(
+    elements: Iterable[str], min_kev: float, max_kev: float, beam_energy_kev: float = 200.0
+) -> dict[str, str]:
+    """Return the :func:`principal_line` of each element that has one between two energies."""
+    found = {}
+    for element in elements:
+        lines = {x.name: x for shell in FAMILIES for x in family(element, shell, beam_energy_kev)}
+        for name in (f"{element}_{line}" for line in ("Ka", "La", "Ma", "Mz", "Ll")):
+            if name in lines and min_kev <= lines[name].energy_kev <= max_kev:
+                found[element] = name
+                break
+    return found
+
+
+def line_on_axis(name: str, energy_kev: np.ndarray, beam_energy_kev: float = 200.0) -> str:
+    """Return a line as it is, for an element its principal line on an energy axis [channel].
+
+    Raises
+    ------
+    EdsError
+        For an unknown line or element, or an element with no principal line on the axis.
+    """
+    if "_" in name:
+        split_line(name)
+        return name
+    low, high = float(energy_kev[0]), float(energy_kev[-1])
+    return principal_line(name, beam_energy_kev, min_kev=low, max_kev=high)
 
 
 def line_energy_kev(name: str) -> float:
@@ -186,14 +201,6 @@ def line_energy_kev(name: str) -> float:
         if found.name == name:
             return found.energy_kev
     raise EdsError(f"{name} has no fluorescence yield in the tables; leave it out")
-
-
-def line_weight(name: str, beam_energy_kev: float = 200.0) -> float:
-    """Return a line's share of the photons of its family (0 when the beam cannot excite it)."""
-    element, line = split_line(name)
-    check_beam(beam_energy_kev)
-    lines = _family(element, line[0], float(beam_energy_kev))
-    return next((x.weight for x in lines if x.name == name), 0.0)
 
 
 def emission_per_atom(name: str, beam_energy_kev: float = 200.0) -> float:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from eds_xr.schema import EdsError
-from eds_xr.xray.detector import peak_sigma_kev
+from eds_xr.xray.detector import FWHM_PER_SIGMA, peak_sigma_kev
 from eds_xr.xray.elements import check_element
 from eds_xr.xray.lines import FAMILIES, family, line_energy_kev
 
@@ -42,7 +42,7 @@ def line_windows_kev(
     backgrounds between 1.3 and 1.8. They are close, as neighbouring peaks are.
     """
     centre = line_energy_kev(name)
-    fwhm = math.sqrt(8 * math.log(2)) * float(peak_sigma_kev(centre, resolution_mnka_ev))
+    fwhm = FWHM_PER_SIGMA * float(peak_sigma_kev(centre, resolution_mnka_ev))
     return (
         (centre - fwhm, centre + fwhm),
         (centre - 1.8 * fwhm, centre - 1.3 * fwhm),
@@ -119,7 +119,7 @@ def overlaps(
     energies = sorted((line_energy_kev(line), line) for line in lines)
     pairs = []
     for i, (below, first) in enumerate(energies):
-        fwhm = math.sqrt(8 * math.log(2)) * float(peak_sigma_kev(below, resolution_mnka_ev))
+        fwhm = FWHM_PER_SIGMA * float(peak_sigma_kev(below, resolution_mnka_ev))
         for above, second in energies[i + 1 :]:
             if above - below < fwhm and first.split("_")[0] != second.split("_")[0]:
                 alike = _alike(below, above, resolution_mnka_ev)

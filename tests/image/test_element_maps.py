@@ -448,6 +448,12 @@ def test_fitted_maps__says_what_it_did(fitted):
     assert fitted.attrs["left_out"] == []
 
 
+def test_fitted_maps__warns_of_elements_it_leaves_out(recorded):
+    with pytest.warns(eds_xr.LeftOutWarning, match=r"no results for O, .*\(O_Ka at 0.52 keV"):
+        found = fitted_maps(recorded, ["O", *FITTED], stray=STRAY)
+    assert found.attrs["left_out"] == ["O"]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
@@ -23,9 +24,7 @@ from eds_xr.spectra.identification.search import Search, select
 from eds_xr.spectra.identification.verdicts import Finding, Reading
 from eds_xr.spectra.shapes.calibration import (
     FIT_RANGE_KEV,
-    beam_kev,
     find_calibration,
-    resolution_ev,
 )
 from eds_xr.spectra.shapes.families import Calibration, families_seen
 from eds_xr.workers import in_one_thread
@@ -48,7 +47,7 @@ def identify(
     *,
     expected: Sequence[str] | None = None,
     candidates: Sequence[str] | None = None,
-    confidence: float = 0.99,
+    false_alarm: float = 0.01,
     range_kev: tuple[float, float] = IDENTIFY_RANGE_KEV,
 ) -> xr.Dataset:
     """Identify the elements in spectra, with their evidence and their aliases.
@@ -64,8 +63,8 @@ def identify(
         and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand.
     candidates : sequence of str, optional
         Elements to try; default is `NATURAL_ELEMENTS`. Expected ones are always tried.
-    confidence : float
-        In a spectrum of noise and known elements, no other is found with this probability.
+    false_alarm : float
+        Probability that in a spectrum of noise and known elements any other is found.
     range_kev : (float, float)
         Energies used [keV].
 
@@ -80,16 +79,17 @@ def identify(
         ``variance``, their ``systematic`` standard deviation (what the shapes leave open) and,
         for elements not found, the ``detection_limit`` (Currie); ``misfit`` (variance at its
         lines over that expected, at least 1); ``alias``: for an element found, those that could
-        replace it at the given confidence, best first (*Nd or Ce?*), otherwise those that
+        replace it with more than that probability, best first (*Nd or Ce?*), otherwise those that
         explain the counts at its line;
         ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
         element's place (NaN for elements not found); ``stray`` [element], where it may come from
         beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis.
+        The attribute ``left_out`` names elements that have no line in the range to be tried by.
 
     Raises
     ------
     EdsError
-        For unknown elements, a confidence outside 0 to 1, spectra without counts, and spectra
+        For unknown elements, a probability outside 0 to 1, spectra without counts, and spectra
         whose variance is less than that of counts.
 
     Notes
@@ -108,11 +108,11 @@ def identify(
     check_energy_in_kev(spectra)
     asked = element_names(spectra.attrs.get("elements", []) if expected is None else expected)
     tried = list(dict.fromkeys([*asked, *element_names(candidates or NATURAL_ELEMENTS)]))
-    if not 0 < confidence < 1:
-        raise EdsError(f"confidence must lie between 0 and 1, found {confidence!r}")
+    if not 0 < number(false_alarm, "false_alarm") < 1:
+        raise EdsError(f"false_alarm must lie between 0 and 1, found {false_alarm!r}")
     spectra = computed(spectra)
     _check_values(spectra)
-    setting = _Setting(spectra, asked, tried, confidence, range_kev)
+    setting = _Setting(spectra, asked, tried, false_alarm, range_kev)
     leading = [d for d in spectra.counts.dims if d != ENERGY]
     sizes = [range(spectra.sizes[d]) for d in leading]
     parts = [
@@ -120,20 +120,25 @@ def identify(
         for place in product(*sizes)
     ]
     attrs = provenance.with_step(
-        spectra.attrs, "identify", expected=asked, candidates=_or_none(candidates),
-        confidence=confidence, range_kev=list(range_kev),
+        spectra.attrs, "identify", expected=asked,
+        candidates=candidates and element_names(candidates), false_alarm=false_alarm,
+        range_kev=list(range_kev),
     )  # fmt: skip
-    return _as_dataset(parts, spectra, leading, setting).assign_attrs(attrs, tried=len(tried))
+    left_out = [e for e in tried if e not in setting.seen]
+    return _as_dataset(parts, spectra, leading, setting).assign_attrs(
+        attrs, tried=len(tried), left_out=left_out
+    )
 
 
 class _Setting:
     """What all spectra of a call have in common."""
 
     def __init__(
-        self, spectra: xr.Dataset, asked: list[str], tried: list[str], confidence: float,
+        self, spectra: xr.Dataset, asked: list[str], tried: list[str], false_alarm: float,
         range_kev: tuple[float, float],
     ) -> None:  # fmt: skip
-        self.asked, self.tried, self.confidence = asked, tried, confidence
+        self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
+        self.seen: set[str] = set()
         self.energy = spectra[ENERGY].values.astype(float)
         inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
         if inside.size < 50:
@@ -142,8 +147,8 @@ class _Setting:
                 "widen range_kev"
             )
         self.part = slice(int(inside[0]), int(inside[-1]) + 1)
-        self.beam_kev = beam_kev(spectra)
-        self.resolution = resolution_ev(spectra)
+        self.beam_kev = beam_energy_of(spectra.attrs)
+        self.resolution = resolution_of(spectra.attrs)
 
     def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
         """Return what a spectrum says of each element found or asked for."""
@@ -155,9 +160,11 @@ class _Setting:
         names = [search.candidates[i].element for i in found]
         calibration = self._calibrate(counts, variance, names) if names else nominal
         tries = len(search.candidates)
-        search = self._search(counts, variance, calibration, 1 - self.confidence ** (1 / tries))
+        search = self._search(
+            counts, variance, calibration, 1 - (1 - self.false_alarm) ** (1 / tries)
+        )
         found, fitted = select(search, found)
-        reading = Reading(search, found, fitted, self.confidence)
+        reading = Reading(search, found, fitted, self.false_alarm)
         return reading.findings(self.asked), calibration
 
     def _search(
@@ -167,6 +174,7 @@ class _Setting:
         axis, beam = self.energy, self.beam_kev
         spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
         made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
+        self.seen.update(x.element for x in made)
         likely = {*self.asked, *STRAY_LINES}
         odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
         return Search(spectrum, made, odds, chance)
@@ -186,10 +194,6 @@ class _Setting:
 
 
 # -- input and output ----------------------------------------------------------------------------
-
-
-def _or_none(names: Sequence[str] | None) -> list[str] | None:
-    return None if names is None else element_names(names)
 
 
 def _check_values(spectra: xr.Dataset) -> None:

@@ -174,9 +174,9 @@ def _doubts(
         there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
         parts.append(np.vstack(there) if there else np.zeros((0, here.mean.size)))
     owner = np.repeat(np.arange(-1, len(chosen)), [len(x) for x in parts])
-    columns = np.vstack(parts).T
-    felt = np.linalg.norm(columns / np.sqrt(here.mean)[:, None], axis=0) > _LEAST_DOUBT
-    return columns[:, felt], owner[felt]
+    rows = np.vstack(parts)
+    felt = (rows * rows) @ (1 / here.mean) > _LEAST_DOUBT**2
+    return rows[felt].T, owner[felt]
 
 
 def _deviance(counts: np.ndarray, mean: np.ndarray) -> float:

@@ -7,8 +7,9 @@ import math
 import numpy as np
 
 from eds_xr.spectra.identification.likelihood_fit import Spectrum
+from eds_xr.spectra.shapes.background import smooth_bumps
 from eds_xr.spectra.shapes.families import Calibration, Shapes
-from eds_xr.xray.detector import SILICON_EDGE_KEV
+from eds_xr.xray.detector import FWHM_PER_SIGMA, SILICON_EDGE_KEV
 
 #: Where the model may be off: places as wide as so many peaks, and by which share of the counts.
 MODEL_ERROR = ((1.0, 0.005), (3.0, 0.02))
@@ -60,18 +61,14 @@ def sum_peaks(energy: np.ndarray, counts: np.ndarray) -> np.ndarray:
 
 def places(energy: np.ndarray, calibration: Calibration) -> np.ndarray:
     """Return bumps [channel, place]: relative errors of the model, a standard deviation each."""
-    from scipy.interpolate import BSpline
     from scipy.special import ndtr
 
     step = (energy[-1] - energy[0]) / (energy.size - 1)
-    width = math.sqrt(8 * math.log(2)) * calibration.sigma_kev(np.maximum(energy, 0))
+    width = FWHM_PER_SIGMA * calibration.sigma_kev(np.maximum(energy, 0))
     found = []
     for peaks, error in MODEL_ERROR:
         along = np.cumsum(step / (peaks * width))
-        inner = np.linspace(along[0], along[-1], max(2, int(along[-1] - along[0]) + 2))
-        knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-        bumps = BSpline.design_matrix(np.clip(along, inner[0], inner[-1]), knots, 3)
-        found.append(error * bumps.toarray())
+        found.append(error * smooth_bumps(along, max(1, int(along[-1] - along[0]) + 1)))
     edge = calibration.gain * energy + calibration.offset_kev - SILICON_EDGE_KEV
     step_shape = ndtr(edge / calibration.sigma_kev(SILICON_EDGE_KEV))
     return np.column_stack([*found, _DEAD_LAYER_STEP * step_shape])

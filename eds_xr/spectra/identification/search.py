@@ -83,7 +83,8 @@ def _gain(gram: np.ndarray, pull: np.ndarray) -> float:
     from scipy.optimize import nnls
 
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
-    if scale.max() < 1e-4:  # nothing that the fit cannot do already
+    # nothing that the fit cannot do already, or nothing of positive amounts
+    if scale.max() < 1e-4 or pull.max() <= 0:
         return 0.0
     gram, pull = gram / np.outer(scale, scale), pull / scale
     root = np.linalg.cholesky(gram + 1e-8 * np.eye(scale.size))

@@ -1,4 +1,4 @@
-"""What the fit of a spectrum says of each element: found or not, how sure, and what else."""
+"""Verdicts on elements: found or not, evidence, net counts, and aliases."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ class Reading:
     """The verdict on each element, read from the last fit."""
 
     def __init__(
-        self, search: Search, found: Sequence[int], fitted: LikelihoodFit, confidence: float
+        self, search: Search, found: Sequence[int], fitted: LikelihoodFit, false_alarm: float
     ) -> None:
-        self.search, self.found, self.confidence = search, found, confidence
+        self.search, self.found, self.false_alarm = search, found, false_alarm
         self.names = [c.element for c in search.candidates]
         self.fitted, self.mean = fitted, fitted.mean
         self.around = search.around(fitted)
@@ -69,7 +69,7 @@ class Reading:
         weak = self.evidence[k] < PLENTY
         ratio = self._replaced_weak(k, i) if weak else self._replaced_strong(k, i)
         ratio[[j for j in self.found if j != i]] = math.nan
-        least = math.log(1 - self.confidence)
+        least = math.log(self.false_alarm)
         close = [j for j in np.argsort(-ratio, kind="stable") if ratio[j] > least and j != i]
         return self._finding(
             "found",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,14 @@ import numpy as np
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.families import Calibration, Family, places_of_lines
 from eds_xr.xray.elements import element_names
-from eds_xr.xray.lines import components, principal_line, split_line
+from eds_xr.xray.lines import components, line_energy_kev, principal_lines, split_line
 
 #: A line of less than this share of its family is reported only when asked for.
 LEAST_WEIGHT = 0.05
+
+
+class LeftOutWarning(UserWarning):
+    """An element that was asked for has no results: none of its lines lies in the range."""
 
 
 def chosen_elements(
@@ -36,7 +40,7 @@ def check_calibration(calibration: Calibration | None) -> None:
         )
 
 
-def chosen_lines(
+def reported_lines(
     elements: Sequence[str],
     lines: Sequence[str] | None,
     energy: np.ndarray,
@@ -46,7 +50,7 @@ def chosen_lines(
     """Return for each reported line its family's column and its share of the family."""
     places = places_of_lines(families)
     if lines is None:
-        found = [_principal(e, energy, beam_kev) for e in elements]
+        found = principal_lines(elements, float(energy[0]), float(energy[-1]), beam_kev).values()
         lines = [line for line in found if places.get(line, (0, 0.0))[1] > LEAST_WEIGHT]
     if isinstance(lines, str):
         raise EdsError(f"expected a list of lines, such as ['Mg_Ka', 'Ca_Ka'], found {lines!r}")
@@ -66,19 +70,27 @@ def chosen_lines(
     return {line: places[line] for line in lines}
 
 
+def left_out(elements: Sequence[str], reported: Iterable[str]) -> list[str]:
+    """Return the elements without a reported line."""
+    found = {line.split("_")[0] for line in reported}
+    return [e for e in elements if e not in found]
+
+
+def left_out_message(elements: Sequence[str], energy: np.ndarray) -> str:
+    """Return which elements have no results, for want of lines on an energy axis, and the cure."""
+    lines = principal_lines(elements, 0.1, 12.5).values()
+    places = ", ".join(f"{name} at {line_energy_kev(name):.2f} keV" for name in lines)
+    cure = f"widen range_kev ({places}), or leave" if places else "leave"
+    return (
+        f"no results for {', '.join(elements)}, without a strong line between {energy[0]:.2f} and "
+        f"{energy[-1]:.2f} keV: {cure} them out"
+    )
+
+
 def fit_attrs(
     elements: Sequence[str], chosen: Mapping[str, Any], calibration: Calibration
 ) -> dict[str, Any]:
     """Return what a fit's attributes tell: the calibration, and elements without a line."""
-    found = {line.split("_")[0] for line in chosen}
-    return {"left_out": [e for e in elements if e not in found]} | {
+    return {"left_out": left_out(elements, chosen)} | {
         f"calibration_{k}": v for k, v in vars(calibration).items()
     }
-
-
-def _principal(element: str, energy: np.ndarray, beam_kev: float) -> str:
-    try:
-        low, high = float(energy[0]), float(energy[-1])
-        return principal_line(element, beam_kev, min_kev=low, max_kev=high)
-    except EdsError:
-        return ""

@@ -13,22 +13,25 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import check_range_kev
+from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
 from eds_xr.spectra.line_fits.chosen_lines import (
+    LeftOutWarning,
     check_calibration,
     chosen_elements,
-    chosen_lines,
     fit_attrs,
+    left_out,
+    left_out_message,
+    reported_lines,
 )
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
-from eds_xr.spectra.shapes.background import Bremsstrahlung as Bremsstrahlung
+from eds_xr.spectra.shapes.background import Background, background_shapes
 from eds_xr.spectra.shapes.calibration import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
-from eds_xr.spectra.shapes.calibration import beam_kev, find_calibration, resolution_ev
+from eds_xr.spectra.shapes.calibration import find_calibration
 from eds_xr.spectra.shapes.families import Calibration as Calibration
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
@@ -36,7 +39,6 @@ from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
 
 METHODS = ("least_squares", "poisson")
-BACKGROUNDS = ("flexible", "physical")
 
 #: Results that are not one number a line: dimensions, and all results: long name, units.
 _DIMS = {
@@ -75,7 +77,7 @@ def fit_lines(
     range_kev: tuple[float, float] = FIT_RANGE_KEV,
     calibration: Calibration | None = None,
     method: str = "least_squares",
-    background: str | Bremsstrahlung = "flexible",
+    background: str | Background = "flexible",
     escape: bool = False,
     sum_peaks: bool = False,
 ) -> xr.Dataset:
@@ -102,11 +104,12 @@ def fit_lines(
     method : {"least_squares", "poisson"}
         ``"poisson"`` maximises the likelihood of counts that are their own variance; spectra
         that were scaled or subtracted need least squares.
-    background : {"flexible", "physical"} or Bremsstrahlung
+    background : {"flexible", "physical"}, the name of a plug-in's, or Bremsstrahlung
         ``"flexible"``: Kramers' law as the detector counts it, times cubic B-splines.
         ``"physical"``: two terms of bremsstrahlung; with the foil's self-absorption as
         ``Bremsstrahlung({"Mg": 1, "O": 1}, mass_thickness_kg_m2=4e-4)``. It bends less, so small
-        peaks gain, where the detector is as modelled.
+        peaks gain, where the detector is as modelled. Other packages add some by name, see
+        :class:`eds_xr.spectra.shapes.background.Background`.
     escape : bool
         Whether each line has its escape peak, 1.74 keV below; its counts are then among the
         line's net counts.
@@ -139,6 +142,9 @@ def fit_lines(
 
     Warns
     -----
+    LeftOutWarning
+        When an element that is given has no line in the range to report; one of the attribute
+        ``elements`` is only named in the attribute ``warnings``.
     MissingLineWarning
         When a peak is left that neither the elements account for, nor an escape or sum peak could
         (such a one is only named in the attribute ``warnings``): ``residual_z`` is the number
@@ -161,19 +167,18 @@ def fit_lines(
     check_energy_in_kev(spectra)
     check_one_of(method, METHODS, "method")
     check_calibration(calibration)
-    spectra, stray = computed(spectra), element_names(stray, "stray")
+    spectra, stray, asked = computed(spectra), element_names(stray, "stray"), elements
     elements = chosen_elements(spectra.attrs, elements, "fit_lines(spectra, ['Mg', 'Si', ...])")
-    part, beam = _in_range(spectra, range_kev), beam_kev(spectra)
+    part, beam = _in_range(spectra, range_kev), beam_energy_of(spectra.attrs)
     if method == "poisson":
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
     families = families_seen([*elements, *stray], energy, beam, escape=escape)
-    chosen = chosen_lines(elements, lines, energy, beam, families)
+    chosen = reported_lines(elements, lines, energy, beam, families)
     if calibration is None:
         calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
-    shapes = Shapes(
-        energy, families, calibration, beam, background=_background(background, part, beam)
-    )
+    smooth = background_shapes(background, energy, beam, part.attrs)
+    shapes = Shapes(energy, families, calibration, beam, background=smooth)
     shapes.check_separable(column for column, _ in chosen.values())
     low = families_below([*elements, *stray], energy, beam)
     sums = _sum_peaks(part, shapes, low) if sum_peaks else None
@@ -184,12 +189,17 @@ def fit_lines(
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip
+    told = _earlier(spectra)
+    if lines is None and (missed := left_out(elements, chosen)):
+        told.append(left_out_message(missed, energy))
+        if asked is not None:
+            warnings.warn(told[-1], LeftOutWarning, stacklevel=3)
     found, peaks = _fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:
             warn(f"{where}{peak}", MissingLineWarning)
     return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
-        warnings=[*_earlier(spectra), *(f"{where}{peak}" for where, peak in peaks)]
+        warnings=[*told, *(f"{where}{peak}" for where, peak in peaks)]
     )
 
 
@@ -224,11 +234,11 @@ def calibrate(
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
-    part, beam = _in_range(computed(spectra), range_kev), beam_kev(spectra)
+    part, beam = _in_range(computed(spectra), range_kev), beam_energy_of(spectra.attrs)
     energy = part[ENERGY].values.astype(float)
     families = families_seen(element_names(elements), energy, beam)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
-    return find_calibration(energy, counts, variance, families, beam, resolution_ev(spectra))
+    return find_calibration(energy, counts, variance, families, beam, resolution_of(spectra.attrs))
 
 
 # -- what is fitted ------------------------------------------------------------------------------
@@ -259,15 +269,6 @@ def _check_own_variance(part: xr.Dataset) -> None:
             'method="poisson" needs counts that are their own variance, found spectra that were '
             'scaled or subtracted; use method="least_squares", which is right for them'
         )
-
-
-def _background(wanted: str | Bremsstrahlung, part: xr.Dataset, beam: float) -> np.ndarray | None:
-    if not isinstance(wanted, Bremsstrahlung):
-        check_one_of(wanted, BACKGROUNDS, "background")
-        if wanted == "flexible":
-            return None
-        wanted = Bremsstrahlung()
-    return wanted.shapes(part[ENERGY].values.astype(float), beam, part.attrs)
 
 
 def _sum_peaks(part: xr.Dataset, shapes: Shapes, low: Sequence[Family]) -> SumPeaks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 
 import xarray as xr
@@ -9,7 +10,13 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_range_kev
 from eds_xr.schema import ENERGY, LINE, check_energy_in_kev, check_spectrum_image
-from eds_xr.spectra.line_fits.chosen_lines import check_calibration, fit_attrs
+from eds_xr.spectra.line_fits.chosen_lines import (
+    LeftOutWarning,
+    check_calibration,
+    fit_attrs,
+    left_out,
+    left_out_message,
+)
 from eds_xr.spectra.line_fits.pixel_model import lazy_fit, pixel_model
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.spectra.shapes.families import Calibration
@@ -53,6 +60,11 @@ def fitted_maps(
         As in :func:`eds_xr.fit_lines`; when there are no counts in the range; when
         computed, for NaN or negative counts.
 
+    Warns
+    -----
+    LeftOutWarning
+        As in :func:`eds_xr.fit_lines`; the attribute ``left_out`` names the elements.
+
     Notes
     -----
     All pixels share the weights of their least squares: the modelled variance of their sum. So
@@ -80,7 +92,10 @@ def fitted_maps(
     part = image.sel({ENERGY: slice(*range_kev)})
     model = pixel_model(part, elements, stray, lines, calibration)
     net, variance = lazy_fit(part, model, nonnegative=nonnegative)
-    names = list(model.lines)
+    names, missed = list(model.lines), left_out(model.elements, model.lines)
+    if elements is not None and lines is None and missed:
+        message = left_out_message(missed, part[ENERGY].values)
+        warnings.warn(message, LeftOutWarning, stacklevel=2)
     attrs = provenance.of_the_recording(image.attrs)
     attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
     return xr.Dataset(

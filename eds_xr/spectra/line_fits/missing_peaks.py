@@ -1,4 +1,4 @@
-"""What a fit leaves: a peak that no family accounts for, and what it could be."""
+"""Peaks that a fit leaves unaccounted for, and the lines and artefacts they may be."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, strong_families
 from eds_xr.xray.detector import SILICON_KA_KEV, escape_fraction
-from eds_xr.xray.elements import LITHIUM_TO_URANIUM
+from eds_xr.xray.elements import SYMBOLS
 from eds_xr.xray.lines import FAMILIES, family, line_energy_kev
 
 #: Where less than this share of a trial peak's information is its own, it is one of the fitted.
@@ -169,7 +169,7 @@ def _candidates(found: Residual, energy: float, reach: float) -> list[str]:
     shapes = found.shapes
     fitted = {f.element for f in shapes.families}
     ranked = []
-    for element in (e for e in LITHIUM_TO_URANIUM if e not in fitted):
+    for element in (e for e in SYMBOLS[2:92] if e not in fitted):
         near = [
             line
             for shell in FAMILIES
@@ -231,7 +231,9 @@ def _sums(
             for b, f in energies.items()
             if abs(e + f - energy) < reach and (lows or a <= b)
         ]
+        if not near:
+            continue
         tied = SumPeaks(found.shapes, lows, found.counts).columns(found.counts)[:, -1:]
-        if near and tied.size and (found.amounts(tied) * tied[window].sum(axis=0))[0] > counts / 2:
+        if tied.size and (found.amounts(tied) * tied[window].sum(axis=0))[0] > counts / 2:
             names += near
     return names

@@ -8,13 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.image.blocks import compress_block
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_maps, weighted_block
 from eds_xr.schema import ENERGY, EdsError
-from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, chosen_lines
-from eds_xr.spectra.shapes.calibration import beam_kev, find_calibration, resolution_ev
+from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, reported_lines
+from eds_xr.spectra.shapes.calibration import find_calibration
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 
@@ -65,14 +66,13 @@ def pixel_model(
     elements = chosen_elements(part.attrs, elements, "fitted_maps(image, ['Mg', 'Si', ...])")
     if part.sizes[ENERGY] < LEAST_CHANNELS:
         raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
-    settings = xr.Dataset(attrs=part.attrs)
-    energy, beam = part[ENERGY].values.astype(float), beam_kev(settings)
+    energy, beam = part[ENERGY].values.astype(float), beam_energy_of(part.attrs)
     families = families_seen([*elements, *stray], energy, beam)
-    chosen = chosen_lines(elements, lines, energy, beam, families)
+    chosen = reported_lines(elements, lines, energy, beam, families)
     total = sum_spectrum(part)
     if calibration is None:
         calibration = find_calibration(
-            energy, total, total, families, beam, resolution_ev(settings)
+            energy, total, total, families, beam, resolution_of(part.attrs)
         )
     shapes = Shapes(energy, families, calibration, beam)
     shapes.check_separable(column for column, _ in chosen.values())

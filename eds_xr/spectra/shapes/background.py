@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from eds_xr.schema import EdsError
+from eds_xr.schema import EdsError, check_one_of
 from eds_xr.xray.absorption import correction, take_off_angle_deg
 from eds_xr.xray.detector import detector_efficiency
 from eds_xr.xray.elements import check_element
@@ -18,6 +18,30 @@ from eds_xr.xray.elements import check_element
 #: Distance of the background's knots, on the root of the energy [keV^0.5]: as many peak widths
 #: everywhere (6 or more), too far to follow a peak.
 KNOT_DISTANCE = 0.3
+
+
+class Background(Protocol):
+    """A background that ``fit_lines(background=...)`` takes.
+
+    A package adds one by name with an entry point to an object with the method ``shapes``::
+
+        [project.entry-points."eds_xr.backgrounds"]
+        straight = "my_package:straight"
+    """
+
+    def shapes(self, energy: np.ndarray, beam_kev: float, attrs: Mapping[Any, Any]) -> np.ndarray:
+        """Return the terms [channel, term] whose amounts are fitted, at energies in keV.
+
+        Each is finite and above zero somewhere; `attrs` are the attributes of the spectra.
+        """
+
+
+class Flexible:
+    """Kramers' law as the detector counts it, times cubic B-splines."""
+
+    def shapes(self, energy: np.ndarray, beam_kev: float, attrs: Mapping[Any, Any]) -> np.ndarray:
+        """Return the terms [channel, term]."""
+        return flexible_background(tuple(energy.tolist()), beam_kev)
 
 
 @dataclass(frozen=True)
@@ -68,6 +92,44 @@ class Bremsstrahlung:
         return 1 / correction(depth / math.sin(angle))[0]
 
 
+#: Backgrounds by name; those of other packages come by entry points of the group.
+BACKGROUNDS: Mapping[str, Background] = {"flexible": Flexible(), "physical": Bremsstrahlung()}
+ENTRY_POINTS = "eds_xr.backgrounds"
+
+
+def background_shapes(
+    wanted: str | Background, energy: np.ndarray, beam_kev: float, attrs: Mapping[Any, Any]
+) -> np.ndarray:
+    """Return the terms [channel, term] of a background, given as itself or by name."""
+    chosen = wanted if hasattr(wanted, "shapes") else _named(wanted)
+    terms = np.asarray(chosen.shapes(energy, beam_kev, attrs), float)
+    good = terms.ndim == 2 and len(terms) == energy.size and np.isfinite(terms).all()
+    if not (good and (terms.max(axis=0) > 0).all()):
+        raise EdsError(
+            f"the background {wanted!r} gives no terms to fit: expected finite values [channel, "
+            f"term] for {energy.size} channels, each above zero somewhere, found {terms.shape}; "
+            "choose another, or mend its method shapes"
+        )
+    return terms
+
+
+def _named(name: Any) -> Background:
+    from importlib.metadata import entry_points
+
+    if isinstance(name, str) and name in BACKGROUNDS:
+        return BACKGROUNDS[name]
+    found = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    check_one_of(name, (*BACKGROUNDS, *found), "background")
+    try:
+        loaded: Background = found[name].load()
+    except Exception as error:  # whatever the other package does
+        raise EdsError(
+            f"the background {name!r} cannot be loaded from {found[name].value}: {error}; mend or "
+            "update the package that brings it"
+        ) from error
+    return loaded
+
+
 @lru_cache(maxsize=16)
 def flexible_background(energies: tuple[float, ...], beam_kev: float) -> np.ndarray:
     """Return bremsstrahlung as the detector sees it, times smooth bumps [channel, term].
@@ -75,16 +137,20 @@ def flexible_background(energies: tuple[float, ...], beam_kev: float) -> np.ndar
     Kramers' law for a thin film, ``1 / E``, times the efficiency: it carries the absorption edges
     of the detector; cubic B-splines over the root of the energy allow for what it lacks.
     """
-    from scipy.interpolate import BSpline
-
     positive = np.clip(energies, 0.05, None)
     kept = detector_efficiency(positive) * np.clip(1 - positive / beam_kev, 0.01, None)
     place = np.sqrt(positive)
     intervals = max(1, round((place[-1] - place[0]) / KNOT_DISTANCE))
+    return (kept / positive)[:, None] * smooth_bumps(place, intervals)
+
+
+def smooth_bumps(place: np.ndarray, intervals: int) -> np.ndarray:
+    """Return cubic B-splines [channel, bump] over places that rise; they add up to 1."""
+    from scipy.interpolate import BSpline
+
     inner = np.linspace(place[0], place[-1], intervals + 1)
     knots = np.concatenate([[inner[0]] * 3, inner, [inner[-1]] * 3])
-    bumps = BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
-    return (kept / positive)[:, None] * bumps
+    return BSpline.design_matrix(np.clip(place, inner[0], inner[-1]), knots, 3).toarray()
 
 
 def _attenuation_m2_kg(atoms: Mapping[str, float], energy_kev: np.ndarray) -> np.ndarray:

@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
-import xarray as xr
 
-from eds_xr.arguments import attribute_number
 from eds_xr.spectra.shapes.families import Calibration, Family, Shapes
 from eds_xr.spectra.shapes.linear_fit import smooth_variance, weighted_least_squares
 from eds_xr.xray.detector import peak_sigma_kev
@@ -21,16 +19,6 @@ FIT_RANGE_KEV = (0.7, 12.5)
 CALIBRATION_PRIOR = (0.003, 0.02, 0.5)
 #: A calibration counts as found when the peaks place the energy axis this well somewhere [keV].
 CALIBRATION_NEEDED_KEV = 0.003
-
-
-def beam_kev(spectra: xr.Dataset) -> float:
-    """Return the beam energy that the attributes give [keV]."""
-    return attribute_number(spectra.attrs, "beam_energy_kev", 200.0)
-
-
-def resolution_ev(spectra: xr.Dataset) -> float:
-    """Return the full width at half maximum at Mn Ka that the attributes give [eV]."""
-    return attribute_number(spectra.attrs, "energy_resolution_mnka_ev", 130.0)
 
 
 def find_calibration(

@@ -13,6 +13,7 @@ from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.xray.detector import (
     FANO_KEV,
+    FWHM_PER_SIGMA,
     SILICON_EDGE_KEV,
     SILICON_KA_KEV,
     detector_efficiency,
@@ -72,7 +73,7 @@ def families_seen(
             if family(element, shell, beam_kev):
                 made = _detected(element, shell, beam_kev)
                 if _share_seen(made, float(energy[0]), float(energy[-1])) > LEAST_SHARE:
-                    found.append(_with_escape(made) if escape else made)
+                    found.append(_with_escape(element, shell, beam_kev) if escape else made)
     return found
 
 
@@ -118,7 +119,7 @@ class Shapes:
     def window(self, line: str) -> np.ndarray:
         """Return which channels lie within one full width at half maximum of a line."""
         centre = line_energy_kev(line)
-        fwhm = math.sqrt(8 * math.log(2)) * self.calibration.sigma_kev(centre)
+        fwhm = FWHM_PER_SIGMA * self.calibration.sigma_kev(centre)
         return np.abs(self.true - centre) <= fwhm
 
     def check_separable(self, columns: Iterable[int]) -> None:
@@ -160,8 +161,10 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
     return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups)
 
 
-def _with_escape(made: Family) -> Family:
-    """Return a family that gives part of each line's counts to its escape peak."""
+@lru_cache(maxsize=1024)
+def _with_escape(element: str, shell: str, beam_kev: float) -> Family:
+    """Return a detected family that gives part of each line's counts to its escape peak."""
+    made = _detected(element, shell, beam_kev)
     energies, photons = np.array(made.energies_kev), np.array(made.photons)
     lost = photons * escape_fraction(energies)
     some = energies > SILICON_EDGE_KEV

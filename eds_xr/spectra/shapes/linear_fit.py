@@ -1,4 +1,4 @@
-"""Solve for the amounts of line families, and for the calibration that the peaks ask for."""
+"""Amounts of shapes in a spectrum: weighted least squares and Poisson likelihood."""
 
 from __future__ import annotations
 

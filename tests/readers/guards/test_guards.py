@@ -18,7 +18,7 @@ from eds_xr.readers.guards import hdf5 as hdf5_guard
 from eds_xr.readers.guards import sizes
 from eds_xr.readers.guards.damage import damage_named
 from eds_xr.schema import EdsError
-from eds_xr.xray.elements import LITHIUM_TO_URANIUM, SYMBOLS, symbols
+from eds_xr.xray.elements import NATURAL_ELEMENTS, SYMBOLS, symbols
 
 # --- chunks ------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ def test_damage_named__interrupts_pass() -> None:
 def test_symbols__in_order() -> None:
     assert symbols([98, 1, 26, 0, 99, 26]) == ["H", "Fe", "Cf"]
     assert list(SYMBOLS) == [xraydb.atomic_symbol(z) for z in range(1, 99)]
-    assert (LITHIUM_TO_URANIUM[0], LITHIUM_TO_URANIUM[-1]) == ("Li", "U")
+    assert (NATURAL_ELEMENTS[0], NATURAL_ELEMENTS[-1]) == ("Li", "U")
 
 
 # --- the guard before HDF5 ---------------------------------------------------------------------

@@ -18,7 +18,8 @@ from support.line_spectra import (
 
 from eds_xr import provenance, simulate
 from eds_xr.schema import EdsError
-from eds_xr.spectra.line_fits.fit_lines import calibrate, fit_lines
+from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
+from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.shapes.background import Bremsstrahlung
 from eds_xr.spectra.subtraction import subtract_phase
 from eds_xr.xray.detector import peak_sigma_kev
@@ -120,9 +121,11 @@ def test_fit_lines__takes_lazy_spectra():
 
 
 def test_fit_lines__describes_itself():
-    lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
+    with pytest.warns(LeftOutWarning, match="no results for O, without a strong line"):
+        lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
     assert lines.attrs["left_out"] == ["O"]
-    low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
+    with pytest.warns(LeftOutWarning, match="U_Ma at 3.16 keV"):
+        low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
     assert "U" in low.attrs["left_out"]  # of uranium it sees but the weak Mz
     assert lines.attrs["calibration_source"] == "fitted"
     assert list(lines.element.values) == ELEMENTS
@@ -139,6 +142,21 @@ def test_fit_lines__elements_from_the_attributes():
     for elements in (["Si", "Fe"], "Si"):
         lines = fit_lines(draw(1e5 * loadings, 0).assign_attrs(elements=elements))
         assert set(lines.element.values) == set(["Si"] if elements == "Si" else elements)
+
+
+def test_fit_lines__says_which_elements_it_leaves_out():
+    spectrum = draw(mean_counts(1e5), 0)
+    with pytest.warns(LeftOutWarning) as caught:
+        lines = fit_lines(spectrum, ["O", *ELEMENTS, "H"], stray=STRAY)
+    (message,) = [str(w.message) for w in caught]
+    assert "no results for O, H, " in message
+    assert "between 0.70 and 12.49 keV: widen range_kev (O_Ka at 0.52 keV), or leave" in message
+    assert (lines.attrs["left_out"], lines.attrs["warnings"]) == (["O", "H"], [message])
+    # nobody asked for these by name in the call: no warning, but the result tells
+    of_attrs = fit_lines(spectrum.assign_attrs(elements=["O", *ELEMENTS]), stray=STRAY)
+    assert (of_attrs.attrs["left_out"], len(of_attrs.attrs["warnings"])) == (["O"], 1)
+    chosen = fit_lines(spectrum, ["O", *ELEMENTS], stray=STRAY, lines=["Mg_Ka"])
+    assert chosen.attrs["warnings"] == []
 
 
 def test_fit_lines__background_is_what_lies_under_the_peak():
@@ -200,55 +218,6 @@ def test_fit_lines__detection_limit_keeps_what_was_subtracted():
 
 
 # -- calibration ---------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("gain", "offset"), [(1.001, -0.006), (0.998, 0.02), (1.0, 0.0)])
-def test_calibrate__finds_a_planted_shift(gain, offset):
-    spectra = draw(mean_counts(1e6), 1)
-    shifted = spectra.assign_coords(energy=(ENERGY - offset) / gain)
-    found = calibrate(shifted, [*ELEMENTS, *STRAY])
-    assert found.source == "fitted"
-    assert found.gain == pytest.approx(gain, abs=1.5e-4)
-    assert found.offset_kev == pytest.approx(offset, abs=5e-4)
-    assert found.noise_kev2 == pytest.approx(TRUE_AXIS.noise_kev2, rel=0.04)
-
-
-def test_calibrate__finds_another_resolution():
-    wide = simulate.Instrument(resolution_mnka_ev=145.0)
-    loadings = simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY, instrument=wide).loadings
-    found = calibrate(draw(1e6 * loadings, 0), [*ELEMENTS, *STRAY])
-    assert found.noise_kev2 == pytest.approx(float(peak_sigma_kev(0.0, 145.0) ** 2), rel=0.04)
-
-
-def test_calibrate__keeps_the_nominal_axis_when_counts_are_few():
-    for n_counts in (0, 30):
-        spectra = draw(mean_counts(n_counts).isel(phase=0), 0)
-        found = calibrate(spectra, ELEMENTS)
-        assert (found.gain, found.offset_kev) == (1, 0)
-        assert "too few counts" in found.source
-        lines = fit_lines(spectra, ELEMENTS)
-        assert "too few counts" in lines.attrs["calibration_source"]
-        assert np.isfinite(lines.net).all()
-        assert (lines.variance > 0).all()
-
-
-def test_calibrate__one_peak_moves_the_offset_only():
-    bare = simulate.Instrument(stray={})
-    loadings = simulate.phase_spectra(PURE_SILICON, ENERGY, instrument=bare).loadings
-    spectra = draw(1e5 * loadings, 0).assign_coords(energy=ENERGY + 0.01)
-    found = calibrate(spectra, ["Si"])
-    assert found.gain == pytest.approx(1, abs=2e-3)
-    assert found.gain * 1.75 + found.offset_kev == pytest.approx(1.74, abs=1e-3)
-
-
-def test_calibrate__in_a_narrow_range():
-    spectra = draw(mean_counts(1e6), 0).assign_coords(energy=ENERGY + 0.006)
-    found = calibrate(spectra, ["Fe", "Nd", "Sm"], range_kev=(4.6, 7.3))
-    assert found.gain * 6.406 + found.offset_kev == pytest.approx(6.4, abs=1e-3)
-    true = fit_lines(as_spectra(mean_counts(1e6)), ELEMENTS, stray=STRAY)
-    lines = fit_lines(spectra, ["Fe", "Nd", "Sm"], range_kev=(4.6, 7.3))
-    misfit = (lines.net - true.net.sel(line=lines.line)) / lines.variance**0.5
-    assert np.abs(misfit).max() < 3.5
 
 
 # -- errors and speed ----------------------------------------------------------------------------

@@ -228,7 +228,7 @@ def test_convert__failed_swap_restores_the_former(
         rename(old, new)
 
     monkeypatch.setattr(os, "rename", refuse)
-    with pytest.raises(EdsError, match="refused; nothing of it was left behind"):
+    with pytest.raises(EdsError, match="refused; nothing was left behind"):
         store.convert(hspy, path, overwrite=True)
     np.testing.assert_array_equal(store.open(path), COUNTS)
     assert names(tmp_path) == ["a.hspy", "a.zarr"]

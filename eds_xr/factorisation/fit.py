@@ -103,7 +103,7 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
     if isinstance(start, xr.Dataset):
         start, n_components = _earlier(start, n_components)
     image = as_chunked(image)
-    mask = None if recipe.mask is None else one_mask(image, recipe.mask, "the mask")
+    mask = None if recipe.mask is None else one_mask(image, recipe.mask)
     weigh = _is_weighted(image, recipe)
     in_bins = recipe.mixing == "purest" and (recipe.loss == "poisson" or weigh)
     shaped = bool(recipe.smoothness or recipe.sparsity)

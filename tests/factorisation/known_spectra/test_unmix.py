@@ -287,7 +287,7 @@ def test_refine_spectra__refuses(assemblage, pure):
     for wrong, options, message in [
         (image.astype(float), {}, "only whole counts can be split in halves, found dtype float64"),
         (image, {"window": 4}, "window must be an odd number of pixels, found 4"),
-        (image, {"mask": masks}, "expected one mask, found several"),
+        (image, {"mask": masks}, "must be one mask, found one a phase"),
         (image.isel(energy=slice(900)), {}, "different energy axes"),
     ]:
         with pytest.raises(EdsError, match=message):

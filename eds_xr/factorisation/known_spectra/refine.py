@@ -143,7 +143,7 @@ def refine_spectra(
     amounts for signal instead: simulated with 100 counts a pixel, the Si of a matrix comes out
     6 % and the Ca of small grains 8 % too high.
     """
-    from eds_xr.factorisation.known_spectra.share_weighted_sums import soft_sums
+    from eds_xr.factorisation.known_spectra.share_weighted_sums import share_weighted_sums
 
     check_spectrum_image(image)
     if image.dtype.kind not in "ui":
@@ -161,7 +161,7 @@ def refine_spectra(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise EdsError(f"seed must be a whole number, 0 or more, found {seed!r}")
     with progress("spectra of the whole map"):
-        sums, spread = soft_sums(as_chunked(image), as_table(table), inside, size, seed)
+        sums, spread = share_weighted_sums(as_chunked(image), as_table(table), inside, size, seed)
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
     found = _labelled(result, spectra, image).assign(n_pixels=inside.sum())

@@ -24,7 +24,7 @@ LEAST_COUNTS = 1e-3
 Halves = tuple[Sparse, Sparse]
 
 
-def soft_sums(
+def share_weighted_sums(
     image: xr.DataArray, table: np.ndarray, inside: xr.DataArray, window: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sums ``[phase, channel]`` and their covariance ``[phase, phase_other, channel]``.

@@ -62,7 +62,7 @@ def descend(
     number of the iteration and the lowest deviance so far. An interruption (from the keyboard, or
     of a cluster's work) ends the descent with the best loadings found.
     """
-    walk = _Walk(rows, loadings, loss, fixed, prior)
+    walk = _Descent(rows, loadings, loss, fixed, prior)
     try:
         while walk.iteration < max_iter and not walk.converged:
             walk.go_on(tol)
@@ -73,7 +73,7 @@ def descend(
     return walk.fit()
 
 
-class _Walk:
+class _Descent:
     """The state of a descent between two steps."""
 
     def __init__(
@@ -93,10 +93,10 @@ class _Walk:
 
     def go_on(self, tol: float) -> None:
         """Solve the scores for the trial loadings, and find the next ones."""
-        pulls = self._prior.pulls()
+        pulls = self._prior.quadratic_bounds()
         scores, sums = _sweep(self._rows, self._scores, self._trial, pulls, self._step)
         new, sizes, deviance = self._update(self._trial, sums, self._rows.counts, self._fixed)
-        deviance += self._prior.take(scores)
+        deviance += self._prior.update(scores)
         gain = (self.lowest - deviance) / max(abs(deviance), TINY)
         creeps = tol <= gain < CREEP
         ahead = self._ahead(new) if creeps else None

@@ -32,20 +32,20 @@ Pull = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, compo
 class Prior(Protocol):
     """Something wanted of the scores."""
 
-    def pulls(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Pull | None]:
         """Return what pulls at the scores of each block."""
 
-    def take(self, scores: Sequence[Any]) -> float:
+    def update(self, scores: Sequence[Any]) -> float:
         """Learn the scores of all blocks; return twice the penalty, to add to the deviance."""
 
 
 class _NoPrior:
     """Nothing is wanted: the likelihood decides."""
 
-    def pulls(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Pull | None]:
         return repeat(None)
 
-    def take(self, scores: Sequence[Any]) -> float:
+    def update(self, scores: Sequence[Any]) -> float:
         return 0.0
 
 
@@ -78,7 +78,7 @@ class SmoothSparse:
         self._places, self._valid = places, valid
         self.maps: np.ndarray | None = None
 
-    def pulls(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Pull | None]:
         """Return the bound's linear and quadratic part at the present scores, block by block."""
         if self.maps is None:
             return repeat(None)
@@ -91,7 +91,7 @@ class SmoothSparse:
             for boxes in self._places
         ]
 
-    def take(self, scores: Sequence[Any]) -> float:
+    def update(self, scores: Sequence[Any]) -> float:
         """Learn the scores of all blocks; return twice the penalty."""
         blocks = compute(*scores)
         maps: np.ndarray = np.zeros((*self._valid.shape, blocks[0].shape[1]), np.float32)

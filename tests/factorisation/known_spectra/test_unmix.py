@@ -241,7 +241,7 @@ def test_refine_spectra__is_not_biased_by_the_noise_of_amounts(assemblage, pure)
     image, truth = assemblage
     true = held(truth).sel(phase="Fp")
     amounts = unmix(image, pure).amounts.rename(phase="component")
-    regressed = extend_loadings(xr.Dataset({"scores": amounts}), image)
+    regressed = extend_loadings(image, xr.Dataset({"scores": amounts}))
     refined = refine_spectra(image, pure).counts
     silicon = slice(1.68, 1.80)
     spectra = (regressed.isel(component=1), refined.sel(phase="Fp"))
@@ -307,7 +307,7 @@ def test_refine_spectra__refuses(assemblage, pure):
 def test_extend_loadings__from_part_of_the_energies_to_all(assemblage):
     image, truth = assemblage
     part = nmf(image.sel(energy=slice(0.3, 4.4)), 3, mixing="free")
-    whole = extend_loadings(part, image)
+    whole = extend_loadings(image, part)
     assert whole.dims == ("component", "energy")
     np.testing.assert_allclose(whole.sum("energy"), 1)
     inside = whole.sel(energy=slice(0.3, 4.4))

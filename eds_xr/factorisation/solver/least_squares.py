@@ -1,6 +1,6 @@
 """Compiled least squares on sparse blocks of counts, the counterpart of :mod:`poisson`.
 
-The form of a block is described there.
+The form of a block is described in :mod:`eds_xr.image.count_kernels`.
 """
 
 from __future__ import annotations

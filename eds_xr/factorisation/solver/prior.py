@@ -1,4 +1,4 @@
-"""What is wanted of score maps besides the likelihood: smoothness in space, and few phases a pixel.
+"""Priors of score maps: smoothness in space, and few phases a pixel.
 
 To half the deviance is added
 
@@ -26,23 +26,23 @@ from dask.base import compute
 
 from eds_xr.image.blocks import Box
 
-Pull = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, component] of a block
+Bound = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, component] of a block
 
 
 class Prior(Protocol):
     """Something wanted of the scores."""
 
-    def quadratic_bounds(self) -> Iterable[Pull | None]:
-        """Return what pulls at the scores of each block."""
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
+        """Return the bound's linear and quadratic part at the present scores, block by block."""
 
     def update(self, scores: Sequence[Any]) -> float:
-        """Learn the scores of all blocks; return twice the penalty, to add to the deviance."""
+        """Take the scores of all blocks; return twice the penalty, to add to the deviance."""
 
 
 class _NoPrior:
     """Nothing is wanted: the likelihood decides."""
 
-    def quadratic_bounds(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
         return repeat(None)
 
     def update(self, scores: Sequence[Any]) -> float:
@@ -78,7 +78,7 @@ class SmoothSparse:
         self._places, self._valid = places, valid
         self.maps: np.ndarray | None = None
 
-    def quadratic_bounds(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
         """Return the bound's linear and quadratic part at the present scores, block by block."""
         if self.maps is None:
             return repeat(None)
@@ -92,7 +92,7 @@ class SmoothSparse:
         ]
 
     def update(self, scores: Sequence[Any]) -> float:
-        """Learn the scores of all blocks; return twice the penalty."""
+        """Take the scores of all blocks; return twice the penalty."""
         blocks = compute(*scores)
         maps: np.ndarray = np.zeros((*self._valid.shape, blocks[0].shape[1]), np.float32)
         for values, boxes in zip(blocks, self._places, strict=True):

@@ -16,7 +16,16 @@ import xarray as xr
 from dask.base import compute, persist
 from dask.delayed import delayed
 
-from eds_xr.image.blocks import Box, Rows, Sparse, boxes, check_channels, compress_block, groups
+from eds_xr.image.blocks import (
+    Box,
+    Rows,
+    Sparse,
+    boxes,
+    check_channels,
+    compress_block,
+    flat_places,
+    groups,
+)
 from eds_xr.schema import EdsError
 from eds_xr.workers import cluster, cluster_threads, memory
 
@@ -164,9 +173,7 @@ def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
     from eds_xr.image import count_kernels
 
     rows = compress_block(block)
-    index = np.meshgrid(*(np.arange(s.start, s.stop) // grid.size for s in box), indexing="ij")
-    flat = np.ravel_multi_index([i.ravel() for i in index], grid.bins)
-    bins, target = np.unique(flat, return_inverse=True)
+    bins, target = np.unique(flat_places(box, grid.bins, grid.size), return_inverse=True)
     dtype = np.float64 if block.dtype.kind == "f" else np.int64
     binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
     count_kernels.add_binned(*rows, target.ravel(), binned)

@@ -138,11 +138,13 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
         prior = _prior(task) if shaped else NO_PRIOR
         lower = partial(lower, prior=prior, on_step=on_step)
         fit = lower(task.fitted, start, tol=recipe.tol, max_iter=recipe.max_iter)
-    table = _strongest_first(fit, task.held)
+    order = np.argsort(-np.where(task.held, np.inf, fit.weights), kind="stable")  # strongest first
+    table = np.ascontiguousarray(fit.loadings[:, order])  # kernels are compiled for one order
     if task.root is not None:
         table = unit_columns(table * task.root[:, None])
     if task.purest:
-        table = _purest(table, task)
+        turn = purest_turn(_all_scores(task.rows, table), table.T.astype(float))
+        table = unit_columns((turn @ table.T).T.clip(min=0))
     return NmfSolution(table, _maps(task, table), fit)
 
 
@@ -231,13 +233,6 @@ def _maps(task: NmfTask, table: np.ndarray) -> np.ndarray | None:
     return prior.maps
 
 
-def _purest(table: np.ndarray, task: NmfTask) -> np.ndarray:
-    """Return the loadings of the purest components."""
-    scores = _all_scores(task.rows, table)
-    turned = purest_turn(scores, table.T.astype(float)) @ table.T
-    return unit_columns(turned.T.clip(min=0))
-
-
 def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
     """Return the scores of all rows, evenly thinned."""
     every = -(-rows.pixels // MOST_SCORES)
@@ -247,13 +242,6 @@ def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
         task = delayed(_few_scores_block)
         parts = compute(*(task(block, table, every) for block in rows.blocks))
     return np.concatenate(list(parts))
-
-
-def _strongest_first(fit: DescentResult, held: np.ndarray) -> np.ndarray:
-    """Return the loadings, those held first, then by what they explain."""
-    weights = np.where(held, np.inf, fit.weights)
-    ordered = fit.loadings[:, np.argsort(-weights, kind="stable")]
-    return np.ascontiguousarray(ordered)  # kernels are compiled for one order in memory
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

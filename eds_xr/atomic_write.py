@@ -1,4 +1,4 @@
-"""A folder appears whole or not at all, also when the run is interrupted or killed.
+"""Files and folders that appear whole or not at all, also when a run is interrupted or killed.
 
 It is written under a temporary name beside its final one and renamed when complete. The
 temporary name tells host and process, so that a later run recognises what a killed one left.
@@ -12,15 +12,16 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from eds_xr.places import check_free, check_store
 from eds_xr.schema import EdsError
 
 _HOST = re.sub(r"[^A-Za-z0-9]+", "_", platform.node()) or "host"
-#: Temporary folders that this process is writing now.
+#: Temporary files and folders that this process is writing now.
 _ACTIVE: set[Path] = set()
 
 
@@ -38,23 +39,26 @@ def written_whole(
     EdsError
         If `target` exists and may not be replaced, see :func:`check_store`, or the disk refuses.
     """
-    partial = beside(target, "partial")
-    _ACTIVE.add(partial)
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        clean_leftovers(target)
-        check_store(target, overwrite=overwrite, holds=holds)
-        partial.mkdir()
-        yield partial
-        check_store(target, overwrite=overwrite, holds=holds)  # it may have changed meanwhile
-        _put_in_place(partial, target)
-    except OSError as error:
-        raise EdsError(
-            f"writing {target} failed: {error}; nothing of it was left behind"
-        ) from error
-    finally:
-        _remove(partial)
-        _ACTIVE.discard(partial)
+    check = partial(check_store, target, overwrite=overwrite, holds=holds)
+    with _renamed_when_complete(target, check) as folder:
+        folder.mkdir()
+        yield folder
+
+
+@contextmanager
+def written_file(target: Path, *, overwrite: bool = False, cure: str = "") -> Iterator[Path]:
+    """Give a place beside `target` to write a file to; as :func:`written_whole` for folders.
+
+    `cure` ends the error when the disk refuses.
+
+    Raises
+    ------
+    EdsError
+        If `target` exists (without `overwrite`), or the disk refuses.
+    """
+    check = partial(check_free, target, overwrite=overwrite)
+    with _renamed_when_complete(target, check, target.suffix, cure) as file:
+        yield file
 
 
 def clean_leftovers(target: Path) -> None:
@@ -74,27 +78,26 @@ def clean_leftovers(target: Path) -> None:
 
 
 @contextmanager
-def written_file(target: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a place beside `target` to write to; rename it when the ``with`` block succeeds.
-
-    Raises
-    ------
-    EdsError
-        If `target` exists (without `overwrite`), or the disk refuses.
-    """
-    check_free(target, overwrite=overwrite)
-    partial = beside(target, "partial", target.suffix)
+def _renamed_when_complete(
+    target: Path, check: Callable[[], None], suffix: str = "", cure: str = ""
+) -> Iterator[Path]:
+    unfinished = beside(target, "partial", suffix)
+    _ACTIVE.add(unfinished)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         clean_leftovers(target)
-        yield partial
-        check_free(target, overwrite=overwrite)  # it may have appeared meanwhile
-        os.replace(partial, target)
+        check()
+        yield unfinished
+        check()  # something may have appeared meanwhile
+        _put_in_place(unfinished, target)
     except OSError as error:
-        raise EdsError(f"writing {target} failed: {error}; nothing was left behind") from error
+        raise EdsError(
+            f"writing {target} failed: {error}; nothing was left behind{cure}"
+        ) from error
     finally:
         with suppress(OSError):  # no folder, no file
-            partial.unlink(missing_ok=True)
+            _remove(unfinished)
+        _ACTIVE.discard(unfinished)
 
 
 def _kind_of_dead(path: Path, target: Path) -> str | None:
@@ -122,16 +125,16 @@ def beside(target: Path, kind: str, suffix: str = "") -> Path:
     return target.with_name(name)
 
 
-def _put_in_place(partial: Path, target: Path) -> None:
-    if not target.exists():
-        os.rename(partial, target)
+def _put_in_place(unfinished: Path, target: Path) -> None:
+    if unfinished.is_file() or not target.exists():
+        os.replace(unfinished, target)
         return
     former = beside(target, "former")
     _ACTIVE.add(former)
     try:  # a signal may interrupt between any two of these lines
         os.rename(target, former)
-        os.rename(partial, target)
-        os.rename(former, partial)  # half removed, it is never taken for a former store
+        os.rename(unfinished, target)
+        os.rename(former, unfinished)  # half removed, it is never taken for a former store
     except BaseException:
         if former.exists() and not target.exists():
             os.rename(former, target)

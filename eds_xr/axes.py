@@ -36,5 +36,4 @@ def mean_step(values: np.ndarray) -> float:
 
 def energy_step(spectra: xr.DataArray | xr.Dataset) -> float:
     """Return the width of a channel, in the units of the energy axis."""
-    energy = spectra[ENERGY].values
-    return float((energy[-1] - energy[0]) / (energy.size - 1)) if energy.size > 1 else 0.0
+    return mean_step(spectra[ENERGY].values)

@@ -18,7 +18,7 @@ _LITTER = re.compile(r"\S+\.[0-9a-f]{32}\.partial|\.DS_Store|Thumbs\.db|desktop\
 _GROUPS = re.compile(r"(pyramid(/\d+)?)?")
 
 
-def foreign(keys: Iterable[str]) -> list[str]:
+def foreign_keys(keys: Iterable[str]) -> list[str]:
     """Return those of a store's keys that are neither its metadata, nor chunks of its arrays."""
     keys = sorted(keys)
     documents = {k for k in keys if _name(k) in _DOCUMENTS}
@@ -83,7 +83,7 @@ def check_store(target: Path, *, overwrite: bool, holds: str) -> None:
             f"{target} exists and is not a {kind} store, so it is never replaced; "
             "choose another name, or remove it yourself"
         )
-    others = foreign(keys_of(target))
+    others = foreign_keys(keys_of(target))
     if others:
         raise EdsError(
             f"{target} holds more than the store: {', '.join(others[:3])}"

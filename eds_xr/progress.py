@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from eds_xr.workers import cluster_client
+from eds_xr.workers import cluster
 
 T = TypeVar("T")
 
@@ -29,7 +29,7 @@ def progress(description: str, *, enabled: bool | None = None) -> Iterator[None]
     if not _enabled(enabled):
         yield
         return
-    client = cluster_client()
+    client = cluster()
     if client is not None:
         say(f"{description}: follow it at {client.dashboard_link}")
         yield

@@ -90,27 +90,9 @@ def check_energy_in_kev(spectra: xr.DataArray | xr.Dataset) -> None:
         raise EdsError(f"X-ray lines need an energy axis in keV, found {units!r}")
 
 
-def one_mask(image: xr.DataArray, mask: xr.DataArray, what: str) -> xr.DataArray:
-    """Return a mask in the order of the image's dimensions, bare of coordinates, checked."""
-    check_masks(image, mask)
-    check_same_grid(image, mask, what)
-    if PHASE in mask.dims:
-        raise EdsError(f"{what} must be one mask, found one a phase; use mask.sel(phase=...)")
-    dims = spatial_dims(image)
-    return xr.DataArray(mask.transpose(*dims).data, dims=dims)
-
-
 def leading_dims(spectra: xr.Dataset) -> list[str]:
     """Return the dimensions of spectra before ``energy``."""
     return [str(d) for d in spectra["counts"].dims if d != ENERGY]
-
-
-def checked_mask(mask: xr.DataArray) -> xr.DataArray:
-    """Return `mask` if it is boolean, else raise."""
-    if not isinstance(mask, xr.DataArray) or mask.dtype != bool:
-        found = getattr(mask, "dtype", type(mask).__name__)
-        raise EdsError(f"expected a boolean mask (DataArray), found {found}; compare first")
-    return mask
 
 
 def check_counts_block(block: np.ndarray) -> None:
@@ -147,19 +129,33 @@ def check_same_grid(image: xr.DataArray, other: xr.DataArray, what: str = "the m
                 )
 
 
-def check_masks(image: xr.DataArray, masks: xr.DataArray) -> None:
+def check_masks(image: xr.DataArray, masks: xr.DataArray, what: str = "the mask") -> None:
     """Raise unless `masks` are boolean, on the grid of `image`, with at most a phase dimension."""
-    if not isinstance(masks, xr.DataArray):
-        raise EdsError(f"expected masks as a DataArray, found {type(masks).__name__}")
-    if masks.dtype != bool:
-        raise EdsError(
-            f"masks must be boolean, found {masks.dtype}; compare first, e.g. labels == 1 "
-            "or eds_xr.masks.from_labels(labels)"
-        )
-    check_same_grid(image, masks)
+    check_same_grid(image, checked_mask(masks), what)
     extra = set(masks.dims) - set(spatial_dims(image)) - {PHASE}
     if extra:
         raise EdsError(f"masks may add only a dimension 'phase', found {sorted(map(str, extra))}")
+
+
+def checked_mask(mask: xr.DataArray) -> xr.DataArray:
+    """Return `mask`, one or several, if it is boolean; else raise."""
+    if not isinstance(mask, xr.DataArray):
+        raise EdsError(f"expected masks as a DataArray, found {type(mask).__name__}")
+    if mask.dtype != bool:
+        raise EdsError(
+            f"masks must be boolean, found {mask.dtype}; compare first, e.g. labels == 1 "
+            "or eds_xr.masks.from_labels(labels)"
+        )
+    return mask
+
+
+def one_mask(image: xr.DataArray, mask: xr.DataArray, what: str = "the mask") -> xr.DataArray:
+    """Return a mask in the order of the image's dimensions, bare of coordinates, checked."""
+    check_masks(image, mask, what)
+    if PHASE in mask.dims:
+        raise EdsError(f"{what} must be one mask, found one a phase; use masks.sel(phase=...)")
+    dims = spatial_dims(image)
+    return xr.DataArray(mask.transpose(*dims).data, dims=dims)
 
 
 def check_spectra(spectra: xr.Dataset) -> None:

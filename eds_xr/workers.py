@@ -78,15 +78,3 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return limited
-
-
-def cluster_client() -> Any:
-    """Return the distributed client that Dask would use, or None."""
-    if "distributed" not in sys.modules:  # then there cannot be one, and importing is slow
-        return None
-    from distributed import default_client
-
-    try:
-        return default_client()
-    except ValueError:
-        return None

@@ -133,7 +133,7 @@ OF_DATASETS: dict[str, Case] = {
         i.spectra.isel(phase=1), scale=0.3
     ),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
-    "extend_loadings": lambda i: i.factors.eds.extend_loadings(i.image, max_iter=2),
+    "extend_loadings": lambda i: i.image.eds.extend_loadings(i.factors, max_iter=2),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
     ),

@@ -90,14 +90,14 @@ def _overlapping(rows: Rows, tile: Box) -> list[tuple[Any, list[BinPart]]]:
     for block, places in zip(rows.blocks, rows.places, strict=True):
         sizes = [math.prod(s.stop - s.start for s in box) for box in places]
         firsts = itertools.accumulate(sizes, initial=0)
-        parts = [BinPart(n, b) for n, b in zip(firsts, places, strict=False) if _meet(b, tile)]
+        parts = [
+            BinPart(first, box)
+            for first, box in zip(firsts, places, strict=False)
+            if all(a.start < b.stop and b.start < a.stop for a, b in zip(box, tile, strict=True))
+        ]
         if parts:
             found.append((block, parts))
     return found
-
-
-def _meet(one: Box, other: Box) -> bool:
-    return all(a.start < b.stop and b.start < a.stop for a, b in zip(one, other, strict=True))
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -94,6 +94,7 @@ class NmfSolution(NamedTuple):
 def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) -> NmfTask:
     """Check everything, and read the image."""
     check_spectrum_image(image)
+    valid = None if recipe.mask is None else one_mask(image, recipe.mask).values
     _check_recipe(recipe)
     if recipe.fixed is not None:
         check_loadings(recipe.fixed, image, "fixed spectra")
@@ -101,15 +102,14 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
     if isinstance(start, xr.Dataset):
         start, n_components = _earlier(start, n_components)
     image = as_chunked(image)
-    mask = None if recipe.mask is None else one_mask(image, recipe.mask, "the mask")
-    weigh = _is_weighted(image, recipe)
+    whole = recipe.weighting == "auto" and image.dtype.kind in "ui"
+    weigh = recipe.loss == "frobenius" and (recipe.weighting == "poisson" or whole)
     in_bins = recipe.mixing == "purest" and (recipe.loss == "poisson" or weigh)
     shaped = bool(recipe.smoothness or recipe.sparsity)
-    valid = None if mask is None else np.asarray(mask)
-    full, coarse, size = _read(image, valid, stored_sums=in_bins and not shaped)
+    full, coarse, more = _read(image, valid, stored_sums=in_bins and not shaped)
     rank = choose_rank(n_components, image, coarse)
     fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
-    rows = fitted = _in_bins(full, size, image, valid) if in_bins else full
+    rows = fitted = binned(full, more) if in_bins and more > 1 else full
     root = np.sqrt(coarse.sum(0) / coarse.sum()) if weigh else None
     if root is not None:
         fitted = weighted(rows, _inverse(root))
@@ -127,18 +127,22 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
     start, goes_on = _start(task, seed), isinstance(recipe.init, xr.Dataset)
     if not goes_on:
         tol, steps = recipe.tol / ROUGH_TOL, 3 * recipe.max_iter
-        fit = lower(_coarse_rows(task), start, tol=tol, max_iter=steps)
+        coarse = split_rows(task.coarse, COARSE_BLOCKS)
+        coarse = coarse if task.root is None else weighted(coarse, _inverse(task.root))
+        fit = lower(coarse, start, tol=tol, max_iter=steps)
         start = fit.loadings
     if goes_on or not fit.interrupted:
         shaped = task.pixels is not None and recipe.mixing == "free"
         prior = _prior(task) if shaped else NO_PRIOR
         lower = partial(lower, prior=prior, on_step=on_step)
         fit = lower(task.fitted, start, tol=recipe.tol, max_iter=recipe.max_iter)
-    table = _strongest_first(fit, task.held)
+    order = np.argsort(-np.where(task.held, np.inf, fit.weights), kind="stable")  # strongest first
+    table = np.ascontiguousarray(fit.loadings[:, order])  # kernels are compiled for one order
     if task.root is not None:
         table = unit_columns(table * task.root[:, None])
     if task.purest:
-        table = _purest(table, task)
+        turn = purest_turn(_all_scores(task.rows, table), table.T.astype(float))
+        table = unit_columns((turn @ table.T).T.clip(min=0))
     return NmfSolution(table, _maps(task, table), fit)
 
 
@@ -177,34 +181,22 @@ def _fixed_table(fixed: xr.DataArray, rank: int) -> np.ndarray:
     return as_table(fixed)
 
 
-def _is_weighted(image: xr.DataArray, recipe: NmfOptions) -> bool:
-    """Return whether noise is to be divided out for least squares."""
-    automatic = recipe.weighting == "auto" and image.dtype.kind in "ui"
-    return recipe.loss == "frobenius" and (recipe.weighting == "poisson" or automatic)
-
-
 def _read(
     image: xr.DataArray, valid: np.ndarray | None, *, stored_sums: bool
 ) -> tuple[Rows, np.ndarray, int]:
-    """Return counts, a few large bins, and of how many pixels a side the counts are sums."""
+    """Return counts, a few large bins, and how many counts a side to sum for bins that hold enough.
+
+    With `stored_sums` the counts may be sums of pixels already.
+    """
     if valid is not None:  # a pixel without counts adds nothing to any sum
         image = image.where(xr.DataArray(valid, dims=image.dims[:-1]), 0)
-    if not stored_sums:
-        return (*read_once(image), 1)
-    summed, size = summed_pixels(image, FACTORS[-1])
+    share = 1.0 if valid is None else np.count_nonzero(valid) / valid.size
+    summed, size = summed_pixels(image, FACTORS[-1]) if stored_sums else (image, 1)
     full, coarse = read_once(summed)
-    wanted = bin_size(image.shape[:-1], full.counts)
-    if size > wanted:  # too coarse
+    if size > (wanted := bin_size(image.shape[:-1], full.counts)):  # too coarse
         summed, size = summed_pixels(image, wanted)
         full, coarse = read_once(summed)
-    return full, coarse, size
-
-
-def _in_bins(full: Rows, size: int, image: xr.DataArray, valid: np.ndarray | None) -> Rows:
-    """Return counts in bins that hold enough of them; they are sums of `size` pixels already."""
-    share = 1.0 if valid is None else np.count_nonzero(valid) / valid.size
-    more = bin_size(image.shape[:-1], full.counts / share) // size
-    return full if more <= 1 else binned(full, more)
+    return full, coarse, bin_size(image.shape[:-1], full.counts / share) // size
 
 
 def _inverse(root: np.ndarray) -> np.ndarray:
@@ -219,11 +211,6 @@ def _start(task: NmfTask, seed: int) -> np.ndarray:
     if task.root is not None:
         start = unit_columns(start * _inverse(task.root)[:, None])
     return hold_first(start, task.fixed)
-
-
-def _coarse_rows(task: NmfTask) -> Rows:
-    rows = split_rows(task.coarse, COARSE_BLOCKS)
-    return rows if task.root is None else weighted(rows, _inverse(task.root))
 
 
 def _prior(task: NmfTask) -> SmoothSparse:
@@ -244,13 +231,6 @@ def _maps(task: NmfTask, table: np.ndarray) -> np.ndarray | None:
     return prior.maps
 
 
-def _purest(table: np.ndarray, task: NmfTask) -> np.ndarray:
-    """Return the loadings of the purest components."""
-    scores = _all_scores(task.rows, table)
-    turned = purest_turn(scores, table.T.astype(float)) @ table.T
-    return unit_columns(turned.T.clip(min=0))
-
-
 def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
     """Return the scores of all rows, evenly thinned."""
     from dask.base import compute
@@ -263,13 +243,6 @@ def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
         task = delayed(_few_scores_block)
         parts = compute(*(task(block, table, every) for block in rows.blocks))
     return np.concatenate(list(parts))
-
-
-def _strongest_first(fit: DescentResult, held: np.ndarray) -> np.ndarray:
-    """Return the loadings, those held first, then by what they explain."""
-    weights = np.where(held, np.inf, fit.weights)
-    ordered = fit.loadings[:, np.argsort(-weights, kind="stable")]
-    return np.ascontiguousarray(ordered)  # kernels are compiled for one order in memory
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

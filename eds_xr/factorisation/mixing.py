@@ -206,19 +206,16 @@ def move_shares(
     total = turned.sum(ENERGY)
     spectra = (turned / total).assign_attrs(loadings.attrs)
     rotated = turn(scores, component, shares, total)
-    sample = _unit_scores(scores) if check is None else check[:: -(-len(check) // 4096)]
-    sample = sample.astype(scores.dtype)  # rounding included
+    if check is None:
+        names = {COMPONENT: scores[COMPONENT].values}
+        check = xr.DataArray(np.eye(scores.sizes[COMPONENT]), names, ("pixel", COMPONENT))
+    sample = check[:: -(-len(check) // 4096)].astype(scores.dtype)  # rounding included
     change = abs(turn(sample, component, shares, total) @ spectra - sample @ loadings).max()
     attrs = provenance.with_step(
         result.attrs, "move_shares", component=str(component), shares=shares.values.tolist()
     )
     attrs["rotation_residual"] = float(change / (sample @ loadings).max())
     return xr.Dataset({"scores": rotated.rename("scores"), "loadings": spectra}, attrs=attrs)
-
-
-def _unit_scores(scores: xr.DataArray) -> xr.DataArray:
-    one = np.eye(scores.sizes[COMPONENT], dtype=scores.dtype)
-    return xr.DataArray(one, {COMPONENT: scores[COMPONENT].values}, ("pixel", COMPONENT))
 
 
 def _residual(

@@ -16,7 +16,6 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.factorisation.fit import NmfOptions, NmfSolution, NmfTask, prepare, solve
 from eds_xr.factorisation.scores import lazy_scores, named_scores
-from eds_xr.factorisation.solver.descent import DescentResult
 from eds_xr.factorisation.solver.loadings import as_loadings
 from eds_xr.progress import counting
 from eds_xr.schema import COMPONENT, EdsError
@@ -187,22 +186,19 @@ def _recipe(options: dict[str, Any]) -> NmfOptions:
 def _result(task: NmfTask, solution: NmfSolution, step: str, seed: int) -> xr.Dataset:
     recipe, image = task.recipe, task.image
     spectra = as_loadings(solution.loadings, image, recipe.fixed)
-    told = {
-        "n_components": task.rank,
-        "loss": recipe.loss,
-        "weighting": recipe.weighting,
-        "mixing": recipe.mixing,
-        "smoothness": recipe.smoothness,
-        "sparsity": recipe.sparsity,
-        "seed": seed,
-        "tol": recipe.tol,
-        "max_iter": recipe.max_iter,
-    }
+    told = {k: v for k, v in recipe._asdict().items() if k not in ("init", "fixed", "mask")}
+    fit = solution.fit
     return xr.Dataset(
         {"scores": _scores(task, solution, spectra), "loadings": spectra},
-        attrs=provenance.with_step(image.attrs, step, **told)
-        | {"loss": recipe.loss, "seed": seed}
-        | _outcome(solution.fit),
+        attrs=provenance.with_step(image.attrs, step, n_components=task.rank, **told, seed=seed)
+        | {
+            "loss": recipe.loss,
+            "seed": seed,
+            "deviance": fit.deviance,
+            "iterations": fit.iterations,
+            "converged": int(fit.converged),
+            "interrupted": int(fit.interrupted),
+        },
     )
 
 
@@ -254,12 +250,3 @@ def _in_order_of(best: np.ndarray, spectra: np.ndarray) -> np.ndarray:
 
     _, order = linear_sum_assignment(-_unit(best) @ _unit(spectra).T)
     return spectra[order]
-
-
-def _outcome(fit: DescentResult) -> dict[str, float | int]:
-    return {
-        "deviance": fit.deviance,
-        "iterations": fit.iterations,
-        "converged": int(fit.converged),
-        "interrupted": int(fit.interrupted),
-    }

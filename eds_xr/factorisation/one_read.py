@@ -1,6 +1,6 @@
 """One pass over a spectrum image: its non-zero counts, and a copy binned in space.
 
-Both are what :mod:`eds_xr.nmf` iterates on. The non-zero counts stay where the work is done, a
+Both are what :func:`eds_xr.nmf` iterates on. The non-zero counts stay where the work is done, a
 few bytes each: in this process, or with the workers of a cluster. Where memory is too small for
 them, they are read anew each time. The binned copy is small and comes back.
 """
@@ -14,7 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr.image.blocks import Box, Rows, Sparse, boxes, check_channels, compress_block, groups
+from eds_xr.image.blocks import (
+    Box,
+    Rows,
+    Sparse,
+    boxes,
+    check_channels,
+    compress_block,
+    flat_places,
+    groups,
+)
 from eds_xr.schema import EdsError
 from eds_xr.workers import cluster, cluster_threads, memory
 
@@ -52,7 +61,7 @@ class Grid(NamedTuple):
         return [-(-n // self.size) for n in self.shape]
 
 
-class Part(NamedTuple):
+class ChunkCounts(NamedTuple):
     """What is kept of a chunk; `bins` are the rows of the grid that `binned` belongs to."""
 
     rows: Sparse
@@ -70,16 +79,18 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     from dask.delayed import delayed
 
     check_channels(image.shape[-1])
-    tiles = image.data.to_delayed().ravel()
+    tiles, places = image.data.to_delayed().ravel(), boxes(image.data.chunks[:-1])
     if stream is None:
         stream = not _fits(image, tiles)
     grid = finest_grid(image.shape)
-    size = -(-len(tiles) // _most_blocks())
-    together = groups(_parts(image, tiles, grid), size)
+    read = [delayed(_read_block)(t, box, grid) for t, box in zip(tiles, places, strict=True)]
+    client = cluster()
+    most = MOST_BLOCKS if client is None else BLOCKS_PER_THREAD * cluster_threads(client)
+    size = -(-len(tiles) // most)
     binned: np.ndarray = np.zeros((math.prod(grid.bins), grid.channels), _sum_dtype(image, grid))
     blocks: list[Any] = []
     total = 0.0
-    for some in groups(list(together), BLOCKS_AT_ONCE):
+    for some in groups(list(groups(read, size)), BLOCKS_AT_ONCE):
         sums = [delayed(_bins_only)(parts) for parts in some]
         rows = [] if stream else [delayed(_rows_only)(parts) for parts in some]
         kept, found = _compute_and_keep(rows, sums)
@@ -90,8 +101,7 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
         blocks = [delayed(_join_rows)(rows) for rows in groups(again, size)]
     if total == 0:
         raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
-    places = list(groups(boxes(image.data.chunks[:-1]), size))
-    full = Rows(blocks, places, grid.shape, grid.channels, total, stream)
+    full = Rows(blocks, list(groups(places, size)), grid.shape, grid.channels, total, stream)
     return Counts(full, _coarsened(binned, grid, total))
 
 
@@ -109,13 +119,6 @@ def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
     return bool(1.2 * filled * most <= room)
 
 
-def _parts(image: xr.DataArray, tiles: Sequence[Any], grid: Grid) -> list[Any]:
-    from dask.delayed import delayed
-
-    places = boxes(image.data.chunks[:-1])
-    return [delayed(_read_block)(tile, box, grid) for tile, box in zip(tiles, places, strict=True)]
-
-
 def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequence[Any]]:
     """Compute both; `rows` stay with the workers if there is a cluster."""
     from dask.base import compute, persist
@@ -125,11 +128,6 @@ def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequ
         return list(done[: len(rows)]), done[len(rows) :]
     kept = persist(*rows, *sums)
     return list(kept[: len(rows)]), compute(*kept[len(rows) :])
-
-
-def _most_blocks() -> int:
-    client = cluster()
-    return MOST_BLOCKS if client is None else BLOCKS_PER_THREAD * cluster_threads(client)
 
 
 def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
@@ -175,21 +173,21 @@ def _sum_dtype(image: xr.DataArray, grid: Grid) -> type:
     return np.int32 if small else np.int64
 
 
-def _read_block(block: np.ndarray, box: Box, grid: Grid) -> Part:
+def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
     """Return a chunk's non-zero counts, their number and its share of the bins."""
     from eds_xr.image import count_kernels
 
     rows = compress_block(block)
-    index = np.meshgrid(*(np.arange(s.start, s.stop) // grid.size for s in box), indexing="ij")
-    flat = np.ravel_multi_index([i.ravel() for i in index], grid.bins)
-    bins, target = np.unique(flat, return_inverse=True)
+    bins, target = np.unique(flat_places(box, grid.bins, grid.size), return_inverse=True)
     dtype = np.float64 if block.dtype.kind == "f" else np.int64
     binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
     count_kernels.add_binned(*rows, target.ravel(), binned)
-    return Part(rows, float(rows[2].sum(dtype=np.float64)), bins, count_kernels.compress(binned))
+    return ChunkCounts(
+        rows, float(rows[2].sum(dtype=np.float64)), bins, count_kernels.compress(binned)
+    )
 
 
-def _rows_only(parts: Sequence[Part]) -> Sparse:
+def _rows_only(parts: Sequence[ChunkCounts]) -> Sparse:
     return _join_rows([part.rows for part in parts])
 
 
@@ -203,7 +201,7 @@ def _join_rows(rows: Sequence[Sparse]) -> Sparse:
     return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
 
 
-def _bins_only(parts: Sequence[Part]) -> BinSums:
+def _bins_only(parts: Sequence[ChunkCounts]) -> BinSums:
     return sum(part.counts for part in parts), [(part.bins, part.binned) for part in parts]
 
 

@@ -70,6 +70,15 @@ def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:
     ]
 
 
+def flat_places(box: Box, shape: Sequence[int], size: int = 1) -> np.ndarray:
+    """Return where the pixels of a box lie in an image of `shape`, as flat indices.
+
+    With `size` in an image of that `shape` whose pixels are bins of so many pixels a side.
+    """
+    index = np.meshgrid(*(np.arange(s.start, s.stop) // size for s in box), indexing="ij")
+    return np.ravel_multi_index([i.ravel() for i in index], tuple(shape))
+
+
 def groups(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     """Yield `items` a few at a time."""
     return (items[i : i + size] for i in range(0, len(items), size))

@@ -56,12 +56,11 @@ def weighted_sums(
 def nonnegative(gram: np.ndarray, amounts: np.ndarray) -> None:
     """Replace `amounts` ``[pixel, q]`` of a linear fit by those of a non-negative one, in place.
 
-    Minimises ``(a - linear)' gram (a - linear)`` over ``a >= 0``; `gram` has ones on its diagonal.
-    Coordinate descent from the clipped linear fit: each amount in turn goes to its minimum for
-    the others, until all rest.
+    Minimises ``(a - linear)' gram (a - linear)`` over ``a >= 0`` from the clipped linear fit;
+    `gram` has ones on its diagonal.
     """
     pixels, k = amounts.shape
-    slope = np.empty(k, np.float64)
+    slope, step = np.empty(k, np.float64), np.ones(k, np.float64)
     for i in range(pixels):
         own = amounts[i]
         slope[:] = 0
@@ -70,18 +69,36 @@ def nonnegative(gram: np.ndarray, amounts: np.ndarray) -> None:
                 for q in range(k):
                     slope[q] -= gram[p, q] * own[p]
                 own[p] = 0
-        for _ in range(MOST_SWEEPS):
-            moved = 0.0
-            for p in range(k):
-                new = max(own[p] - slope[p], 0.0)
-                change = new - own[p]
-                if change != 0:
-                    own[p] = new
-                    moved = max(moved, abs(change))
-                    for q in range(k):
-                        slope[q] += gram[p, q] * change
-            if moved < REST:
-                break
+        settle(gram, slope, step, own, REST, 0.0)
+
+
+@numba.njit(cache=True, nogil=True)
+def settle(
+    gram: np.ndarray, slope: np.ndarray, step: np.ndarray, own: np.ndarray,
+    rest: float, share: float,
+) -> None:  # fmt: skip
+    """Bring `own` ``[q]`` to its non-negative least squares by coordinate descent, in place.
+
+    Each amount goes to its minimum for the others in turn, until none moves by more than `rest`,
+    or by more than `share` of the largest. `slope` is the gradient of half the misfit whose
+    curvature is `gram`, and follows each move: amounts that stay at zero cost nothing. `step` is
+    one over the diagonal of `gram`, and zero for amounts that stay.
+    """
+    for _ in range(MOST_SWEEPS):
+        moved, largest = 0.0, 0.0
+        for p in range(own.size):
+            if step[p] == 0:
+                continue
+            new = max(own[p] - slope[p] * step[p], 0.0)
+            largest = max(largest, new)
+            change = new - own[p]
+            if change != 0:
+                own[p] = new
+                moved = max(moved, abs(change))
+                for q in range(own.size):
+                    slope[q] += gram[p, q] * change
+        if moved <= max(rest, share * largest):
+            break
 
 
 @numba.njit(cache=True, nogil=True)

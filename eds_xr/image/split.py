@@ -1,4 +1,4 @@
-"""One image split in two: at random by counts, or by lines that are held out."""
+"""Spectrum images split in two: at random by counts, or by lines that are held out."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.chunks import as_chunked
+from eds_xr.image.blocks import Box, flat_places
 from eds_xr.schema import (
     ENERGY,
     EdsError,
@@ -38,8 +39,11 @@ def held_out(image: xr.DataArray, what: Sequence[str]) -> np.ndarray:
     beam = beam_energy_of(image.attrs)
     for name in what:
         own: np.ndarray = np.zeros(energy.size, bool)
-        for line in _family_of(line_on_axis(name, energy, beam), beam):
-            _, (low, _), (_, high) = line_windows_kev(line, resolution)
+        element, own_line = split_line(line_on_axis(name, energy, beam))
+        for line in family(element, own_line[0], beam):  # they are fitted together
+            if line.weight <= LEAST_WEIGHT:
+                continue
+            _, (low, _), (_, high) = line_windows_kev(line.name, resolution)
             own |= (energy >= low) & (energy <= high)
         if not own.any():
             raise EdsError(
@@ -147,30 +151,26 @@ def hold_out(
     return choose, image
 
 
-def _family_of(name: str, beam_kev: float) -> list[str]:
-    """Return the lines of a line's family: they are fitted together."""
-    element, line = split_line(name)
-    found = family(element, line[0], beam_kev)
-    return [x.name for x in found if x.weight > LEAST_WEIGHT]
-
-
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
 def _split_block(
     block: np.ndarray, *, shape: tuple[int, ...], seed: int, block_info: Any = None
 ) -> np.ndarray:
-    """Return one half of a block's counts; chance depends on seed and absolute voxel only."""
+    if not block_info:
+        return block
+    box = tuple(slice(*ends) for ends in block_info[0]["array-location"])
+    return half_block(block, box[:-1], shape, seed)
+
+
+def half_block(block: np.ndarray, box: Box, shape: tuple[int, ...], seed: int) -> np.ndarray:
+    """Return half of the counts of a block that fills a box of pixels of an image of `shape`.
+
+    Chance depends on seed and absolute voxel only.
+    """
     from eds_xr.image import count_kernels
 
     check_counts_block(block)
-    if not block_info:
-        return block
-    place = [np.arange(lo, hi, dtype=np.uint64) for lo, hi in block_info[0]["array-location"]]
-    strides = np.cumprod((1, *shape[:0:-1]), dtype=np.uint64)[::-1]
-    pixels = np.zeros(block.shape[:-1], np.uint64)
-    for axis, (index, stride) in enumerate(zip(place[:-1], strides[:-1], strict=True)):
-        pixels = pixels + (index * stride).reshape(-1, *(1,) * (pixels.ndim - axis - 1))
-    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, block.shape[-1])
-    half = count_kernels.halve(rows, pixels.ravel(), np.uint64(seed))
-    return half.reshape(block.shape)
+    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, shape[-1])
+    first = flat_places(box, shape[:-1]).astype(np.uint64) * np.uint64(shape[-1])
+    return np.asarray(count_kernels.halve(rows, first, np.uint64(seed))).reshape(block.shape)

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-import secrets
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from eds_xr.atomic_write import written_file
 from eds_xr.progress import say
 from eds_xr.schema import EdsError, check_one_of
 
@@ -175,28 +173,11 @@ def _unpack(archive: Path, sample: _Sample, cached: Path) -> None:
 
 
 def _store(stream: IO[bytes], sample: _Sample, cached: Path) -> None:
-    with _appearing(cached) as partial:
+    cure = "; set EDS_XR_CACHE to a folder that can be written"
+    with written_file(cached, overwrite=True, cure=cure) as partial:
         with partial.open("wb") as file:
             shutil.copyfileobj(stream, file)
         _check_sha256(partial, sample.sha256, f"the published {sample.file_name}")
-
-
-@contextmanager
-def _appearing(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, renamed to it when the block succeeds."""
-    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        yield partial
-        os.replace(partial, path)
-    except OSError as error:
-        raise EdsError(
-            f"cannot write to the cache {path.parent}: {error}; set EDS_XR_CACHE to a folder "
-            "that can be written"
-        ) from error
-    finally:
-        with suppress(OSError):
-            partial.unlink()
 
 
 def _check_sha256(path: Path, expected: str, what: str) -> None:

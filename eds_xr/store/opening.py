@@ -99,7 +99,11 @@ def open_group(
     except EdsError:
         raise
     except Exception as error:  # fsspec's many back ends raise each their own
-        raise EdsError(_named_damage(where, group) or _not_opened(store, error)) from error
+        message = _named_damage(where, group) or (
+            f"{store} is not a Zarr store that xarray can open ({type(error).__name__}: {error}); "
+            "make one with eds_xr.convert(vendor_file)"
+        )
+        raise EdsError(message) from error
     return _with_checked_chunks(dataset, where, group, lazy or lazy_variable)
 
 
@@ -182,13 +186,6 @@ def _where(store: str | os.PathLike[str]) -> str:
             f"as {former[0]}: rename it back, or convert again"
         )
     raise EdsError(f"no such store: {store}; make one with eds_xr.convert(vendor_file)")
-
-
-def _not_opened(store: str | os.PathLike[str], error: Exception) -> str:
-    return (
-        f"{store} is not a Zarr store that xarray can open ({type(error).__name__}: {error}); "
-        "make one with eds_xr.convert(vendor_file)"
-    )
 
 
 def _check_document(where: str, group: str) -> None:

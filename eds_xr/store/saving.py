@@ -56,7 +56,10 @@ def save(
     """
     target = local_or_url(store)
     check_target(target, overwrite=overwrite)
-    dataset = _for_disk(_whole_spectra(image), images or {})
+    if isinstance(image, xr.DataArray) and image.chunks is not None and ENERGY in image.dims:
+        image = image.chunk({ENERGY: -1})
+    check_spectrum_image(image)
+    dataset = _for_disk(image, images or {})
     if isinstance(target, str) and reads_from(dataset["counts"], target):
         raise EdsError(
             f"{target} is where the image is read from, and on an object store a store is removed "
@@ -68,14 +71,6 @@ def save(
         _store_lazy(dataset, place)
         writing.seal(place, documents)
     return target
-
-
-def _whole_spectra(image: xr.DataArray) -> xr.DataArray:
-    """Return the spectrum image in one chunk along energy, checked. Lazy."""
-    if isinstance(image, xr.DataArray) and image.chunks is not None and ENERGY in image.dims:
-        image = image.chunk({ENERGY: -1})
-    check_spectrum_image(image)
-    return image
 
 
 def _for_disk(image: xr.DataArray, images: Mapping[str, xr.DataArray]) -> xr.Dataset:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from eds_xr.atomic_write import written_whole
-from eds_xr.places import check_store, foreign
+from eds_xr.places import check_store, foreign_keys
 from eds_xr.schema import EdsError
 
 #: Object that is there while a store is being written.
@@ -60,7 +60,7 @@ def check_free_url(url: str, *, overwrite: bool) -> None:
         raise EdsError(f"cannot reach {url} ({type(error).__name__}: {error})") from error
     if is_store and is_image and not overwrite:
         raise EdsError(f"{url} exists; use overwrite=True to replace it, or choose another name")
-    others = foreign(keys)
+    others = foreign_keys(keys)
     if (is_store or left) and others:
         raise EdsError(
             f"{url} holds more than the store: {', '.join(others[:3])}, which would be lost; "

@@ -1,4 +1,4 @@
-"""The sparse form of counts."""
+"""Sparse blocks hold every count; halves are binomial."""
 
 import numpy as np
 import pytest
@@ -42,3 +42,22 @@ def test_add_binned__sums_rows_of_a_bin(rows, bins):
     count_kernels.add_binned(*count_kernels.compress(rows), target, binned)
     for b in range(bins):
         np.testing.assert_array_equal(binned[b], rows[target == b].sum(0))
+
+
+@pytest.mark.parametrize("count", [1, 7, 64, 65, 200])
+def test_halve__is_binomial(count):
+    rows = np.full((300, 100), count, np.uint8)
+    first = np.arange(0, rows.size, 100, dtype=np.uint64)
+    half = count_kernels.halve(rows, first, np.uint64(5)).astype(float)
+    deviation = np.sqrt(count / 4)
+    assert abs(half.mean() - count / 2) < 4 * deviation / np.sqrt(half.size)
+    assert half.var() == pytest.approx(count / 4, rel=0.05)
+    assert half.max() <= count
+
+
+def test_halve__draws_each_channel_pixel_and_seed_anew():
+    rows = np.full((300, 100), 9, np.uint8)
+    first = np.arange(0, rows.size, 100, dtype=np.uint64)
+    a, b = (count_kernels.halve(rows, first, np.uint64(seed)).astype(float) for seed in (1, 2))
+    for x, y in ((a, b), (a[:, 1:], a[:, :-1]), (a[1:], a[:-1])):
+        assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 4 / np.sqrt(x.size)

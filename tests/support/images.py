@@ -1,4 +1,4 @@
-"""A small spectrum image of two phases."""
+"""Small spectrum images."""
 
 from typing import Any
 
@@ -22,3 +22,14 @@ def small_image() -> xr.DataArray:
     }
     attrs = {"signal_type": "EDS_TEM", "beam_energy_kev": 200.0, "elements": ["Mg", "Fe"]}
     return xr.DataArray(counts, coords, ("y", "x", "energy"), name="counts", attrs=attrs)
+
+
+def counts_image(values: np.ndarray, **coords: object) -> xr.DataArray:
+    """Return counts ``[y, x, energy]`` as a spectrum image from 0.05 keV in steps of 0.1 keV."""
+    energy = 0.05 + 0.1 * np.arange(values.shape[-1])
+    return xr.DataArray(values, {"energy": energy, **coords}, ("y", "x", "energy"), name="counts")
+
+
+def refuse(*args: object, **kwargs: object) -> None:
+    """Stand in for Dask's scheduler where nothing may be computed."""
+    raise AssertionError("something was computed")

@@ -18,10 +18,10 @@ from eds_xr.schema import (
     ENERGY,
     PHASE,
     EdsError,
-    check_masks,
     check_spectra,
     check_spectrum_image,
     leading_dims,
+    one_mask,
     spatial_dims,
 )
 
@@ -143,26 +143,28 @@ def refine_spectra(
     amounts for signal instead: simulated with 100 counts a pixel, the Si of a matrix comes out
     6 % and the Ca of small grains 8 % too high.
     """
-    from eds_xr.factorisation.known_spectra.share_weighted_sums import soft_sums
+    from eds_xr.factorisation.known_spectra.share_weighted_sums import share_weighted_sums
 
     check_spectrum_image(image)
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split in halves, found dtype {image.dtype}")
-    inside = _inside(image, mask)
+    spatial = spatial_dims(image)
+    everywhere = xr.DataArray(np.ones([image.sizes[d] for d in spatial], bool), dims=spatial)
+    inside = everywhere if mask is None else one_mask(image, mask)
     table = phase_table(spectra, image)
     size = _window(spectra) if window is None else window
     if not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
         raise EdsError(f"window must be an odd number of pixels, found {window!r}")
-    least = min(image.sizes[d] for d in spatial_dims(image)[-2:])
+    least = min(image.sizes[d] for d in spatial[-2:])
     if size // 2 > least:
         raise EdsError(f"window={size} is wider than the image of {least} pixels; give less")
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise EdsError(f"seed must be a whole number, 0 or more, found {seed!r}")
     with progress("spectra of the whole map"):
-        sums, spread = soft_sums(as_chunked(image), as_table(table), inside, size, seed)
+        sums, spread = share_weighted_sums(as_chunked(image), as_table(table), inside, size, seed)
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
-    found = _labelled(result, spectra, image).assign(n_pixels=inside.sum(spatial_dims(image)))
+    found = _labelled(result, spectra, image).assign(n_pixels=inside.sum())
     return found.assign_attrs(provenance.of_the_recording(attrs))
 
 
@@ -228,17 +230,6 @@ def _misfit(left: np.ndarray, noise: np.ndarray | None) -> np.ndarray:
     if noise is None:
         return np.full(len(left), np.nan)
     return np.array([(r[v > 0] ** 2 / v[v > 0]).mean() for r, v in zip(left, noise, strict=True)])
-
-
-def _inside(image: xr.DataArray, mask: xr.DataArray | None) -> xr.DataArray:
-    """Return the pixels to use, in the order of the image's dimensions."""
-    dims = spatial_dims(image)
-    if mask is None:
-        return xr.DataArray(np.ones([image.sizes[d] for d in dims], bool), dims=dims)
-    check_masks(image, mask)
-    if PHASE in mask.dims:
-        raise EdsError("expected one mask, found several; choose one, masks.sel(phase='...')")
-    return mask.transpose(*dims)
 
 
 def _window(spectra: xr.DataArray | xr.Dataset) -> int:

@@ -16,7 +16,7 @@ from dask.delayed import delayed
 
 from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
-from eds_xr.schema import check_counts_block
+from eds_xr.image.split import half_block
 
 #: A pixel and phase without counts weighs as if it had this many.
 LEAST_COUNTS = 1e-3
@@ -24,7 +24,7 @@ LEAST_COUNTS = 1e-3
 Halves = tuple[Sparse, Sparse]
 
 
-def soft_sums(
+def share_weighted_sums(
     image: xr.DataArray, table: np.ndarray, inside: xr.DataArray, window: int, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return sums ``[phase, channel]`` and their covariance ``[phase, phase_other, channel]``.
@@ -91,17 +91,9 @@ def _averaged(amounts: Any, window: int) -> Any:
 def _halves_block(
     block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
 ) -> Halves:
-    """Return the counts of a block in two random halves; chance belongs to the absolute voxel."""
-    from eds_xr.image import count_kernels
-
-    check_counts_block(block)
-    index = np.meshgrid(*(np.arange(s.start, s.stop) for s in box), indexing="ij")
-    pixel = np.ravel_multi_index([i.ravel() for i in index], shape[:-1])
-    rows = np.ascontiguousarray(block, block.dtype.newbyteorder("=")).reshape(-1, shape[-1])
-    half = count_kernels.halve(
-        rows, pixel.astype(np.uint64) * np.uint64(shape[-1]), np.uint64(seed)
-    )
-    return compress_block(half), compress_block(rows - half)
+    """Return the counts of a block in two random halves."""
+    half = half_block(block, box, shape, seed)
+    return compress_block(half), compress_block(block - half)
 
 
 def _amounts_block(pair: Halves, table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -116,17 +116,17 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     )
 
 
-def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 8) -> xr.DataArray:
+def extend_loadings(image: xr.DataArray, result: xr.Dataset, *, max_iter: int = 8) -> xr.DataArray:
     """Find the loadings in all channels of an image for scores that were fitted on some of them.
 
     Computes: reads `image` and the scores once; the scores stay as they are.
 
     Parameters
     ----------
-    result : Dataset
-        From :func:`nmf` on a part of the energies.
     image : DataArray [*spatial, energy; counts]
         All energies, the same pixels.
+    result : Dataset
+        From :func:`nmf` on a part of the energies.
     max_iter : int
         Steps of Newton's method on each channel.
 
@@ -137,11 +137,14 @@ def extend_loadings(result: xr.Dataset, image: xr.DataArray, *, max_iter: int = 
     Raises
     ------
     EdsError
-        When the scores lie on another grid.
+        When there are no scores, or they lie on another grid.
     """
     from eds_xr.factorisation.known_spectra.fisher_information import known_scores_loadings
 
     check_spectrum_image(image)
+    if not isinstance(result, xr.Dataset) or "scores" not in result:
+        found = list(result) if isinstance(result, xr.Dataset) else type(result).__name__
+        raise EdsError(f"expected a factorisation with scores, from nmf(), found {found}")
     scores = result["scores"].transpose(*spatial_dims(image), COMPONENT)
     check_same_grid(image, scores, "the scores")
     image = as_chunked(image)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eds_xr.factorisation.solver.loadings import unit_columns
-from eds_xr.factorisation.solver.prior import NO_PRIOR, Prior, Pull
+from eds_xr.factorisation.solver.prior import NO_PRIOR, Bound, Prior
 from eds_xr.image.blocks import Rows, Sparse, add_delayed, add_sums
 from eds_xr.workers import in_threads
 
@@ -56,11 +56,11 @@ def descend(
     best loadings when that stops helping (O'Donoghue & Candes 2015, Found. Comput. Math. 15, 715).
 
     The loadings of components marked in `fixed` [component; bool] stay. What `prior` wants of the
-    scores adds to the deviance (Poisson loss). `on_step` is told the
-    number of the iteration and the lowest deviance so far. An interruption (from the keyboard, or
-    of a cluster's work) ends the descent with the best loadings found.
+    scores adds to the deviance (Poisson loss). `on_step` takes the number of the iteration and the
+    lowest deviance so far. An interruption (from the keyboard, or of a cluster's work) ends the
+    descent with the best loadings found.
     """
-    walk = _Walk(rows, loadings, loss, fixed, prior)
+    walk = _Descent(rows, loadings, loss, fixed, prior)
     try:
         while walk.iteration < max_iter and not walk.converged:
             walk.go_on(tol)
@@ -71,7 +71,7 @@ def descend(
     return walk.fit()
 
 
-class _Walk:
+class _Descent:
     """The state of a descent between two steps."""
 
     def __init__(
@@ -91,22 +91,21 @@ class _Walk:
 
     def go_on(self, tol: float) -> None:
         """Solve the scores for the trial loadings, and find the next ones."""
-        pulls = self._prior.pulls()
-        scores, sums = _sweep(self._rows, self._scores, self._trial, pulls, self._step)
+        bounds = self._prior.quadratic_bounds()
+        scores, sums = _sweep(self._rows, self._scores, self._trial, bounds, self._step)
         new, sizes, deviance = self._update(self._trial, sums, self._rows.counts, self._fixed)
-        deviance += self._prior.take(scores)
+        deviance += self._prior.update(scores)
         gain = (self.lowest - deviance) / max(abs(deviance), TINY)
         creeps = tol <= gain < CREEP
-        ahead = self._ahead(new) if creeps else None
+        ahead = None
+        if creeps:
+            further = _extrapolate(new, self._best, (self._run + 2) / (self._run + 5))
+            ahead = np.where(self._fixed, self._best, further)
         self.converged = gain < tol and (self._run == 0 or gain >= 0)
         if deviance < self.lowest:
             self._best, self._weights, self.lowest = new, sizes, deviance
         self._trial, self._run = (self._best, 0) if ahead is None else (ahead, self._run + 1)
         self._scores, self.iteration = scores, self.iteration + 1
-
-    def _ahead(self, new: np.ndarray) -> np.ndarray:
-        ahead = _extrapolate(new, self._best, (self._run + 2) / (self._run + 5))
-        return np.where(self._fixed, self._best, ahead)
 
     def fit(self, *, interrupted: bool = False) -> DescentResult:
         """Return the best so far."""
@@ -119,44 +118,23 @@ def _sweep(
     rows: Rows,
     scores: Sequence[Any],
     loadings: np.ndarray,
-    pulls: Iterable[Pull | None],
+    bounds: Iterable[Bound | None],
     step: Callable[..., Any],
 ) -> tuple[Sequence[Any], Any]:
     """Solve all scores for the loadings and return them with the sums over pixels."""
-    here = isinstance(rows.blocks[0], tuple)
-    return (_sweep_here if here else _sweep_there)(rows.blocks, scores, loadings, pulls, step)
-
-
-def _sweep_here(
-    blocks: Sequence[Any],
-    scores: Sequence[Any],
-    loadings: np.ndarray,
-    pulls: Iterable[Pull | None],
-    step: Callable[..., Any],
-) -> tuple[Sequence[Any], Any]:
-    """As :func:`_sweep`, for blocks in this process."""
-    kept, total = [], None
-    for w, sums in in_threads(step, blocks, scores, repeat(loadings), pulls):
-        kept.append(w)
-        total = sums if total is None else add_sums((total, sums))
-    return kept, total
-
-
-def _sweep_there(
-    blocks: Sequence[Any],
-    scores: Sequence[Any],
-    loadings: np.ndarray,
-    pulls: Iterable[Pull | None],
-    step: Callable[..., Any],
-) -> tuple[Sequence[Any], Any]:
-    """As :func:`_sweep`, for blocks that Dask knows: at the workers, or still to be read."""
+    if isinstance(rows.blocks[0], tuple):  # in this process
+        kept, total = [], None
+        for w, sums in in_threads(step, rows.blocks, scores, repeat(loadings), bounds):
+            kept.append(w)
+            total = sums if total is None else add_sums((total, sums))
+        return kept, total
     from dask.base import compute, persist
     from dask.delayed import delayed
 
-    table = delayed(loadings)
+    table = delayed(loadings)  # at the workers, or still to be read
     done = [
-        delayed(step, nout=2)(block, w, table, pull)
-        for block, w, pull in zip(blocks, scores, pulls, strict=False)
+        delayed(step, nout=2)(block, w, table, bound)
+        for block, w, bound in zip(rows.blocks, scores, bounds, strict=False)
     ]
     *kept, total = persist(*(d[0] for d in done), add_delayed([d[1] for d in done]))
     return kept, compute(total)[0]
@@ -173,9 +151,9 @@ def _poisson_update(
     """Return better loadings, the counts of each component, and the deviance before the step."""
     from eds_xr.factorisation.solver import poisson
 
-    curvature, weights, likelihood, pulled = sums
-    # columns of sum 1 balance the weights at the maximum; a pull shifts that balance
-    balance = poisson.explained(loadings, curvature) if pulled else weights
+    curvature, weights, likelihood, bounded = sums
+    # columns of sum 1 balance the weights at the maximum; a prior shifts that balance
+    balance = poisson.explained(loadings, curvature) if bounded else weights
     new = unit_columns(poisson.poisson_loadings(loadings, curvature, balance, fixed))
     new = np.where(fixed, loadings, new)
     return new, weights, float(2 * (likelihood + weights.sum() - counts))
@@ -236,20 +214,18 @@ def _of_all_counts(block: Sparse, scores: np.ndarray) -> np.ndarray:
 
 
 def _poisson_step_block(
-    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, pull: Pull | None
+    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, bound: Bound | None
 ) -> Any:
     from eds_xr.factorisation.solver import poisson
 
-    first = scores is None
     w = _first_scores_block(block, loadings) if scores is None else scores.copy()
-    steps = FIRST_STEPS if first else STEPS
-    if pull is None:
-        return w, (*poisson.poisson_step(*block, loadings, w, steps), False)
-    return w, (*poisson.poisson_step_pulled(*block, loadings, w, steps, *pull), True)
+    steps = FIRST_STEPS if scores is None else STEPS
+    sums = poisson.poisson_step(*block, loadings, w, steps, *(bound or ()))
+    return w, (*sums, bound is not None)
 
 
 def _frobenius_step_block(
-    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, pull: Pull | None
+    block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, bound: Bound | None
 ) -> Any:
     from eds_xr.factorisation.solver import least_squares
 

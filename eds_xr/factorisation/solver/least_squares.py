@@ -1,6 +1,6 @@
 """Compiled least squares on sparse blocks of counts, the counterpart of :mod:`poisson`.
 
-The form of a block is described there.
+The form of a block is described in :mod:`eds_xr.image.count_kernels`.
 """
 
 from __future__ import annotations
@@ -8,29 +8,10 @@ from __future__ import annotations
 import numba
 import numpy as np
 
+from eds_xr.image.count_kernels import settle
 
-@numba.njit(cache=True, nogil=True)
-def _nonnegative_least_squares(
-    gram: np.ndarray, vector: np.ndarray, fixed: np.ndarray, out: np.ndarray
-) -> None:
-    """Minimise ``out' gram out / 2 - vector' out`` over ``out >= 0`` by coordinate descent.
-
-    What is `fixed` stays as it is.
-    """
-    for _ in range(200):
-        moved, largest = np.float64(0), np.float64(0)
-        for q in range(out.size):
-            if fixed[q]:
-                continue
-            gradient = vector[q]
-            for p in range(out.size):
-                gradient -= gram[q, p] * out[p]
-            new = max(out[q] + gradient / (gram[q, q] + 1e-30), 0.0)
-            moved = max(moved, abs(new - out[q]))
-            largest = max(largest, new)
-            out[q] = new
-        if moved <= 1e-6 * largest:
-            return
+#: A fit ends when no amount moves by more than this share of the largest.
+REST_SHARE = 1e-6
 
 
 @numba.njit(cache=True, nogil=True)
@@ -45,14 +26,15 @@ def frobenius_scores(
     k = scores.shape[1]
     dense = loadings.astype(np.float64)
     gram = dense.T @ dense
-    vector, w, fixed = np.empty(k, np.float64), np.empty(k, np.float64), np.zeros(k, np.bool_)
+    slope, w = np.empty(k, np.float64), np.empty(k, np.float64)
+    step = 1 / (np.diag(gram) + 1e-30)
     for i in range(scores.shape[0]):
-        vector[:] = 0
+        w[:], slope[:] = scores[i], 0
         for t in range(starts[i], starts[i + 1]):
             for q in range(k):
-                vector[q] += count[t] * dense[channel[t], q]
-        w[:] = scores[i]
-        _nonnegative_least_squares(gram, vector, fixed, w)
+                slope[q] -= count[t] * dense[channel[t], q]
+        _add_product(gram, w, slope)
+        settle(gram, slope, step, w, 0.0, REST_SHARE)
         scores[i] = w
 
 
@@ -81,6 +63,17 @@ def frobenius_loadings(
 ) -> np.ndarray:
     """Return the loadings ``[channel, component]`` of least squares; those `fixed` stay."""
     out = loadings.astype(np.float64)
+    step = np.where(fixed, 0.0, 1 / (np.diag(gram) + 1e-30))
     for c in range(out.shape[0]):
-        _nonnegative_least_squares(gram, cross[c], fixed, out[c])
+        slope = -cross[c]
+        _add_product(gram, out[c], slope)
+        settle(gram, slope, step, out[c], 0.0, REST_SHARE)
     return out
+
+
+@numba.njit(cache=True, nogil=True)
+def _add_product(gram: np.ndarray, vector: np.ndarray, out: np.ndarray) -> None:
+    """Add ``gram @ vector`` to `out`."""
+    for p in range(out.size):
+        for q in range(out.size):
+            out[p] += gram[p, q] * vector[q]

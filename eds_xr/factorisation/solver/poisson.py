@@ -1,6 +1,6 @@
 """Compiled kernels of the Poisson likelihood on sparse blocks: NumPy in, NumPy out.
 
-The form of a block is described in :mod:`sparse`.
+The form of a block is described in :mod:`eds_xr.image.count_kernels`.
 
 Loadings enter as ``[channel, component]`` with columns that sum to 1, so that the scores of a
 pixel are counts, and the gradient of its Poisson log-likelihood is ``sum_c x_c h_c / s_c - 1``.
@@ -26,6 +26,8 @@ ONE, TWO, HALF = np.float32(1), np.float32(2), np.float32(0.5)  # a plain 1 make
 LEAST_LOADING = np.float32(1e-9)
 #: Pixels are padded to a multiple of this many channels: what a vector loop takes at once.
 VECTOR = 32
+#: Of no prior at all.
+NO_STIFFNESS, NO_PULL = np.empty(0, np.float32), np.empty((0, 1), np.float32)
 
 
 @numba.njit(cache=True, nogil=True)
@@ -209,7 +211,7 @@ def poisson_scores(
     (That cut may undo a little of a step; the next one makes it good.)
     """
     nothing = np.empty((0, 1), np.float64)
-    _poisson(starts, channel, count, loadings, scores, steps, *_no_pull(), nothing)
+    _poisson(starts, channel, count, loadings, scores, steps, NO_STIFFNESS, NO_PULL, nothing)
 
 
 def poisson_step(
@@ -219,29 +221,16 @@ def poisson_step(
     loadings: np.ndarray,
     scores: np.ndarray,
     steps: int,
+    stiffness: np.ndarray = NO_STIFFNESS,
+    pull: np.ndarray = NO_PULL,
 ) -> tuple[np.ndarray, np.ndarray, float]:
     """Improve `scores` as :func:`poisson_scores`; return what the loadings' Newton step needs.
 
     ``curvature[c, j] = sum_i x_ic w_ip w_iq / s_ic**2``, where ``j`` counts the pairs
     ``q <= p`` row by row; ``weights[q] = sum_i w_iq``; and the likelihood
     ``sum_ic x_ic log(x_ic / s_ic)``, half the deviance once ``sum s - sum x`` is added.
-    """
-    return poisson_step_pulled(starts, channel, count, loadings, scores, steps, *_no_pull())
 
-
-def poisson_step_pulled(
-    starts: np.ndarray,
-    channel: np.ndarray,
-    count: np.ndarray,
-    loadings: np.ndarray,
-    scores: np.ndarray,
-    steps: int,
-    stiffness: np.ndarray,
-    pull: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """As :func:`poisson_step`, for scores that something besides the likelihood pulls at.
-
-    Added to a pixel's log-likelihood is ``sum_q pull[i, q] w_q - stiffness[i] w_q**2 / 2``.
+    A prior adds ``sum_q pull[i, q] w_q - stiffness[i] w_q**2 / 2`` to a pixel's log-likelihood.
     """
     k = scores.shape[1]
     curvature = np.zeros((loadings.shape[0], k * (k + 1) // 2), np.float64)
@@ -249,10 +238,6 @@ def poisson_step_pulled(
         starts, channel, count, loadings, scores, steps, stiffness, pull, curvature
     )
     return curvature, scores.sum(axis=0, dtype=np.float64), likelihood
-
-
-def _no_pull() -> tuple[np.ndarray, np.ndarray]:
-    return np.empty(0, np.float32), np.empty((0, 1), np.float32)
 
 
 @numba.njit(cache=True, nogil=True, fastmath=True, forceinline=True)

@@ -1,4 +1,4 @@
-"""What is wanted of score maps besides the likelihood: smoothness in space, and few phases a pixel.
+"""Priors of score maps: smoothness in space, and few phases a pixel.
 
 To half the deviance is added
 
@@ -25,26 +25,26 @@ import numpy as np
 
 from eds_xr.image.blocks import Box
 
-Pull = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, component] of a block
+Bound = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, component] of a block
 
 
 class Prior(Protocol):
     """Something wanted of the scores."""
 
-    def pulls(self) -> Iterable[Pull | None]:
-        """Return what pulls at the scores of each block."""
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
+        """Return the bound's linear and quadratic part at the present scores, block by block."""
 
-    def take(self, scores: Sequence[Any]) -> float:
-        """Learn the scores of all blocks; return twice the penalty, to add to the deviance."""
+    def update(self, scores: Sequence[Any]) -> float:
+        """Take the scores of all blocks; return twice the penalty, to add to the deviance."""
 
 
 class _NoPrior:
     """Nothing is wanted: the likelihood decides."""
 
-    def pulls(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
         return repeat(None)
 
-    def take(self, scores: Sequence[Any]) -> float:
+    def update(self, scores: Sequence[Any]) -> float:
         return 0.0
 
 
@@ -77,7 +77,7 @@ class SmoothSparse:
         self._places, self._valid = places, valid
         self.maps: np.ndarray | None = None
 
-    def pulls(self) -> Iterable[Pull | None]:
+    def quadratic_bounds(self) -> Iterable[Bound | None]:
         """Return the bound's linear and quadratic part at the present scores, block by block."""
         if self.maps is None:
             return repeat(None)
@@ -90,8 +90,8 @@ class SmoothSparse:
             for boxes in self._places
         ]
 
-    def take(self, scores: Sequence[Any]) -> float:
-        """Learn the scores of all blocks; return twice the penalty."""
+    def update(self, scores: Sequence[Any]) -> float:
+        """Take the scores of all blocks; return twice the penalty."""
         from dask.base import compute
 
         blocks = compute(*scores)

@@ -1,4 +1,4 @@
-"""The number of components, and where the descent starts: both from the binned image."""
+"""Loadings where the descent starts, from the binned image."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import xarray as xr
 
-from eds_xr.factorisation.solver.loadings import check_spectra_table, unit_columns
+from eds_xr.factorisation.solver.loadings import as_table, check_spectra_table, unit_columns
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
 
 #: The rough start needs no more channels than this.
@@ -24,9 +24,12 @@ def start_loadings(
     if init == "random":
         draw = np.random.default_rng(seed).gamma(1.0, size=(mean.size, rank))
         return unit_columns(draw * mean[:, None])
-    start = _scaled_start if loss == "poisson" else _plain_start
+    if loss == "poisson":
+        start = _scaled_start(binned, rank, seed)
+    else:
+        start = _factorise(binned.astype(float), rank, seed).T
     # a channel at zero could never come back: give each a trace of the mean spectrum
-    return unit_columns(unit_columns(start(binned, rank, seed)) + 1e-4 * mean[:, None])
+    return unit_columns(unit_columns(start) + 1e-4 * mean[:, None])
 
 
 def hold_first(start: np.ndarray, known: np.ndarray | None) -> np.ndarray:
@@ -46,7 +49,7 @@ def _given_start(init: xr.DataArray, rank: int, channels: int) -> np.ndarray:
             f"init must be [component: {rank}, energy: {channels}], found {dict(init.sizes)}"
         )
     check_spectra_table(init, "init")
-    return unit_columns(init.transpose(ENERGY, COMPONENT).values)
+    return as_table(init)
 
 
 def _scaled_start(binned: np.ndarray, rank: int, seed: int) -> np.ndarray:
@@ -59,10 +62,6 @@ def _scaled_start(binned: np.ndarray, rank: int, seed: int) -> np.ndarray:
     mean = binned.sum(0) + 1e-9
     within = mean / np.repeat(np.add.reduceat(mean, starts), bins)[: mean.size]
     return (np.repeat(spectra, bins, axis=1)[:, : mean.size] * within).T
-
-
-def _plain_start(binned: np.ndarray, rank: int, seed: int) -> np.ndarray:
-    return _factorise(binned.astype(float), rank, seed).T
 
 
 def _factorise(rows: np.ndarray, rank: int, seed: int) -> np.ndarray:

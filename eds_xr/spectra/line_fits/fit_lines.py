@@ -193,7 +193,7 @@ def fit_lines(
     if lines is None and (missed := left_out(elements, chosen)):
         told.append(left_out_message(missed, energy))
         if asked is not None:
-            warnings.warn(told[-1], LeftOutWarning, stacklevel=3)
+            warn(told[-1], LeftOutWarning)
     found, peaks = _fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:

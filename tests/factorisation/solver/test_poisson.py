@@ -1,8 +1,10 @@
+"""Kernels of the Poisson likelihood are those of dense formulas."""
+
 import numpy as np
 import pytest
-from scipy.optimize import minimize, nnls
+from scipy.optimize import minimize
 
-from eds_xr.factorisation.solver import least_squares, poisson
+from eds_xr.factorisation.solver import poisson
 from eds_xr.image import count_kernels
 
 
@@ -150,58 +152,3 @@ def stepped(rows, loadings, fixed):
     scores = solved(rows, loadings)
     curvature, weights, _ = poisson.poisson_step(*count_kernels.compress(rows), loadings, scores, 0)
     return poisson.poisson_loadings(loadings, curvature, weights, fixed), scores
-
-
-def test_frobenius_scores__equal_scipy():
-    rows, loadings = poisson_rows()
-    scores = even_scores(rows)
-    least_squares.frobenius_scores(*count_kernels.compress(rows), loadings, scores)
-    expected = [nnls(loadings.astype(float), row.astype(float))[0] for row in rows]
-    np.testing.assert_allclose(scores, expected, atol=0.02)
-
-
-def test_frobenius_sums__equal_dense_formulas():
-    rows, loadings = poisson_rows()
-    scores = even_scores(rows)
-    cross, gram, square = least_squares.frobenius_sums(
-        *count_kernels.compress(rows), len(loadings), scores
-    )
-    np.testing.assert_allclose(cross, rows.T.astype(float) @ scores, rtol=1e-6)
-    np.testing.assert_allclose(gram, scores.T.astype(float) @ scores, rtol=1e-6)
-    assert square == (rows.astype(float) ** 2).sum()
-
-
-def test_frobenius_loadings__equal_scipy():
-    rows, loadings = poisson_rows()
-    scores = np.random.default_rng(3).gamma(1.0, 50, size=(len(rows), 3)).astype(np.float32)
-    cross, gram, _ = least_squares.frobenius_sums(
-        *count_kernels.compress(rows), len(loadings), scores
-    )
-    expected = [nnls(scores.astype(float), column.astype(float))[0] for column in rows.T]
-    np.testing.assert_allclose(
-        least_squares.frobenius_loadings(loadings, cross, gram, np.zeros(3, bool)),
-        expected,
-        atol=1e-3,
-    )
-    fixed = np.array([True, False, False])
-    found = least_squares.frobenius_loadings(loadings, cross, gram, fixed)
-    np.testing.assert_array_equal(found[:, 0], loadings[:, 0])
-
-
-@pytest.mark.parametrize("count", [1, 7, 64, 65, 200])
-def test_halve__is_binomial(count):
-    rows = np.full((300, 100), count, np.uint8)
-    first = np.arange(0, rows.size, 100, dtype=np.uint64)
-    half = count_kernels.halve(rows, first, np.uint64(5)).astype(float)
-    deviation = np.sqrt(count / 4)
-    assert abs(half.mean() - count / 2) < 4 * deviation / np.sqrt(half.size)
-    assert half.var() == pytest.approx(count / 4, rel=0.05)
-    assert half.max() <= count
-
-
-def test_halve__draws_each_channel_pixel_and_seed_anew():
-    rows = np.full((300, 100), 9, np.uint8)
-    first = np.arange(0, rows.size, 100, dtype=np.uint64)
-    a, b = (count_kernels.halve(rows, first, np.uint64(seed)).astype(float) for seed in (1, 2))
-    for x, y in ((a, b), (a[:, 1:], a[:, :-1]), (a[1:], a[:-1])):
-        assert abs(np.corrcoef(x.ravel(), y.ravel())[0, 1]) < 4 / np.sqrt(x.size)

@@ -1,0 +1,46 @@
+"""Sums of a map weighted by the shares of phases."""
+
+import numpy as np
+import pytest
+import xarray as xr
+
+from eds_xr.factorisation.known_spectra.share_weighted_sums import share_weighted_sums
+
+RANDOM = np.random.default_rng(4)
+TABLE = np.ascontiguousarray(RANDOM.dirichlet(np.full(25, 0.4), 2).T, np.float32)
+AMOUNTS = np.where(np.arange(24) < 9, [[90.0]], [[5.0]])[:, :, None] * [1.0, 0.0] + [0, 30.0]
+COUNTS = RANDOM.poisson((AMOUNTS + np.zeros((20, 24, 2))) @ TABLE.T).astype(np.uint16)
+
+
+def sums(counts, inside=None, window=1, seed=0, **chunks):
+    image = xr.DataArray(counts, dims=("y", "x", "energy")).chunk(chunks or {"y": 20})
+    inside = np.ones(counts.shape[:2], bool) if inside is None else inside
+    return share_weighted_sums(image, TABLE, xr.DataArray(inside, dims=("y", "x")), window, seed)
+
+
+@pytest.mark.parametrize("window", [1, 3])
+def test_share_weighted_sums__add_up_to_all_counts(window):
+    found, covariance = sums(COUNTS, window=window)
+    np.testing.assert_allclose(found.sum(0), COUNTS.sum((0, 1)))
+    # variances and covariances of shares that add up to one add up to the variance of the counts
+    np.testing.assert_allclose(covariance.sum((0, 1)), COUNTS.sum((0, 1)))
+    np.testing.assert_array_equal(covariance, covariance.transpose(1, 0, 2))
+
+
+def test_share_weighted_sums__only_of_pixels_inside():
+    inside = np.zeros((20, 24), bool)
+    inside[3:9, 4:20] = True
+    found, _ = sums(COUNTS, inside)
+    np.testing.assert_allclose(found.sum(0), COUNTS[3:9, 4:20].sum((0, 1)))
+
+
+def test_share_weighted_sums__do_not_depend_on_chunks():
+    expected = sums(COUNTS, window=3, seed=7)
+    for found, one in zip(sums(COUNTS, window=3, seed=7, y=7, x=5), expected, strict=True):
+        np.testing.assert_allclose(found, one, rtol=1e-5)
+
+
+def test_share_weighted_sums__seeds_split_the_counts_anew():
+    first, second = sums(COUNTS, seed=0)[0], sums(COUNTS, seed=1)[0]
+    assert not np.allclose(first, second)
+    np.testing.assert_allclose(first, second, rtol=0.3, atol=30)

@@ -1,0 +1,63 @@
+"""The turn to the purest components, on plain arrays."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
+
+RANDOM = np.random.default_rng(2)
+#: Three spectra, each with channels that the others do not have.
+SPECTRA = np.kron(np.eye(3), np.ones(20)) / 20
+#: Most pixels are matrix (first); the others lie over it.
+AMOUNTS = np.array([5000.0, 0, 0]) + np.zeros((400, 3))
+AMOUNTS[:60, :2] = np.linspace([4000, 1000], [2000, 3000], 60)
+AMOUNTS[60:100, [0, 2]] = np.linspace([4500, 500], [1500, 3500], 40)
+AMOUNTS = RANDOM.poisson(AMOUNTS).astype(float)
+
+
+@settings(max_examples=15, deadline=None)
+@given(entries=st.lists(st.floats(0.02, 0.3), min_size=6, max_size=6))
+def test_purest_turn__undoes_a_mixing(entries):
+    mixing = np.eye(3)
+    mixing[~np.eye(3, dtype=bool)] = entries
+    mixing /= mixing.sum(1, keepdims=True)
+    if np.linalg.cond(mixing) > 20:
+        return
+    turn = purest_turn(AMOUNTS @ np.linalg.inv(mixing), mixing @ SPECTRA)
+    found = turn @ mixing @ SPECTRA
+    np.testing.assert_allclose(found.sum(1), 1)
+    assert abs(found - SPECTRA).max() < 0.05 * SPECTRA.max()  # strongest first, as they are
+
+
+def test_purest_turn__nothing_to_tell_of_one_component_or_no_counts():
+    np.testing.assert_array_equal(purest_turn(AMOUNTS[:, :1], SPECTRA[:1]), [[1]])
+    np.testing.assert_array_equal(purest_turn(np.zeros((9, 3)), SPECTRA), np.eye(3))
+
+
+@pytest.mark.parametrize("reach", ["spectra", "pixels"])
+def test_purest_turn__keeps_the_product(reach):
+    turn = purest_turn(AMOUNTS, SPECTRA, reach=reach)
+    turned = (AMOUNTS @ np.linalg.inv(turn)) @ (turn @ SPECTRA)
+    np.testing.assert_allclose(turned, AMOUNTS @ SPECTRA, atol=1e-8)
+
+
+def test_even_rows__only_those_with_counts_and_not_too_many():
+    rows = np.ones((20_000, 2))
+    rows[::2] = 0
+    assert len(even_rows(rows)) == 5000
+    assert even_rows(rows).all()
+    assert even_rows(np.zeros((5, 2))).shape == (0, 2)
+
+
+def test_spectral_share__is_the_lowest_ratio_but_for_noise():
+    mixed = np.vstack([SPECTRA[0], 0.7 * SPECTRA[1] + 0.3 * SPECTRA[0], SPECTRA[2]])
+    assert spectral_share(AMOUNTS, mixed, 1, 0) == pytest.approx(0.3, abs=0.05)
+    assert spectral_share(AMOUNTS, mixed, 1, 2) == pytest.approx(0.0, abs=0.05)
+
+
+def test_pixel_share__is_what_the_purest_pixels_hold_of_the_other():
+    scores = np.array([[0.0, 100.0], [20.0, 80.0], [10.0, 90.0], [11.0, 89.0]] * 50)
+    assert -0.13 < pixel_share(scores, np.eye(2), 1, 0) <= 0
+    assert pixel_share(np.array([[5.0, 0.0]] * 9), np.eye(2), 1, 0) == 0

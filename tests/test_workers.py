@@ -1,0 +1,67 @@
+"""Who does the work: threads here, or a cluster."""
+
+import threading
+import time
+
+import dask
+import distributed
+import pytest
+
+from eds_xr import workers
+
+
+def test_threads__as_many_as_dask_has():
+    with dask.config.set(scheduler="threads", num_workers=3):
+        assert workers.threads() == 3
+    for name in workers.ONE_THREAD:
+        with dask.config.set(scheduler=name, num_workers=3):
+            assert workers.threads() == 1
+
+
+def test_cluster__is_the_one_on_which_dask_would_compute(client: distributed.Client) -> None:
+    assert workers.cluster() is client
+    assert workers.cluster_threads(client) == 2
+    assert workers.memory() == 2 * 2**30
+    with dask.config.set(scheduler="threads"):  # then nothing goes to the cluster
+        assert workers.cluster() is None
+
+
+def test_in_threads__in_order_and_at_once():
+    together = threading.Barrier(2, timeout=20)
+
+    def meet(number: int) -> int:
+        together.wait()  # comes back only when two are at work
+        time.sleep(0.01 * (4 - number))
+        return number * number
+
+    with dask.config.set(scheduler="threads", num_workers=2):
+        assert list(workers.in_threads(meet, range(4))) == [0, 1, 4, 9]
+
+
+def test_in_threads__begins_nothing_after_an_error():
+    done = []
+
+    def work(number: int) -> None:
+        done.append(number)
+        if number == 0:
+            raise KeyboardInterrupt
+        time.sleep(0.05)
+
+    with (
+        dask.config.set(scheduler="threads", num_workers=1),
+        pytest.raises(KeyboardInterrupt),
+    ):
+        list(workers.in_threads(work, range(100)))
+    assert len(done) < 10
+
+
+def test_in_one_thread__limits_matrix_algebra_inside_alone():
+    from threadpoolctl import threadpool_info
+
+    def most() -> int:
+        return max(pool["num_threads"] for pool in threadpool_info())
+
+    before = most()
+    assert workers.in_one_thread(most)() == 1
+    assert most() == before
+    assert workers.in_one_thread(most).__name__ == "most"

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 
 import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_range_kev
+from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, check_energy_in_kev, check_spectrum_image
 from eds_xr.spectra.line_fits.chosen_lines import (
     LeftOutWarning,
@@ -95,7 +95,7 @@ def fitted_maps(
     names, missed = list(model.lines), left_out(model.elements, model.lines)
     if elements is not None and lines is None and missed:
         message = left_out_message(missed, part[ENERGY].values)
-        warnings.warn(message, LeftOutWarning, stacklevel=2)
+        warn(message, LeftOutWarning)
     attrs = provenance.of_the_recording(image.attrs)
     attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
     return xr.Dataset(

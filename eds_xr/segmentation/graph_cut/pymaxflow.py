@@ -10,10 +10,10 @@ import numpy as np
 if TYPE_CHECKING:
     from eds_xr.segmentation.graph_cut.max_flow import Flow
 
-#: Measured on two busy cores, blobs under noise, 8 neighbours, PyMaxflow / our parallel solver [s]:
-#: two labels 0.005 / 0.023 (64 x 64), 0.23 / 0.33 (256 x 256), 0.75 / 1.5 (512 x 512); four labels
-#: 0.08 / 0.15, 1.6 / 1.3, 9.2 / 9.5. Beyond, ours gains with every core, and PyMaxflow's graph takes
-#: some 300 bytes a pixel (26 neighbours: 900), ours 50 (120).
+#: Measured on two busy cores, blobs under noise, 8 neighbours, PyMaxflow / our parallel solver, in
+#: seconds: two labels 0.005 / 0.023 (64 x 64), 0.23 / 0.33 (256 x 256), 0.75 / 1.5 (512 x 512);
+#: four labels 0.08 / 0.15, 1.6 / 1.3, 9.2 / 9.5. Ours gains with every core, and PyMaxflow's graph
+#: takes some 300 bytes a pixel (26 neighbours: 900), ours 50 (120).
 MOST_PIXELS = 512 * 512
 
 

@@ -170,7 +170,7 @@ def test_predict__line_scan(features: xr.DataArray, scribbles: xr.DataArray) -> 
 def test_train__refuses_wrong_scribbles(features: xr.DataArray, scribbles: xr.DataArray) -> None:
     with pytest.raises(EdsError, match="only matrix is painted"):
         train(features, scribbles.where(scribbles == 1, 0))
-    with pytest.raises(EdsError, match="only nothing is painted"):
+    with pytest.raises(EdsError, match="nothing is painted in the scribbles"):
         train(features, 0 * scribbles)
     with pytest.raises(EdsError, match="the scribble image has 20 pixels along 'x'"):
         train(features, scribbles.isel(x=slice(20)))

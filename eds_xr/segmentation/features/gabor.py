@@ -8,8 +8,9 @@ directions at once, on tiles of 384 x 384 pixels.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from skimage.filters import gabor_kernel
@@ -48,9 +49,9 @@ def kernels(sigma: float, gamma: float, degrees: float, frequency: float) -> lis
     Weka the side is the same for all directions, where scikit-image fits it to each.
     """
     half = 3 * max(1, int(max(sigma, sigma / gamma)))
-    made = []
+    made, wave = [], cast(Callable[..., Any], gabor_kernel)  # it bears no types
     for i in range(DIRECTIONS):
-        whole = gabor_kernel(
+        whole = wave(
             frequency / (2 * half + 1),
             math.pi * i / DIRECTIONS,
             sigma_x=sigma,

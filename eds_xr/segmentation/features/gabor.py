@@ -16,7 +16,7 @@ import numpy as np
 from skimage.filters import gabor_kernel
 
 from eds_xr.segmentation.features import convolve
-from eds_xr.segmentation.features.kinds import DIRECTIONS
+from eds_xr.segmentation.features.parameters import DIRECTIONS
 
 #: In standard deviations of the narrower Gaussian: every direction then fills the patch.
 WIDER_THAN_PATCH = 16

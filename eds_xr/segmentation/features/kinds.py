@@ -15,21 +15,21 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from eds_xr.segmentation.features.parameters import (
+    BILATERAL_SIGMAS,
+    DERIVATIVE_SIGMAS,
+    DIFFUSION_STEPS,
+    DIRECTIONS,
+    EDGE,
+    GREY_LEVELS,
+    INTEGRATION_SIGMAS,
+    PATCH,
+    SIGMA_PER_SCALE,
+    gaussian_radius,
+)
+
 if TYPE_CHECKING:
     from eds_xr.segmentation.features.tile import Tile
-
-#: Standard deviation of the Gaussian of the default kinds, in pixels, at scale 1.
-SIGMA_PER_SCALE = 0.4
-#: Blurred images reach this much further, so that both derivatives can be taken of them.
-EDGE = 2
-#: Of a Gaussian, in standard deviations; of its derivatives up to the fifth, of a bilateral filter.
-REACH_SIGMAS, DERIVATIVE_SIGMAS, BILATERAL_SIGMAS = 4.0, 5.0, 3.0
-#: Side of the patches for lines, in pixels, and number of directions over half a turn.
-PATCH, DIRECTIONS = 19, 10
-DIFFUSION_STEPS = 20
-INTEGRATION_SIGMAS = (1, 3)
-#: Channels are stretched to this many grey levels where Weka takes 8-bit images.
-GREY_LEVELS = 255.0
 
 HESSIAN = (
     "module", "trace", "determinant", "eig1", "eig2", "orientation", "square_difference",
@@ -68,11 +68,6 @@ class FeatureKind:
     reach: Callable[..., int]
     values: Callable[..., Planes]
     grey_levels: bool = False
-
-
-def gaussian_radius(sigma: float, sigmas: float = REACH_SIGMAS) -> int:
-    """Return where a Gaussian is cut off [pixels]."""
-    return int(sigmas * sigma + 0.5)
 
 
 # -- parameters and reach -------------------------------------------------------------------------

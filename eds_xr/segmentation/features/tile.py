@@ -8,7 +8,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from eds_xr.segmentation.features import convolve
-from eds_xr.segmentation.features.kinds import (
+from eds_xr.segmentation.features.parameters import (
     DERIVATIVE_SIGMAS,
     EDGE,
     GREY_LEVELS,

@@ -215,8 +215,8 @@ PIXELS: dict[str, Case] = {
         classify.save(_trained(i), i.folder / "c.skops", overwrite=True)
     ).scribbles,
     "smooth": lambda i: graph_cut.smooth(i.probability, edge_image=i.scores),
-    "energy": lambda i: graph_cut.energy(i.label, i.probability),
-    "composition": lambda i: graph_cut.composition(i.scores),
+    "energy": lambda i: graph_cut.potts_energy(i.label, i.probability),
+    "composition": lambda i: graph_cut.edge_image(i.scores),
     "uncertainty": lambda i: uncertainty(i.probability),
     "paint": lambda i: scribbles.paint([scribbles.rectangle("a", (1, 9), (3, 20))], i.image),
     "outlines": lambda i: [r.phase for r in scribbles.outlines(i.label)],

@@ -30,7 +30,8 @@ def name_phases(loadings: xr.DataArray, elements: Sequence[str] = ()) -> list[st
     loadings : DataArray [component, energy]
         NMF loadings, energy in keV.
     elements : sequence of str
-        Elements to look for; by default common ones of minerals.
+        Elements to look for; by default common ones of minerals. Where none has a line within the
+        energy axis, phases are numbered: ``phase_1``.
     """
     symbols, values = _line_strengths(loadings, tuple(elements) or COMMON_ELEMENTS)
     if not symbols:

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.phase_names import name_phases
-from eds_xr.chunks import persisted
+from eds_xr.chunks import computed, persisted
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,
@@ -83,18 +83,24 @@ def segment(
     Raises
     ------
     EdsError
-        When the image is none, the parts lie on different grids, or only one phase is painted.
+        When the image is none or holds no counts, the parts lie on different grids, only one phase
+        is painted, or the scores of a homogeneous map tell no phases apart.
 
     Notes
     -----
     Do not quantify the counts that have chosen the pixels: give the first image of
     :func:`eds_xr.hold_out` here, and quantify the second.
     """
+    if not isinstance(image, xr.DataArray):
+        raise EdsError(
+            f"expected a spectrum image (DataArray), found {type(image).__name__}; open a store "
+            "with eds_xr.open"
+        )
     by_itself = scribbles is None
     if features is None or scribbles is None:
         channels = _named_channels(image, channels, n_components, seed)
         check_same_grid(image, channels, "the channel image")
-        scribbles = confident_pixels(channels) if scribbles is None else scribbles
+        scribbles = _painted_by_scores(channels) if scribbles is None else scribbles
         if features is None:
             features = pixel_features(_with_shares(channels), kinds=FEATURE_KINDS)
     classifier = train(features, scribbles, seed=seed)
@@ -123,6 +129,25 @@ def segment(
         "n_painted": n_painted.tolist(),
     }
     return result
+
+
+def _painted_by_scores(channels: xr.DataArray) -> xr.DataArray:
+    """Return the pixels whose scores leave no doubt; refuse a map in which nothing differs."""
+    if COMPONENT not in channels.dims:
+        raise EdsError(
+            "without scribbles, phases are found by scores along 'component', found channels "
+            f"{channels.dims}; paint phases with scribbles=..."
+        )
+    homogeneous = (
+        "the map looks homogeneous: {}. Take the spectrum of all its pixels (sum over y and x), or "
+        "tell phases apart yourself: paint them with scribbles=..."
+    )
+    if channels.sizes[COMPONENT] < 2:
+        raise EdsError(homogeneous.format("one component describes all its spectra"))
+    painted = computed(confident_pixels(channels))
+    if np.unique(painted.values[painted.values > 0]).size < 2:
+        raise EdsError(homogeneous.format("no pixels stand out from the others in their scores"))
+    return painted
 
 
 def _renumbered(label: xr.DataArray, held: np.ndarray) -> xr.DataArray:

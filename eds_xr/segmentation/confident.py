@@ -1,4 +1,4 @@
-"""Scribbles painted by the scores themselves: the pixels that leave no doubt."""
+"""Scribbles of the pixels whose scores leave no doubt, and significance of scores."""
 
 from __future__ import annotations
 
@@ -209,7 +209,10 @@ def _named_scores(
         raise EdsError(f"expected scores with a dimension 'component', found {found}")
     n = scores.sizes[COMPONENT]
     if n < 2:
-        raise EdsError(f"a matrix and its grains are at least two components, found {n}")
+        raise EdsError(
+            f"scores of a matrix and its grains have at least two components, found {n}; "
+            "factorise with n_components=2 or more"
+        )
     if phases is None:
         known = COMPONENT in scores.coords
         phases = [str(c) for c in scores[COMPONENT].values] if known else []

@@ -1,4 +1,4 @@
-"""Masks: which pixels are meant. Boolean images; their algebra is xarray's ``&``, ``|`` and ``~``.
+"""Boolean masks from labels, thresholds and regions; their algebra is xarray's ``&``, ``|``, ``~``.
 
 Also :func:`confident_pixels`, which paints scribbles where the scores leave no doubt.
 """
@@ -14,6 +14,7 @@ import xarray as xr
 
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
+    ENERGY,
     PHASE,
     EdsError,
     check_one_of,
@@ -62,8 +63,24 @@ def from_labels(label: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray [phase, y, x; bool]
+
+    Raises
+    ------
+    EdsError
+        When it is no label image: counts, for example.
     """
+    if ENERGY in getattr(label, "dims", ()):
+        raise EdsError(
+            "masks are made from labels, found a spectrum image; label its pixels first, e.g. "
+            "image.eds.segment().label.eds.masks()"
+        )
     label = checked_labels(label)
+    if "flag_meanings" not in label.attrs:
+        raise EdsError(
+            "masks are made from labels with the names of their phases (attribute flag_meanings), "
+            "found integers without; name labels with eds_xr.schema.label_array(values, like, "
+            "phases), or compare a map with a value, e.g. counts > 30"
+        )
     names = phase_names(label)
     values = xr.DataArray(
         np.arange(1, len(names) + 1, dtype=label.dtype), dims=PHASE, coords={PHASE: names}

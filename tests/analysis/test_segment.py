@@ -190,9 +190,74 @@ def test_segment__leaves_out_a_phase_that_no_pixel_has_most_of(monkeypatch) -> N
         none = (0 * found.isel(phase=[0])).assign_coords(phase=["faint"])
         return xr.concat([found.isel(phase=[0]), none, found.isel(phase=slice(1, None))], "phase")
 
-    monkeypatch.setattr(sys.modules["eds_xr.segment"], "predict", with_one_more)
+    monkeypatch.setattr(sys.modules["eds_xr.analysis.segment"], "predict", with_one_more)
     after = segment(scores())
     assert phase_names(after.label) == phase_names(before.label)
     np.testing.assert_array_equal(after.label, before.label)
     xr.testing.assert_equal(after.probability, before.probability)
     assert after.label.eds.masks().any(("y", "x")).all()
+
+
+def spectrum_image(values: np.ndarray, **attrs: object) -> xr.DataArray:
+    coords = {"energy": LOADINGS.energy}
+    return xr.DataArray(
+        values.astype(np.uint16), dims=("y", "x", "energy"), coords=coords, attrs=attrs
+    )
+
+
+def homogeneous() -> xr.DataArray:
+    spectra = np.broadcast_to(300 * LOADINGS.values[0], (24, 24, ENERGY_KEV.size))
+    return spectrum_image(np.random.default_rng(0).poisson(spectra))
+
+
+@pytest.mark.parametrize(
+    ("n_components", "message"),
+    [
+        ("auto", "looks homogeneous: one component describes all its spectra.* paint them"),
+        (1, "looks homogeneous: one component describes all its spectra"),
+    ],
+)
+def test_segment__refuses_a_homogeneous_map(n_components, message: str) -> None:
+    with pytest.raises(EdsError, match=message):
+        segment(homogeneous(), n_components=n_components)
+
+
+def test_segment__refuses_scores_that_are_alike_everywhere() -> None:
+    with pytest.raises(EdsError, match="looks homogeneous: no pixels stand out .* paint them"):
+        segment(xr.full_like(scores(), 50))
+
+
+def test_segment__refuses_an_empty_map() -> None:
+    with pytest.raises(EdsError, match="the spectrum image holds no counts"):
+        segment(xr.zeros_like(homogeneous()))
+    with pytest.raises(EdsError, match="scores must be counts"):
+        segment(xr.zeros_like(scores()))
+
+
+def test_segment__refuses_scribbles_of_one_phase() -> None:
+    values = np.zeros((64, 64), np.uint8)
+    with pytest.raises(EdsError, match="nothing is painted in the scribbles"):
+        segment(scores(), label_array(values, scores(), ["matrix", "grain"]))
+    values[2:6, 40:60] = 1
+    with pytest.raises(EdsError, match="only matrix is painted in the scribbles.* two phases"):
+        segment(scores(), label_array(values, scores(), ["matrix", "grain"]))
+
+
+def test_segment__refuses_what_is_no_image_and_what_are_no_scores() -> None:
+    with pytest.raises(EdsError, match="expected a spectrum image .*, found ndarray"):
+        segment(scores().values)
+    with pytest.raises(EdsError, match="scores along 'component', found .*'channel'.* paint"):
+        segment(scores().rename(component="channel"))
+
+
+def test_segment__without_a_line_in_range_numbers_the_phases() -> None:
+    counts = np.random.default_rng(3).poisson(300 * amounts().values @ LOADINGS.values)
+    result = segment(spectrum_image(counts, elements=["H", "He"]), n_components=3)
+    assert set(phase_names(result.label)) == {"phase_1", "phase_2", "phase_3"}
+
+
+def test_masks__of_counts_are_refused() -> None:
+    with pytest.raises(EdsError, match="found a spectrum image; label its pixels first"):
+        homogeneous().eds.masks()
+    with pytest.raises(EdsError, match="found integers without; name labels with"):
+        homogeneous().sum("energy").eds.masks()

@@ -98,6 +98,12 @@ def compiled(model: Any) -> Forest:
     )
 
 
+def one_leaf() -> Forest:
+    """Return the smallest forest: one class, whatever the pixel."""
+    none, votes = np.zeros(1, np.uint32), np.eye(1, CLASSES_AT_ONCE)
+    return Forest(none, none, np.full(1, np.inf, np.float32), votes, none, 0, np.ones(1, int))
+
+
 def _flat(tree: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return first child, feature, threshold and votes of each node, level by level."""
     left, right = tree.children_left, tree.children_right

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from eds_xr.schema import EdsError
-from eds_xr.segmentation.classify.forest import Forest, compiled, is_forest
 
 
 def probabilities(model: Any, features: Any, n_phases: int) -> Any:
@@ -27,7 +28,7 @@ def probabilities(model: Any, features: Any, n_phases: int) -> Any:
         n_pixels = math.prod(array.shape[1:])
         samples = da.reshape_blockwise(array, (array.shape[0], n_pixels))
     wrapped = ParallelPostFit(
-        _Predictor(compiled(model) if is_forest(model) else model, n_phases),
+        _Predictor(_compiled(model), n_phases),
         predict_proba_meta=np.empty((0, 0), np.float32),
     )
     found = wrapped.predict_proba(samples.T).T
@@ -35,6 +36,34 @@ def probabilities(model: Any, features: Any, n_phases: int) -> Any:
         return found
     chunks = ((n_phases,), *array.chunks[1:])
     return da.reshape_blockwise(found, (n_phases, *array.shape[1:]), chunks=chunks)
+
+
+def _compiled(model: Any) -> Any:
+    """Return a forest in compiled form where that works, anything else as it is."""
+    if not _forests_compile():
+        return model
+    from eds_xr.segmentation.classify.forest import compiled, is_forest
+
+    return compiled(model) if is_forest(model) else model
+
+
+@functools.cache
+def _forests_compile() -> bool:
+    """Return whether a tree of one leaf predicts; if not, say so once.
+
+    The compiled forest uses llvmlite's own interface, which may change with any version.
+    """
+    try:
+        from eds_xr.segmentation.classify.forest import one_leaf
+
+        return bool(one_leaf().predict_proba(np.zeros((1, 1), np.float32)) == 1)
+    except Exception as error:  # whatever another numba or llvmlite makes of it
+        warnings.warn(
+            "forests cannot be compiled with the numba and llvmlite installed, so scikit-learn "
+            f"predicts, with the same probabilities but several times as slowly: {error!r}",
+            stacklevel=2,
+        )
+        return False
 
 
 @dataclass(frozen=True)
@@ -54,10 +83,8 @@ class _Predictor:
             raise EdsError(
                 "the features hold NaN or infinite values; use da.fillna(0) on the channels"
             )
-        if isinstance(self.model, Forest):
-            found = self.model.predict_proba(pixels)
-        else:
-            found = self.model.predict_proba(np.ascontiguousarray(pixels))
+        compiled = hasattr(self.model, "votes")  # it takes pixels in any order of memory
+        found = self.model.predict_proba(pixels if compiled else np.ascontiguousarray(pixels))
         result = np.zeros((self.n_phases, len(pixels)), np.float32)
         result[np.asarray(self.model.classes_, int) - 1] = found.T
         return result.T

@@ -18,8 +18,8 @@ def painted_pixels(
     painted = [name for name, part in zip(phases, parts, strict=True) if part.size]
     if len(painted) < 2:
         raise EdsError(
-            f"only {', '.join(painted) or 'nothing'} is painted; a classifier needs pixels of at "
-            "least two phases"
+            f"{f'only {painted[0]}' if painted else 'nothing'} is painted in the scribbles; a "
+            "classifier needs pixels of at least two phases: paint the others, too"
         )
     chosen = np.sort(np.concatenate([_at_most(part, limit, rng) for part in parts]))
     dims = spatial_dims(scribbles)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ import xarray as xr
 
 from eds_xr.provenance import with_step
 from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE, EdsError, check_one_of, spatial_coords
-from eds_xr.segmentation.features.catalogue import KINDS, Group, groups, scales_in, uses_grey_levels
+from eds_xr.segmentation.features.kinds import KINDS
 
 FEATURE = "feature"
 CHANNEL = "channel"
@@ -161,6 +161,18 @@ def as_channels(channels: xr.DataArray) -> xr.DataArray:
     return _with_unique_names(channels.transpose(CHANNEL, ...))
 
 
+def scales_in(names: Iterable[str]) -> tuple[float, ...]:
+    """Return all numbers in names of features: among them are their scales.
+
+    Examples
+    --------
+    >>> scales_in(["dog_2_8", "membrane_mean"])
+    (2.0, 8.0)
+    """
+    parts = {part for name in names for part in name.split("_")}
+    return tuple(sorted({float(p) for p in parts if p.replace(".", "", 1).isdigit()} - {0.0}))
+
+
 def _with_unique_names(channels: xr.DataArray) -> xr.DataArray:
     if channels.ndim < 2 or channels.size == 0:
         raise EdsError(f"channels need pixels, found {dict(channels.sizes)}")
@@ -193,6 +205,15 @@ def _chosen_by_kind(
     return [f"{channel}:{feature}" for channel, feature in itertools.product(channels, features)]
 
 
+class Group(NamedTuple):
+    """Features that are computed together; `reach`: how many pixels away they look."""
+
+    kind: str
+    parameters: tuple[float, ...]
+    names: tuple[str, ...]
+    reach: int
+
+
 class _Work(NamedTuple):
     """One group of features of one channel: which of its parts go to which rows of the result."""
 
@@ -200,6 +221,15 @@ class _Work(NamedTuple):
     group: Group
     parts: tuple[int, ...]
     rows: tuple[int, ...]
+
+
+def groups(kinds: Iterable[str], scales: Sequence[float]) -> list[Group]:
+    """Return the groups of some kinds of features at some scales, in this order."""
+    return [
+        Group(name, run, tuple(f.format(*run) for f in kind.features), kind.reach(*run))
+        for name, kind in ((name, KINDS[name]) for name in kinds)
+        for run in kind.parameters(scales)
+    ]
 
 
 def _plan(chosen: list[str], channels: list[str], available: list[Group]) -> tuple[_Work, ...]:
@@ -241,7 +271,7 @@ def _map_tiles(
     depth = {array.ndim - 2 + i: halo if len(side) > 1 else 0 for i, side in enumerate(sides)}
     result = da.overlap.overlap(array, depth=depth, boundary="none").map_blocks(
         _features_block,
-        extremes=_extremes(array) if any(uses_grey_levels(w.group) for w in works) else None,
+        extremes=_extremes(array) if any(KINDS[w.group.kind].grey_levels for w in works) else None,
         works=works,
         n_features=n_features,
         halo=halo,
@@ -281,7 +311,7 @@ def _features_block(
     block_info: Any,
 ) -> np.ndarray:
     """Filter the channels of one tile ``(channel, ..., y, x)``: ``(feature, ..., y, x)``."""
-    from eds_xr.segmentation.features.values import VALUES, Tile
+    from eds_xr.segmentation.features.tile import Tile
 
     _check_finite(block, extremes)
     images = _mirrored_block(block.astype(np.float32), halo, block_info[0])
@@ -292,7 +322,7 @@ def _features_block(
             low, high = (0.0, 0.0) if extremes is None else extremes[channel]
             tile = Tile(images[(channel, *at)], halo, float(low), float(high))
             for work in same:
-                values = VALUES[work.group.kind](tile, *work.group.parameters)
+                values = KINDS[work.group.kind].values(tile, *work.group.parameters)
                 for part, row in zip(work.parts, work.rows, strict=True):
                     result[(row, *at)] = values[part]
     return result

@@ -28,6 +28,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from eds_xr.segmentation.graph_cut import pymaxflow
 from eds_xr.workers import in_threads
 
 #: Costs are rounded to this. With weights below `MAX_WEIGHT` no sum of a pixel's exceeds 32 bits.
@@ -172,7 +173,9 @@ class _Cut:
         offsets = steps @ np.array([height * width, width, 1])
         self._flow, self._reach = new_flow(costs.shape[1], offsets)
         self._image = (costs, pairs.weights, steps, pairs.shape)
-        self._bands = _bands(costs.shape[1], width)
+        self._by_pymaxflow = pymaxflow.solves(costs.shape[1])
+        whole = [(0, costs.shape[1])]
+        self._bands = whole if self._by_pymaxflow else _bands(costs.shape[1], width)
         self._map = in_parallel
         self._now = 0
         self._changed: np.ndarray = np.zeros([-(-n // BLOCK) for n in pairs.shape], np.int32)
@@ -189,7 +192,10 @@ class _Cut:
             return False
         image, flow, now = (*self._image, labels, active, alpha), self._flow, self._now
         self._each(lambda a, b: build(flow, *image, a, b), self._bands)
-        self._solve(image)
+        if self._by_pymaxflow:
+            pymaxflow.solve(flow, self._reach)
+        else:
+            self._solve(image)
         known = (self._image[-1], labels, self._changed, alpha, now)
         return sum(self._each(lambda a, b: change(flow, *known, a, b), self._bands)) > 0
 

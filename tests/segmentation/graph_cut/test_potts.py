@@ -1,108 +1,27 @@
 """Tests of eds_xr.graph_cut."""
 
-import itertools
 from typing import Any
 
-import dask
 import dask.array as da
-import maxflow
 import numpy as np
 import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from maxflow.fastmin import aexpansion_grid, aexpansion_grid_step
+from support.potts import (
+    defined_energy,
+    least_energy,
+    neighbour_pairs,
+    noisy,
+    picture,
+    probabilities,
+)
 
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, phase_names
-from eds_xr.segmentation.graph_cut import expansion, tiles
 from eds_xr.segmentation.graph_cut.potts import edge_image, potts_energy, smooth
 
-PHASES = ["Brg", "Fp", "Ca-Pv", "metal"]
-REACH = {4: 1.0, 8: 1.5, 6: 1.0, 26: 1.8}  # distance of the farthest neighbour
-
-
-def probabilities(shape: tuple[int, ...], n: int = 2, seed: int = 0) -> xr.DataArray:
-    values = np.random.default_rng(seed).dirichlet(np.full(n, 0.5), shape)
-    dims = ("phase", *("frame", "y", "x")[-len(shape) :])
-    return xr.DataArray(np.moveaxis(values, -1, 0), {"phase": PHASES[:n]}, dims)
-
-
-def noisy(shape: tuple[int, ...], n: int = 4, seed: int = 0) -> xr.DataArray:
-    """Return probabilities of blobs under noise: the cut has much to do."""
-    from scipy.ndimage import gaussian_filter
-
-    rng = np.random.default_rng(seed)
-    blobs = np.stack([gaussian_filter(rng.normal(size=shape), 4) for _ in range(n)])
-    found = blobs.argmax(0) == np.arange(n).reshape(-1, *(1,) * len(shape))
-    p = np.exp(1.5 * found + rng.normal(size=blobs.shape))
-    return probabilities(shape, n).copy(data=p / p.sum(0))
-
-
-def picture(like: xr.DataArray, channels: int = 2, seed: int = 5) -> xr.DataArray:
-    shape = (channels, *like.shape[1:])
-    values = np.random.default_rng(seed).normal(size=shape).astype(np.float32)
-    return xr.DataArray(values, dims=("channel", *like.dims[1:]), name="picture")
-
-
-def neighbour_pairs(shape: tuple[int, ...], neighbours: int) -> list[tuple[Any, Any, float]]:
-    """Return all pairs of neighbours and their distances, by comparing all pixels."""
-    every = itertools.combinations(list(np.ndindex(shape)), 2)
-    apart = [(i, j, float(np.hypot.reduce(np.subtract(i, j)))) for i, j in every]
-    return [pair for pair in apart if pair[2] <= REACH[neighbours]]
-
-
-def defined_energy(
-    label: np.ndarray, p: np.ndarray, smoothness: float, neighbours: int,
-    edges: np.ndarray | None = None, weight: float = 0.0, variance: float = 1.0,
-) -> float:  # fmt: skip
-    """E by its definition, pixel by pixel; labels from 0."""
-    total = 0.0
-    for i, j, distance in neighbour_pairs(label.shape, neighbours):
-        if label[i] != label[j]:
-            total += smoothness / distance
-            if edges is not None:
-                apart = sum((e[i] - e[j]) ** 2 for e in edges)
-                total += weight * np.exp(-apart / (2 * variance)) / distance
-    return total - sum(np.log(max(p[(label[i], *i)], 1e-6)) for i in np.ndindex(label.shape))
-
-
-def least_energy(p: np.ndarray, *args: Any) -> float:
-    shape = p.shape[1:]
-    labelings = itertools.product(range(p.shape[0]), repeat=int(np.prod(shape)))
-    return min(defined_energy(np.reshape(c, shape), p, *args) for c in labelings)
-
-
-@pytest.fixture
-def narrow_bands(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(expansion, "BAND_PIXELS", 60)
-
-
-@pytest.fixture
-def small_tiles(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "PLANE_TILE", (1, 32, 32))
-    monkeypatch.setattr(tiles, "PLANE_HALO", (0, 12, 12))
-    monkeypatch.setattr(tiles, "VOLUME_TILE", (8, 16, 16))
-    monkeypatch.setattr(tiles, "VOLUME_HALO", (3, 6, 6))
-
-
 # -- neighbours and energy -----------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("neighbours", [4, 8, 6, 26])
-@pytest.mark.parametrize("shape", [(1, 4, 5), (3, 4, 3), (1, 1, 6), (2, 5, 1), (1, 1, 1)])
-def test_neighbours__each_pair_once_on_all_axes(shape: Any, neighbours: int) -> None:
-    pairs = expansion.uniform_pairs(shape, neighbours, 1.0)
-    found = []
-    for i in np.ndindex(shape):
-        for step in pairs.steps:
-            j = tuple(int(a + b) for a, b in zip(i, step, strict=True))
-            if all(0 <= a < n for a, n in zip(j, shape, strict=True)):
-                found.append((*sorted([i, j]), float(np.hypot.reduce(step))))
-    wanted = neighbour_pairs(shape, neighbours)
-    if neighbours in (4, 8):
-        wanted = [pair for pair in wanted if pair[0][0] == pair[1][0]]
-    assert sorted(found) == sorted(wanted)
 
 
 @settings(max_examples=15)
@@ -143,15 +62,6 @@ def test_energy__of_the_result_is_its_attribute() -> None:
     assert label.attrs["energy"] == pytest.approx(potts_energy(label, p, **options), abs=1e-9)
     argmax = (p.argmax("phase") + 1).astype(np.uint8)
     assert label.attrs["energy"] < 0.8 * potts_energy(argmax, p, **options)
-
-
-@pytest.mark.usefixtures("small_tiles")
-def test_energy__does_not_depend_on_tiles_and_chunks() -> None:
-    p = noisy((70, 65))
-    label = (p.argmax("phase") + 1).astype(np.uint8)
-    apart = defined_energy(label.values[:8].astype(int) - 1, p.values[:, :8], 1.0, 8)
-    assert potts_energy(label[:8], p[:, :8]) == pytest.approx(apart, abs=1e-2)
-    assert potts_energy(label, p) == potts_energy(label.chunk(x=9), p.chunk(y=17, phase=1))
 
 
 def test_energy__refuses_other_labels() -> None:
@@ -195,54 +105,6 @@ def test_smooth__two_phases_with_edges_in_a_volume_are_exact(
     assert label.attrs["energy"] == pytest.approx(least, abs=1e-3)
 
 
-def minimum_by_pymaxflow(costs: np.ndarray, pairs: expansion.Pairs) -> int:
-    """Return the least energy of two labels, from PyMaxflow's minimum cut."""
-    nodes = np.arange(costs[0].size).reshape(pairs.shape)
-    graph = maxflow.GraphInt()
-    graph.add_grid_nodes(costs[0].size)
-    for k, step in enumerate(pairs.steps):
-        here, there = expansion._slices(step)
-        first = nodes[here].ravel()
-        weight = pairs.weights[first if len(pairs.weights) > 1 else np.zeros_like(first), k]
-        graph.add_edges(first, nodes[there].ravel(), weight, weight)
-    graph.add_grid_tedges(nodes.ravel(), costs[1].ravel(), costs[0].ravel())
-    return int(graph.maxflow())
-
-
-@pytest.mark.usefixtures("narrow_bands")
-@settings(max_examples=25)
-@given(
-    seed=st.integers(0, 9999),
-    shape=st.sampled_from([(1, 30, 20), (1, 65, 9), (6, 7, 8), (1, 1, 400), (1, 400, 1)]),
-    neighbours=st.sampled_from([4, 8, 6, 26]),
-    scale=st.sampled_from([1, 30, 10_000]),
-    varied=st.booleans(),
-)
-def test_minimise__two_labels_equal_another_solver(
-    seed: int, shape: Any, neighbours: int, scale: int, varied: bool
-) -> None:
-    rng = np.random.default_rng(seed)
-    costs = rng.integers(0, scale + 1, (2, *shape)).astype(np.int32)
-    pairs = expansion.uniform_pairs(shape, neighbours, 0.0)
-    number = len(costs[0].ravel()) if varied else 1
-    weights = 2 * rng.integers(0, scale // 4 + 2, (number, len(pairs.steps)))
-    pairs = pairs._replace(weights=weights.astype(np.int32))
-    label = expansion.minimise(costs, pairs)
-    found = expansion.energy_steps(costs, pairs, label, [slice(None)] * 3)
-    assert found == minimum_by_pymaxflow(costs, pairs)
-
-
-def test_minimise__bands_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = tiles._costs_block(noisy((60, 47)).values[:, None])
-    pairs = expansion.uniform_pairs((1, 60, 47), 8, 0.8)
-    found = []
-    for pixels in (10**6, 1000, 200, 47):
-        monkeypatch.setattr(expansion, "BAND_PIXELS", pixels)
-        found += [expansion.minimise(costs, pairs), expansion.minimise(costs, pairs, None, map)]
-    for label in found[1:]:
-        np.testing.assert_array_equal(label, found[0])
-
-
 # -- more labels ---------------------------------------------------------------------------------
 
 
@@ -251,39 +113,6 @@ def test_smooth__three_phases_near_the_minimum(seed: int) -> None:
     p = probabilities((2, 3), n=3, seed=seed)
     found = smooth(p, smoothness=0.7).attrs["energy"]
     assert found <= 1.02 * least_energy(p.values, 0.7, 8)
-
-
-@pytest.mark.parametrize("smoothness", [0.3, 1.0, 2.0])
-@pytest.mark.usefixtures("narrow_bands")
-def test_smooth__no_worse_than_another_expansion(smoothness: float) -> None:
-    p = noisy((60, 70))
-    unary = np.ascontiguousarray(np.moveaxis(-np.log(p.values), 0, -1))
-    other = aexpansion_grid(unary, smoothness * (1 - np.eye(4)))
-    other = xr.DataArray(other.astype(np.uint8) + np.uint8(1), dims=("y", "x"))
-    options: dict[str, Any] = {"smoothness": smoothness, "neighbours": 4}
-    assert smooth(p, **options).attrs["energy"] <= 1.001 * potts_energy(other, p, **options)
-
-
-def test_smooth__no_expansion_lowers_the_energy() -> None:
-    p = noisy((40, 40))
-    label = smooth(p, neighbours=4)
-    unary = np.ascontiguousarray(np.moveaxis(-np.log(p.values), 0, -1))
-    for alpha in range(4):
-        changed = label.values.astype(np.int8) - np.int8(1)
-        found, _ = aexpansion_grid_step(alpha, unary, 1 - np.eye(4), changed)
-        assert found >= label.attrs["energy"] - 0.02  # 1600 costs rounded to 2e-5
-
-
-def test_minimise__holding_settled_blocks_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = tiles._costs_block(noisy((120, 130)).values[:, None])
-    pairs = expansion.uniform_pairs((1, 120, 130), 8, 1.0)
-    held = expansion.minimise(costs, pairs)
-    monkeypatch.setattr(expansion, "_with_neighbours", np.ones_like)
-    full = expansion.minimise(costs, pairs)
-    least, all_free = (
-        expansion.energy_steps(costs, pairs, label, [slice(None)] * 3) for label in (held, full)
-    )
-    assert least <= 1.00001 * all_free
 
 
 def test_smooth__unused_third_phase_changes_nothing() -> None:
@@ -400,46 +229,6 @@ def test_smooth__form_of_the_result() -> None:
     assert phase_names(label) == ["Brg", "Fp"]
     np.testing.assert_array_equal(label, smooth(p))
     np.testing.assert_array_equal(label.y, p.y)
-
-
-@pytest.mark.parametrize("memory_bytes", [1e9, 0])
-@pytest.mark.usefixtures("small_tiles")
-def test_smooth__depends_on_neither_chunks_nor_workers(memory_bytes: float) -> None:
-    p = noisy((70, 45), 3)
-    edges = picture(p)
-    wanted = smooth(p, edge_image=edges, memory_bytes=memory_bytes)
-    for chunks, workers in (({"y": 4, "x": 5}, 1), ({"phase": 1, "y": 33}, 3)):
-        with dask.config.set(num_workers=workers):
-            found = smooth(p.chunk(chunks), edge_image=edges.chunk(x=7), memory_bytes=memory_bytes)
-        np.testing.assert_array_equal(found, wanted)
-        assert found.attrs == wanted.attrs
-
-
-@pytest.mark.parametrize("n", [2, 4])
-@pytest.mark.usefixtures("small_tiles")
-def test_smooth__tiles_are_near_the_whole(n: int) -> None:
-    p = noisy((150, 131), n)
-    whole, tiled = smooth(p), smooth(p, memory_bytes=0)
-    assert tiled.attrs["energy"] == pytest.approx(potts_energy(tiled, p), abs=1e-9)
-    assert tiled.attrs["energy"] <= 1.001 * whole.attrs["energy"]
-    if n == 2:
-        assert tiled.attrs["energy"] >= whole.attrs["energy"]
-
-
-@pytest.mark.usefixtures("small_tiles")
-def test_smooth__repair_of_seams_lowers_the_energy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiles, "PLANE_HALO", (0, 0, 0))
-    p = noisy((100, 100))
-    model = tiles.PottsModel(1.0, 8)
-    image = da.from_array(p.values[:, None])
-    repaired, least = tiles.label_tiled(image, None, model)
-    apart = np.empty_like(repaired)
-    for box in tiles._boxes(image.shape[1:], model.tile, 0):
-        apart[box] = tiles._label_block(
-            p.values[:, None][(slice(None), *box)], None, model, (slice(None),) * 3
-        )
-    assert least < tiles.energy_of(apart, image, None, model)
-    assert least == pytest.approx(tiles.energy_of(repaired, image, None, model), abs=1e-9)
 
 
 @pytest.mark.parametrize("neighbours", [6, 26])

@@ -101,6 +101,7 @@ Case = Callable[[Any], Any]
 
 #: Methods of ``.eds`` of DataArrays.
 OF_ARRAYS: dict[str, Case] = {
+    "extend_loadings": lambda i: i.image.eds.extend_loadings(i.factors, max_iter=2),
     "rebin": lambda i: i.image.eds.rebin(y=2, x=4, energy=2),
     "split_counts": lambda i: i.image.eds.split_counts(seed=1),
     "element_map": lambda i: i.image.eds.element_map("Mg"),
@@ -133,7 +134,6 @@ OF_DATASETS: dict[str, Case] = {
         i.spectra.isel(phase=1), scale=0.3
     ),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
-    "extend_loadings": lambda i: i.image.eds.extend_loadings(i.factors, max_iter=2),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
     ),

@@ -31,7 +31,7 @@ def sample() -> dict[str, Any]:
     image = eds_xr.simulate.spectrum_image((24, 24, 1024), 300.0, seed=1).drop_vars("haadf")
     left = (image.x < image.x.mean()) & (image.y >= image.y.min())
     masks = xr.concat([left, ~left], dim="phase").assign_coords(phase=["left", "right"])
-    scores = eds_xr.element_maps(image, ["Mg", "Si"]).rename(element="component")
+    scores = eds_xr.element_maps(image, ["Mg", "Si"]).rename(line="component")
     return {"eds_xr": eds_xr, "spectra": eds_xr.sum_spectra(image, masks), "scores": scores}
 
 
@@ -80,10 +80,10 @@ def test_feature__of_the_example_is_computed(sample: dict[str, Any]) -> None:
     before = dict(kinds.KINDS)
     try:
         exec(example("A feature"), sample)
+        features = sample["features"].compute()
     finally:
         kinds.KINDS.clear()
         kinds.KINDS.update(before)
-    features = sample["features"]
     assert features.sizes["feature"] == 2 * 2
     assert (features >= 0).all()
     assert float(features.max()) > 0

@@ -224,7 +224,7 @@ def test_significance__grows_as_the_root_of_counts():
 def test_identified_by_the_package():
     """With an ideal detector and 1e5 counts the package finds what is there."""
     drawn, known = spectrum(by_name("spinel").atoms, 1e5, seed=1, microscope=perfect())
-    found = eds_xr.fit_lines(drawn, ["Mg", "Al", "O"], stray=["Cu", "C"]).net
+    found = eds_xr.fit_lines(drawn, ["Mg", "Al"], stray=["Cu"]).net
     for line in ("Mg_Ka", "Al_Ka"):
         expected = float(known.net.sel(line=line))
         assert float(found.sel(line=line)) == pytest.approx(expected, rel=0.05)

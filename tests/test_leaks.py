@@ -249,8 +249,13 @@ def stopped(arguments: list[str], target: Path, number: int, chance: random.Rand
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
-@pytest.mark.parametrize("name", ["simulate", "convert", "reproduce"])
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [
+        ("simulate", signal.SIGTERM), ("convert", signal.SIGTERM), ("convert", signal.SIGHUP),
+        ("reproduce", signal.SIGTERM),
+    ],
+)  # fmt: skip
 def test_main__a_signal_leaves_nothing(tmp_path: Path, name: str, number: int) -> None:
     chance, out = random.Random(f"{name} {number}"), tmp_path / "out"
     source = tmp_path / "source.npy"

@@ -56,9 +56,18 @@ def test_readme__its_example_runs_on_chunks_beside_an_image_in_one(chain, tmp_pa
 @pytest.mark.slow
 @pytest.mark.vendor
 @pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
-@pytest.mark.parametrize("name", ["test_TEM.bcf", "P45_12bit_packed_8bit_compressed.bcf"])
-def test_readme__its_example_runs_on_bruker_maps(chain, vendor_file, name):
-    _check(chain(vendor_file(name)))
+def test_readme__its_example_runs_on_a_bruker_map(chain, vendor_file):
+    _check(chain(vendor_file("test_TEM.bcf")))
+
+
+@pytest.mark.slow
+@pytest.mark.vendor
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_readme__its_example_runs_on_a_part_of_a_rock(chain, vendor_file, tmp_path):
+    rock = vendor_file("P45_12bit_packed_8bit_compressed.bcf")
+    whole = open(convert(rock, tmp_path / "whole.zarr"))
+    part = whole.isel(y=slice(40), x=slice(50)).eds.rebin(energy=4)
+    _check(chain(part.eds.save(tmp_path / "part.zarr")))
 
 
 @pytest.mark.slow

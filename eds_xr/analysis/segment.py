@@ -6,7 +6,6 @@ and phases are named by their strongest lines.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import compress
 
 import numpy as np
@@ -115,20 +114,14 @@ def segment(
         held = np.isin(np.arange(n_painted.size) + 1, label)
         label, n_painted = _renumbered(label, held), n_painted[held]
         probability = probability.isel({PHASE: held})
-    result = xr.Dataset(
-        {
-            "label": label,
-            "probability": probability,
-            "uncertainty": lead,
-        }
-    )
     step = with_step(image.attrs, "segment", smoothness=smoothness, seed=seed)
-    result.attrs = {
+    attrs = {
         "history": step["history"],
         "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
         "n_painted": n_painted.tolist(),
     }
-    return result
+    parts = {"label": label, "probability": probability, "uncertainty": lead}
+    return xr.Dataset(parts, attrs=attrs)
 
 
 def _painted_by_scores(channels: xr.DataArray) -> xr.DataArray:
@@ -173,9 +166,12 @@ def _named_channels(
     if isinstance(channels, xr.Dataset):
         if "scores" not in channels:
             raise EdsError(f"expected an NMF result with 'scores', found {list(channels)}")
-        made = {"history": channels.attrs.get("history", [])}
-        named = _named_by_loadings(channels, image.attrs.get("elements", ()))
-        channels = named.assign_attrs(made)
+        scores = channels["scores"]
+        named = COMPONENT in channels and scores[COMPONENT].dtype.kind in "OUT"
+        if "loadings" in channels and not named:
+            names = name_phases(channels["loadings"], image.attrs.get("elements", ()))
+            scores = scores.assign_coords({COMPONENT: names})
+        channels = scores.assign_attrs({"history": channels.attrs.get("history", [])})
     return persisted(channels) if channels.chunks is not None else channels
 
 
@@ -191,10 +187,3 @@ def _with_shares(channels: xr.DataArray) -> xr.DataArray:
 
 def _names(channels: xr.DataArray) -> list[str]:
     return [str(name) for name in channels[COMPONENT].values]
-
-
-def _named_by_loadings(result: xr.Dataset, elements: Sequence[str]) -> xr.DataArray:
-    named = result["scores"][COMPONENT].dtype.kind in "OUT" if COMPONENT in result else False
-    if "loadings" not in result or named:
-        return result["scores"]
-    return result["scores"].assign_coords({COMPONENT: name_phases(result["loadings"], elements)})

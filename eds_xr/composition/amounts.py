@@ -194,8 +194,7 @@ def _limit(
     amount = limit * model.factors * solved.correction
     brought = share.sum(0)
     total = (solved.amounts @ brought)[..., None] + (amount - solved.amounts) * brought
-    own = share[np.arange(amount.shape[-1]), np.arange(amount.shape[-1])]
-    return _padded(own * amount / _positive(total), model)
+    return _padded(np.diagonal(share) * amount / _positive(total), model)
 
 
 def _padded(values: np.ndarray, model: QuantificationModel) -> np.ndarray:

@@ -66,22 +66,21 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
     counts happen to be few, their own variance is too small.
     """
     if f"{quantity}_upper_limit" in dataset:
-        own = {n: dataset[f"{quantity}_{n}"] for n in ("detected", "upper_limit")}
-        return xr.Dataset(own)
+        return xr.Dataset({n: dataset[f"{quantity}_{n}"] for n in ("detected", "upper_limit")})
     value, sd = dataset[quantity], deviation(dataset, quantity)
     level = critical_level(dataset, quantity)
     spread = np.maximum(sd, (level / CRITICAL_SIGMA).where(sd > 0, 0.0))
     limit = xr.apply_ufunc(
         upper_limit, value, spread, kwargs={"confidence": confidence}, dask="parallelized"
     )
-    share = f"{100 * confidence:g} %"
     return xr.Dataset(
         {
             "detected": (value > level).assign_attrs(
                 long_name="above the critical level", units="1"
             ),
             "upper_limit": limit.assign_attrs(
-                long_name=f"upper limit at {share} confidence", units=units_of(value)
+                long_name=f"upper limit at {100 * confidence:g} % confidence",
+                units=units_of(value),
             ),
         }
     )

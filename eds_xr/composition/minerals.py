@@ -188,21 +188,14 @@ def formula_text(
         cations: np.ndarray, variance: np.ndarray, oxygen: float, oxygen_variance: float
     ) -> str:
         amount = dict(zip(known, zip(cations, variance, strict=True), strict=True))
-        groups = [[(e, *amount[e]) for e in site if amount[e][0] >= least] for site in order]
-        return _one_formula([g for g in groups if g], oxygen, oxygen_variance)
+        kept = [[_amount(e, *amount[e]) for e in s if amount[e][0] >= least] for s in order]
+        marked = [f"({' '.join(s)})" if len(s) > 1 else s[0] for s in kept if s]
+        return " ".join([*marked, _amount("O", oxygen, oxygen_variance)])
 
     return xr.apply_ufunc(
         write, found.cations, found.cations_variance, found.oxygens, found.oxygens_variance,
         input_core_dims=[[ELEMENT], [ELEMENT], [], []], vectorize=True, output_dtypes=[object],
     ).astype(str).assign_attrs(long_name="mineral formula")  # fmt: skip
-
-
-def _one_formula(
-    groups: list[list[tuple[str, float, float]]], oxygen: float, variance: float
-) -> str:
-    sites = [" ".join(_amount(*part) for part in group) for group in groups]
-    marked = [f"({s})" if len(g) > 1 else s for s, g in zip(sites, groups, strict=True)]
-    return " ".join([*marked, _amount("O", oxygen, variance)])
 
 
 def _amount(element: str, value: float, variance: float) -> str:

@@ -86,10 +86,13 @@ def partition_coefficients(
     if per is not None:
         _check_divisor(per, {phase: one, reference: other}, kind)
     pair = _pair(one, other, _between(one, between), per, kind)
+    ends = zip(*(pair.interval(quantile(c)) for c in COVERAGES), strict=True)
+    lower, upper = (((ELEMENT, "coverage"), np.stack(end, axis=-1)) for end in ends)
     parts = {
         "variance": (ELEMENT, pair.variance),
         "systematic_variance": (ELEMENT, pair.systematic_variance),
-        **_intervals(pair),
+        "lower": lower,
+        "upper": upper,
         **_limits(pair, one, other, kind),
     }
     made = xr.Dataset(
@@ -222,15 +225,6 @@ def _pair(
     of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
     errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
     return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
-
-
-def _intervals(pair: _Pair) -> dict[str, tuple[tuple[str, str], np.ndarray]]:
-    ends = [pair.interval(quantile(coverage)) for coverage in COVERAGES]
-    dims = (ELEMENT, "coverage")
-    return {
-        "lower": (dims, np.stack([low for low, _ in ends], axis=-1)),
-        "upper": (dims, np.stack([high for _, high in ends], axis=-1)),
-    }
 
 
 def _limits(

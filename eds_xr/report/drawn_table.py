@@ -28,13 +28,16 @@ def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) ->
     columns = [str(c) for c in text[text.dims[1]].values]
     cells = [[_split(str(c)) for c in row] for row in text.values]
     corner = str(text.attrs.get("units", "1")).removeprefix("1")
-    left = max(len(_plain(r)) for r in [*rows, corner])
+    left = max(len(re.sub(r"[${}_]", "", name)) for name in [*rows, corner])
     widths = [_column_width(c, [row[i] for row in cells]) for i, c in enumerate(columns)]
     letters = left + sum(sum(w) + 2 * GAP for w in widths)
     size, lines = _type_size(axes, letters, len(rows), note)
     _check_size(size, len(rows), len(columns))
-    pen = _pen_on(axes, size, title)
-    spare = (_points(axes)[0] / (LETTER * size) - letters) / (2 * len(columns))
+    width, height = _points(axes)
+    axes.set_axis_off()
+    axes.set(xlim=(0, width), ylim=(-height, 0))
+    axes.set_title(title, loc="left", fontsize=size)
+    pen, spare = _Pen(axes, size), (width / (LETTER * size) - letters) / (2 * len(columns))
     gap = GAP + min(MORE_GAP, max(0.0, spare))
     end = float(left)
     pen.write(0, 0, corner)
@@ -73,14 +76,6 @@ class _Pen:
         self.axes.plot(x, y, color="black", linewidth=weight, clip_on=False)
 
 
-def _pen_on(axes: Axes, size: float, title: str) -> _Pen:
-    width, height = _points(axes)
-    axes.set_axis_off()
-    axes.set(xlim=(0, width), ylim=(-height, 0))
-    axes.set_title(title, loc="left", fontsize=size)
-    return _Pen(axes, size)
-
-
 def _type_size(axes: Axes, letters: float, rows: int, note: str) -> tuple[float, list[str]]:
     """Return the size of the type [points] and the note in lines of the axes' width."""
     width, height = _points(axes)
@@ -116,10 +111,6 @@ def _row_name(name: str) -> str:
     if "_" in name:
         return name.replace("_", " ").replace("a", "α").replace("b", "β")
     return re.sub(r"(?<=[A-Za-z])(\d+)", r"$_{\1}$", name)
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[${}_]", "", name)
 
 
 def _points(axes: Axes) -> tuple[float, float]:

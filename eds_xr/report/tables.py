@@ -65,8 +65,8 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     table = xr.Dataset(columns).to_dataframe(dim_order=list(dims)).reset_index()
     keys = [c for c in table.columns if c not in columns]
     found = table[[*(k for k in keys if k != "row"), *columns]]
-    units = {str(c): _heading(str(c), dataset, columns) for c in found.columns}
-    return found.rename(columns=units)
+    units = {c: units_of(columns[c] if c in columns else dataset[c]) for c in found.columns}
+    return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u != "1"})
 
 
 def to_text(
@@ -193,12 +193,6 @@ def _rest(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
 
 def _fits(values: xr.DataArray, dims: tuple[Hashable, ...]) -> bool:
     return set(values.dims) <= set(dims)
-
-
-def _heading(name: str, dataset: xr.Dataset, columns: dict[str, xr.DataArray]) -> str:
-    values = columns[name] if name in columns else dataset[name]
-    units = units_of(values)
-    return name if units == "1" else f"{name} [{units}]"
 
 
 def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:

@@ -95,7 +95,11 @@ def fetch(
     sample = _SAMPLES[name]
     cached = cache_folder() / sample.file_name
     if file is not None:
-        _keep_file(Path(file).expanduser(), sample, cached)
+        given = Path(file).expanduser()
+        _check_sha256(given, sample.sha256, f"the published {sample.file_name}")
+        if given.resolve() != cached.resolve():
+            with given.open("rb") as stream:
+                _store(stream, sample, cached)
     elif archive is not None:
         _unpack(Path(archive).expanduser(), sample, cached)
     elif not _is_cached(sample, cached):
@@ -118,14 +122,6 @@ def _is_cached(sample: _Sample, cached: Path) -> bool:
         return True
     say(f"{cached} is damaged (its SHA-256 is not the published one): fetching it again")
     return False
-
-
-def _keep_file(file: Path, sample: _Sample, cached: Path) -> None:
-    _check_sha256(file, sample.sha256, f"the published {sample.file_name}")
-    if file.resolve() == cached.resolve():
-        return
-    with file.open("rb") as stream:
-        _store(stream, sample, cached)
 
 
 def _download() -> None:

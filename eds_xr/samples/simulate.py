@@ -88,8 +88,17 @@ def spectrum_image(
         For a bad shape, dose or phase, or an unknown element.
     """
     _check_dose(dose)
-    recipe, spectra = _recipe(shape, dose, seed, phases, instrument)
-    dtype = _counts_dtype(recipe)
+    spectra = _spectra(shape, phases, instrument)
+    recipe = GrainRecipe(
+        seed=seed,
+        width=shape[1],
+        grains=_grains(phases, shape, seed, instrument.pixel_size_nm),
+        rates=np.array([dose * p.brightness for p in phases]),
+        loadings=spectra["loadings"].values,
+        contrast=np.array([_haadf_contrast(p) for p in phases]),
+    )
+    brightest = float((recipe.rates[:, None] * recipe.loadings).max())
+    dtype = np.min_scalar_type(math.ceil(brightest + 12 * math.sqrt(brightest) + 30))
     rows, columns = _pixels(shape, chunks, dtype)
     data = _per_pixel(
         counts_block, "yxe", rows, columns, dtype,
@@ -223,29 +232,16 @@ def phase_spectra(
     check_instrument(instrument)
     axis = _energy_axis(np.asarray(energy_kev, float))
     loadings = np.stack([phase_spectrum(p, axis.values, instrument) for p in phases])
-    names = [p.name for p in phases]
+    elements = list(dict.fromkeys(e for p in phases for e in p.atoms))
+    atoms = np.array([[p.atoms.get(e, 0.0) for e in elements] for p in phases], float)
+    atoms /= atoms.sum(axis=1, keepdims=True)
     return xr.Dataset(
         {
             "loadings": (("phase", "energy"), loadings, {"long_name": "spectrum", "units": "1"}),
-            "atoms": _compositions(phases).assign_attrs(long_name="atomic fraction", units="1"),
+            "atoms": (("phase", "element"), atoms, {"long_name": "atomic fraction", "units": "1"}),
         },
-        {"phase": names, "energy": axis},
+        {"phase": [p.name for p in phases], "energy": axis, "element": elements},
     )
-
-
-def _recipe(
-    shape: Shape, dose: float, seed: int, phases: Sequence[Phase], instrument: Instrument
-) -> tuple[GrainRecipe, xr.Dataset]:
-    spectra = _spectra(shape, phases, instrument)
-    recipe = GrainRecipe(
-        seed=seed,
-        width=shape[1],
-        grains=_grains(phases, shape, seed, instrument.pixel_size_nm),
-        rates=np.array([dose * p.brightness for p in phases]),
-        loadings=spectra["loadings"].values,
-        contrast=np.array([_haadf_contrast(p) for p in phases]),
-    )
-    return recipe, spectra
 
 
 def _spectra(shape: Shape, phases: Sequence[Phase], instrument: Instrument) -> xr.Dataset:
@@ -306,12 +302,6 @@ def _per_pixel(
     )  # fmt: skip
 
 
-def _counts_dtype(recipe: GrainRecipe) -> np.dtype:
-    brightest = float((recipe.rates[:, None] * recipe.loadings).max())
-    highest = brightest + 12 * math.sqrt(brightest) + 30
-    return np.min_scalar_type(math.ceil(highest))
-
-
 def _grid(shape: Sequence[int], pixel_size_nm: float) -> dict[str, xr.DataArray]:
     attrs = {"units": "nm", "long_name": "position"}
     return {
@@ -328,13 +318,6 @@ def _energy_axis(energy_kev: np.ndarray) -> xr.DataArray:
     if energy_kev.size < 2:
         raise EdsError(f"expected at least 2 channels, found {energy_kev.size}")
     return axis["energy"]
-
-
-def _compositions(phases: Sequence[Phase]) -> xr.DataArray:
-    elements = list(dict.fromkeys(e for p in phases for e in p.atoms))
-    values = np.array([[p.atoms.get(e, 0.0) for e in elements] for p in phases], float)
-    values /= values.sum(axis=1, keepdims=True)
-    return xr.DataArray(values, {"element": elements}, ("phase", "element"))
 
 
 def _haadf_contrast(phase: Phase) -> float:

@@ -21,20 +21,16 @@ def masked_sums(rows: np.ndarray, masks: np.ndarray) -> np.ndarray:
     -------
     ndarray of int64, or float64 where `rows` has floats [mask, channel; counts]
     """
-    rows = _plain(rows)
+    floats = rows.dtype.kind == "f"
+    # contiguous, of a dtype that numba knows
+    rows = np.ascontiguousarray(rows, np.float64 if floats else rows.dtype.newbyteorder("="))
     combinations, group = _combinations(masks)
     dtype = _dtype_of_sums(rows)
     sums = np.zeros((len(combinations), rows.shape[1]), dtype)
     total = np.zeros((masks.shape[1], rows.shape[1]), dtype)
     _add_rows(rows, group, sums)
     _add_groups(sums, combinations, total)
-    return total.astype(np.float64 if rows.dtype.kind == "f" else np.int64)
-
-
-def _plain(rows: np.ndarray) -> np.ndarray:
-    """Return `rows` contiguous, and of a dtype that numba knows."""
-    wanted = np.float64 if rows.dtype.kind == "f" else rows.dtype.newbyteorder("=")
-    return np.ascontiguousarray(rows, wanted)
+    return total.astype(np.float64 if floats else np.int64)
 
 
 def _combinations(masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

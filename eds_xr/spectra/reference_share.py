@@ -10,10 +10,7 @@ import xarray as xr
 
 from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_spectra
-from eds_xr.spectra.shapes.calibration import (
-    FIT_RANGE_KEV,
-    find_calibration,
-)
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
 from eds_xr.spectra.shapes.families import Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 from eds_xr.workers import in_one_thread
@@ -59,6 +56,8 @@ def find_share(
     Mixture and reference both have errors: of all true net counts of the reference the likeliest
     are taken (total least squares), so that a weak line does not pull the share down.
     """
+    from scipy.stats import chi2
+
     _check_distinct(lines)
     mine, other = _nets_of_both(mixture, reference, lines, elements)
     for line, net, sd in zip(lines, other.net, np.sqrt(np.diag(other.covariance)), strict=True):
@@ -70,9 +69,10 @@ def find_share(
     pixels = float(mixture.n_pixels) / float(reference.n_pixels)
     other = other._replace(net=other.net * pixels, covariance=other.covariance * pixels**2)
     value, variance, misfit, pulls, by_nets = _common_ratio(mine, other)
+    chance = float(chi2.sf(misfit, len(lines) - 1)) if len(lines) > 1 else float("nan")
     return Share(
         value, variance, tuple(lines), mine.net / other.net, pulls,
-        _chance(misfit, len(lines)), lines[_worst(mine, other)], by_nets @ mine.by_counts,
+        chance, lines[_worst(mine, other)], by_nets @ mine.by_counts,
     )  # fmt: skip
 
 
@@ -139,12 +139,6 @@ def _common_ratio(mine: Nets, other: Nets) -> tuple[float, float, float, np.ndar
     return ratio, variance, misfit, pulls, variance * weight @ true
 
 
-def _chance(misfit: float, lines: int) -> float:
-    from scipy.stats import chi2
-
-    return float(chi2.sf(misfit, lines - 1)) if lines > 1 else float("nan")
-
-
 def _worst(mine: Nets, other: Nets) -> int:
     """Return the line without which the others agree best; of two, that of the larger share.
 
@@ -194,18 +188,14 @@ def _fitted(
             raise EdsError(f"{line} is not emitted at a beam energy of {beam:g} keV")
     columns, shares = [places[n][0] for n in lines], np.array([places[n][1] for n in lines])
     shapes.check_separable(columns)
-    place = np.isin(spectra[0][ENERGY].values, parts[0][ENERGY].values)
-    found = [
-        _solve(shapes.design, *pair, columns, shares) for pair in zip(counts, variance, strict=True)
-    ]
-    return [n._replace(by_counts=_at(place, n.by_counts)) for n in found]
-
-
-def _at(place: np.ndarray, values: np.ndarray) -> np.ndarray:
-    """Return values of some channels as values of all; zero elsewhere."""
-    spread = np.zeros((len(values), place.size))
-    spread[:, place] = values
-    return spread
+    inside = np.isin(spectra[0][ENERGY].values, parts[0][ENERGY].values)
+    found = []
+    for pair in zip(counts, variance, strict=True):
+        nets = _solve(shapes.design, *pair, columns, shares)
+        by_counts = np.zeros((len(lines), inside.size))
+        by_counts[:, inside] = nets.by_counts
+        found.append(nets._replace(by_counts=by_counts))
+    return found
 
 
 def _solve(

@@ -21,8 +21,6 @@ from eds_xr.xray.lines import split_line
 NEGATIVE_SIGMA = 5.0
 #: Lines that chance lets disagree so much less often than this are a warning.
 LEAST_CHANCE = 1e-3
-
-
 _SUBTRACTED = {
     "counts": ("counts", "counts"),
     "variance": ("variance of the counts", "counts^2"),
@@ -141,7 +139,6 @@ def _share(
     scale: str | float | Sequence[str],
     elements: Sequence[str] | None,
 ) -> Share:
-    """Return the share of the reference in a pixel of the mixture."""
     if _is_one(scale) and not isinstance(scale, str):
         return Share(number(scale, "scale, unless it names lines,"), 0.0)
     lines = [scale] if isinstance(scale, str) else list(scale)  # type: ignore[arg-type]

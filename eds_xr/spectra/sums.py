@@ -49,6 +49,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     if several.sizes[PHASE] == 0:
         raise EdsError("expected at least one mask, found none along 'phase'")
     counts = _masked_sums(as_chunked(image), several)
+    pixels = several.sum(spatial_dims(image)).drop_attrs()
     dims = (PHASE, ENERGY)
     spectra = xr.Dataset(
         {
@@ -58,7 +59,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
                 counts,
                 {"long_name": "variance of the counts", "units": "counts^2"},
             ),
-            "n_pixels": _pixels_of(several.sum(spatial_dims(image))),
+            "n_pixels": pixels.assign_attrs(long_name="pixels of the mask", units="1"),
         },
         coords={ENERGY: image[ENERGY]},
         attrs=provenance.with_step(
@@ -70,10 +71,6 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
 
 
-def _pixels_of(number: xr.DataArray) -> xr.DataArray:
-    return number.drop_attrs().assign_attrs(long_name="pixels of the mask", units="1")
-
-
 def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:
     """Return a lazy ``[phase, energy]`` array: per block a partial sum, then a tree of sums."""
     import dask.array as da
@@ -83,16 +80,12 @@ def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:
     places = places.rechunk({i: c for i, c in enumerate(image.data.chunks[:-1])} | {len(dims): -1})
     axes = tuple(range(len(dims)))
     phase, energy = len(dims), len(dims) + 1
-    dtype = _exact_dtype(image.dtype)
+    dtype = np.dtype(np.float64 if image.dtype.kind == "f" else np.int64)
     partial = da.blockwise(
         _sum_block, (*axes, phase, energy), image.data, (*axes, energy), places, (*axes, phase),
         adjust_chunks={axis: 1 for axis in axes}, dtype=dtype, align_arrays=False,
     )  # fmt: skip
     return partial.sum(axis=axes)
-
-
-def _exact_dtype(dtype: np.dtype) -> np.dtype:
-    return np.dtype(np.float64 if dtype.kind == "f" else np.int64)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

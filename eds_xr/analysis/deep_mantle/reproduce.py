@@ -104,7 +104,10 @@ def _stored(
 ) -> tuple[Path, str, str]:
     """Return the store of what is to be studied, its name and the hash of its source."""
     if file is None and sample == "simulated":
-        return _simulated(out, seed, say)
+        say("simulating a spectrum image with a known truth")
+        image = simulate.spectrum_image(SIMULATED_SHAPE, SIMULATED_DOSE, seed=seed)
+        path = Path(saving.save(image, out / "simulated.zarr", overwrite=True))
+        return path, sample, _sha256(path)
     if file is None:
         say(f"fetching the {sample} spectrum image (or finding it in the cache)")
         file = published.fetch(sample, archive=archive)
@@ -116,15 +119,8 @@ def _stored(
     if file.is_dir():
         return file, sample, digest
     say(f"converting {file.name} to Zarr")
-    path = conversion.convert(file, out / f"{file.stem}.zarr", overwrite=True)
-    return Path(path), sample, digest
-
-
-def _simulated(out: Path, seed: int, say: Callable[[str], None]) -> tuple[Path, str, str]:
-    say("simulating a spectrum image with a known truth")
-    image = simulate.spectrum_image(SIMULATED_SHAPE, SIMULATED_DOSE, seed=seed)
-    path = Path(saving.save(image, out / "simulated.zarr", overwrite=True))
-    return path, "simulated", _sha256(path)
+    path = Path(conversion.convert(file, out / f"{file.stem}.zarr", overwrite=True))
+    return path, sample, digest
 
 
 def _sha256(path: Path) -> str:

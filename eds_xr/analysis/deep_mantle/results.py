@@ -204,12 +204,11 @@ def _snr(study: Study) -> dict[str, Any]:
             net, sd = float(one.net), float(one.variance) ** 0.5
             parts[key] = {"net": net, "sd": sd, "snr": net / sd}
         mask = compared.sel({PHASE: MATRIX, LINE: line})
-        gains = {
-            "gain": mask.snr_gain,
-            "signal_gain": mask.signal_gain,
-            "noise_gain": mask.noise_gain,
+        found[line] = parts | {
+            "gain": float(mask.snr_gain),
+            "signal_gain": float(mask.signal_gain),
+            "noise_gain": float(mask.noise_gain),
         }
-        found[line] = parts | {key: float(gain) for key, gain in gains.items()}
     return found
 
 

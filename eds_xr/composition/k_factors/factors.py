@@ -78,15 +78,13 @@ def k_factors(
     if unknown:
         raise EdsError(f"a standard deviation but no k-factor for {', '.join(sorted(unknown))}")
     k = np.array([number(values[n], f"the k-factor of {n}") for n in names])
-    sd = [number(spread.get(n, 0.0), f"the standard deviation of {n}") for n in names]
-    deviations = np.array(sd)
-    if not (np.isfinite(k) & (k > 0) & np.isfinite(deviations) & (deviations >= 0)).all():
+    sd = np.array([number(spread.get(n, 0.0), f"the standard deviation of {n}") for n in names])
+    if not (np.isfinite(k) & (k > 0) & np.isfinite(sd) & (sd >= 0)).all():
         raise EdsError(
             "k-factors must be positive and their standard deviations not negative, found "
             f"{dict(values)} and {spread}"
         )
-    attrs = {"beam_energy_kev": beam_energy_kev}
-    return make_table("k", names, k, deviations, units=units, attrs=attrs)
+    return make_table("k", names, k, sd, units=units, attrs={"beam_energy_kev": beam_energy_kev})
 
 
 def read_k_factors(

@@ -64,7 +64,7 @@ def make_candidates(
 ) -> list[Candidate]:  # fmt: skip
     """Return the elements of which the energy axis sees a line, as it would see them."""
     seen = families_seen(elements, energy, beam_kev, escape=True)
-    groups = [_by_line(f, beam_kev) + _escape(f, beam_kev) for f in seen]
+    groups = [_parts(f, beam_kev) for f in seen]
     flat = [part for parts in groups for part in parts]
     all_shapes = Shapes(energy, flat, calibration, beam_kev)
     columns = np.split(all_shapes.design[:, : len(flat)], np.cumsum([len(g) for g in groups]), 1)
@@ -97,30 +97,20 @@ def make_candidates(
     return found
 
 
-def _by_line(whole: Family, beam_kev: float) -> list[Family]:
-    """Return each named line of a family, with its share of the counts."""
-    place = np.array(_single_names(whole, beam_kev))
-    energies, photons = (np.array(x[: place.size]) for x in (whole.energies_kev, whole.photons))
+def _parts(whole: Family, beam_kev: float) -> list[Family]:
+    """Return each named line of a family with its share, then its escape peaks as one without."""
+    lines = family(whole.element, whole.shell, beam_kev)
+    place = np.array([line.name for line in lines for _ in components(line.name, beam_kev)])
+    own = place.size  # escape peaks follow the lines
+    energies, photons = (np.array(x[:own]) for x in (whole.energies_kev, whole.photons))
     found = []
     for name, share in whole.groups.items():
         parts = tuple(energies[place == name]), tuple(photons[place == name])
         found.append(Family(whole.element, whole.shell, *parts, {name: share}))
+    if own < len(whole.photons):
+        escape = whole.energies_kev[own:], whole.photons[own:]
+        found.append(Family(whole.element, whole.shell, *escape, {}))
     return found
-
-
-def _escape(whole: Family, beam_kev: float) -> list[Family]:
-    """Return the escape peaks of a family, which follow its lines, as one without a name."""
-    own = len(_single_names(whole, beam_kev))
-    energies, photons = whole.energies_kev[own:], whole.photons[own:]
-    return [Family(whole.element, whole.shell, energies, photons, {})] if energies else []
-
-
-def _single_names(whole: Family, beam_kev: float) -> list[str]:
-    return [
-        line.name
-        for line in family(whole.element, whole.shell, beam_kev)
-        for _ in components(line.name, beam_kev)
-    ]
 
 
 @lru_cache(maxsize=1024)

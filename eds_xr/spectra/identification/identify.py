@@ -22,10 +22,7 @@ from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candid
 from eds_xr.spectra.identification.nuisance_shapes import make_spectrum
 from eds_xr.spectra.identification.search import Search, select
 from eds_xr.spectra.identification.verdicts import Finding, Reading
-from eds_xr.spectra.shapes.calibration import (
-    FIT_RANGE_KEV,
-    find_calibration,
-)
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
 from eds_xr.spectra.shapes.families import Calibration, families_seen
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.detector import peak_sigma_kev
@@ -227,7 +224,9 @@ def _as_dataset(
     leading: list[str],
     setting: _Setting,
 ) -> xr.Dataset:
-    names = _sorted({e for found, _ in parts for e in found})
+    order = {name: i for i, name in enumerate(NATURAL_ELEMENTS)}
+    reported = {e for found, _ in parts for e in found}
+    names = sorted(reported, key=lambda e: (order.get(e, len(order)), e))
     rows = [[found.get(e, Finding("not found")) for e in names] for found, _ in parts]
     shape, dims = [spectra.sizes[d] for d in leading], [*leading, ELEMENT]
 
@@ -240,12 +239,13 @@ def _as_dataset(
 
     lost = [[[(x.replaced or {}).get(c, math.nan) for c in setting.tried] for x in r] for r in rows]
     replaced = np.array(lost).reshape(*shape, len(names), len(setting.tried))
+    about = {"long_name": "log likelihood ratio when replaced", "units": "nats"}
     variables = {
         "found": table([[x.verdict == "found" for x in row] for row in rows]),
         "verdict": table([[x.verdict for x in row] for row in rows]),
         "line": table([[x.line for x in row] for row in rows]),
         "alias": table([[", ".join(x.alias) for x in row] for row in rows]),
-        "replaced": xr.Variable([*dims, "candidate"], replaced, _REPLACED),
+        "replaced": xr.Variable([*dims, "candidate"], replaced, about),
         "gain": axis([c.gain for _, c in parts], "gain of the energy axis"),
         "offset_kev": axis([c.offset_kev for _, c in parts], "offset of the energy axis"),
     }
@@ -257,12 +257,3 @@ def _as_dataset(
     coords = {d: spectra[d] for d in leading if d in spectra.coords}
     labels = {ELEMENT: names, "candidate": setting.tried, "stray": (ELEMENT, stray)}
     return xr.Dataset(variables, coords={**coords, **labels})
-
-
-_REPLACED = {"long_name": "log likelihood ratio when replaced", "units": "nats"}
-
-
-def _sorted(elements: set[str]) -> list[str]:
-    """Return elements by their place in the periodic table."""
-    order = {name: i for i, name in enumerate(NATURAL_ELEMENTS)}
-    return sorted(elements, key=lambda e: (order.get(e, len(order)), e))

@@ -125,7 +125,9 @@ def _point(
     positive: np.ndarray,
 ) -> Point:  # fmt: skip
     mean = np.maximum(certain + doubted, _LEAST_MEAN * certain) + spectrum.excess
-    return Point(np.maximum(mean, 1e-6), certain, _amounts(chosen, positive))
+    parts = np.split(positive, np.cumsum([c.corners.shape[1] for c in chosen]))
+    amounts = tuple(c.corners @ part for c, part in zip(chosen, parts[:-1], strict=True))
+    return Point(np.maximum(mean, 1e-6), certain, amounts)
 
 
 def first_mean(spectrum: Spectrum) -> np.ndarray:
@@ -158,11 +160,6 @@ def _solve(
     amounts, _ = nnls(turn.T, aim, maxiter=50 * n)
     free = solve_triangular(root.T, cross[:, n] - cross[:, :n] @ amounts)
     return amounts / length, free
-
-
-def _amounts(chosen: Sequence[Candidate], positive: np.ndarray) -> tuple[np.ndarray, ...]:
-    parts = np.split(positive, np.cumsum([c.corners.shape[1] for c in chosen]))
-    return tuple(c.corners @ part for c, part in zip(chosen, parts[:-1], strict=True))
 
 
 def _doubts(

@@ -104,7 +104,9 @@ class Search:
         stops = np.cumsum([c.corners.shape[1] for c in candidates]).tolist()
         self.block = tuple(slice(a, b) for a, b in zip([0, *stops[:-1]], stops, strict=True))
         self.size = np.array([c.shapes.shape[1] for c in candidates])
-        self.window = np.stack([_window(c) for c in candidates])
+        heights = (c.shapes / np.maximum(c.shapes.max(axis=0), 1e-300) for c in candidates)
+        near = [height.max(axis=1) > 0.02 for height in heights]
+        self.window = np.stack(near).astype(float)  # [candidate, channel]: 1 near its lines, else 0
 
     def fit(self, chosen: Sequence[int], start: LikelihoodFit | None = None) -> LikelihoodFit:
         """Fit some of the candidates."""
@@ -227,9 +229,3 @@ def _remove(
         found = [*found[:weakest], *found[weakest + 1 :]]
         fitted = search.fit(found, fitted)
     return found, fitted
-
-
-def _window(one: Candidate) -> np.ndarray:
-    """Return which channels are near the lines of a candidate (1 or 0)."""
-    seen = (one.shapes / np.maximum(one.shapes.max(axis=0), 1e-300)).max(axis=1) > 0.02
-    return seen.astype(float)

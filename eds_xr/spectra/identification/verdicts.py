@@ -83,8 +83,7 @@ class Reading:
     def _replaced_strong(self, k: int, i: int) -> np.ndarray:
         """Return the log likelihood ratio of each candidate in the place of one, second order."""
         new = self.instead[k] - self.beside  # not what a candidate mends elsewhere
-        ratio: np.ndarray = (new - new[i]) / self.misfit[i] / 2
-        return ratio
+        return (new - new[i]) / self.misfit[i] / 2
 
     def _replaced_weak(self, k: int, i: int) -> np.ndarray:
         """Return the same by fits of those with a line at the same place; few counts need that."""
@@ -117,10 +116,10 @@ class Reading:
 
     def _missing(self, i: int) -> Finding:
         peak = self._peak(i, None)
-        shares = {
-            self.names[j]: float(peak @ (self._counts(k, j) / self.mean) / peak.sum())
-            for k, j in enumerate(self.found)
-        }
+        shares = {}
+        for j, amounts in zip(self.found, self.fitted.amounts, strict=True):
+            counts = self.search.candidates[j].shapes @ amounts
+            shares[self.names[j]] = float(peak @ (counts / self.mean) / peak.sum())
         explained = sum(shares.values()) >= _EXPLAINED
         others = sorted((e for e in shares if shares[e] >= _NAMED), key=lambda e: -shares[e])
         return self._finding(
@@ -129,11 +128,6 @@ class Reading:
             self.beside[i] / self.misfit[i],
             alias=tuple(others) if explained else (),
         )
-
-    def _counts(self, k: int, i: int) -> np.ndarray:
-        """Return the counts of an element found, in each channel."""
-        counts: np.ndarray = self.search.candidates[i].shapes @ self.fitted.amounts[k]
-        return counts
 
     def _line(self, i: int, without: int | None) -> tuple[str, float, tuple[float, float, float]]:
         """Return the telling line, its share of its family; the family's amount and variances."""
@@ -146,14 +140,16 @@ class Reading:
         self, verdict: str, i: int, gain: float, *, without: int | None = None,
         alias: tuple[str, ...] = (), replaced: Mapping[str, float] | None = None,
     ) -> Finding:  # fmt: skip
+        from scipy.special import ndtri
+
         name, share, (amount, whole, counting) = self._line(i, without)
         variance = share**2 * counting
         missing = verdict != "found"
-        chance = self._chance(gain, i)
+        chance = float(chance_of_noise(np.array(gain), self.search.size[i]))
         return Finding(
             verdict,
             evidence=gain / 2,
-            sigma=_sigma(chance, gain),
+            sigma=float(max(0.0, -ndtri(chance))) if chance > 1e-290 else math.sqrt(gain),
             chance=float(-np.expm1(len(self.names) * np.log1p(-min(chance, 1 - 1e-12)))),
             line=name,
             net=share * amount,
@@ -164,16 +160,6 @@ class Reading:
             alias=alias,
             replaced=replaced,
         )
-
-    def _chance(self, gain: float, i: int) -> float:
-        return float(chance_of_noise(np.array(gain), self.search.size[i]))
-
-
-def _sigma(chance: float, gain: float) -> float:
-    """Return the standard deviations that a chance stands for."""
-    from scipy.special import ndtri
-
-    return float(max(0.0, -ndtri(chance))) if chance > 1e-290 else math.sqrt(gain)
 
 
 def _telling_line(

@@ -189,7 +189,8 @@ def fit_lines(
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip
-    told = _earlier(spectra)
+    told = spectra.attrs.get("warnings", [])
+    told = [told] if isinstance(told, str) else list(told)
     if lines is None and (missed := left_out(elements, chosen)):
         told.append(left_out_message(missed, energy))
         if asked is not None:
@@ -321,12 +322,6 @@ def _label(spectrum: xr.DataArray) -> str:
     """Return what tells a spectrum from the others given, ``"phase Brg: "``."""
     known = [f"{d} {v.item()}" for d, v in spectrum.coords.items() if d != ENERGY and v.ndim == 0]
     return f"{', '.join(known)}: " if known else ""
-
-
-def _earlier(spectra: xr.Dataset) -> list[str]:
-    """Return the warnings that the spectra bring."""
-    found = spectra.attrs.get("warnings", [])
-    return [found] if isinstance(found, str) else list(found)
 
 
 def _total(values: xr.DataArray) -> np.ndarray:

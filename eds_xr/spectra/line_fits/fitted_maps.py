@@ -94,8 +94,7 @@ def fitted_maps(
     net, variance = lazy_fit(part, model, nonnegative=nonnegative)
     names, missed = list(model.lines), left_out(model.elements, model.lines)
     if elements is not None and lines is None and missed:
-        message = left_out_message(missed, part[ENERGY].values)
-        warn(message, LeftOutWarning)
+        warn(left_out_message(missed, part[ENERGY].values), LeftOutWarning)
     attrs = provenance.of_the_recording(image.attrs)
     attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
     return xr.Dataset(

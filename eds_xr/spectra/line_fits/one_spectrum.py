@@ -70,8 +70,12 @@ def fit_spectrum(
     rest = counts - found.expected
     what = residual_of(rest, found.design, found.amounts, found.modelled, model.shapes)
     z = one_more_peak_z(what)
+    covariance = found.covariance[np.ix_(model.columns, model.columns)]
+    covariance = covariance * np.outer(model.shares, model.shares)
     results = {
-        **_nets(found, model),
+        "net": found.amounts[model.columns] * model.shares,
+        "variance": np.diagonal(covariance),
+        "covariance": covariance,
         **_limits(found, model),
         # clipping belongs to what is reported as counts, never to the fit
         "background": np.maximum(smooth, 0) @ model.windows,
@@ -80,8 +84,10 @@ def fit_spectrum(
         "background_model": smooth,
         "residual_z": z,
     }
-    if model.sums is not None:
-        results |= _pile_up(found, model.shapes.design.shape[1])
+    if model.sums is not None:  # the last shapes of the design
+        first = model.shapes.design.shape[1]
+        results["sum_peaks"] = found.amounts[first:].sum()
+        results["sum_peaks_variance"] = found.covariance[first:, first:].sum()
     return results, missing_peaks(z, what, model.spectra)
 
 
@@ -92,16 +98,6 @@ def solve(design: np.ndarray, counts: np.ndarray, variance: np.ndarray, method: 
     if method == "poisson":  # the covariance is the inverse of Fisher's information already
         amounts = poisson_likelihood(design, counts, spread)
     return SpectrumFit(design, amounts, covariance, modelled, spread)
-
-
-def _nets(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
-    pick, shares = np.ix_(model.columns, model.columns), model.shares
-    covariance = found.covariance[pick] * np.outer(shares, shares)
-    return {
-        "net": found.amounts[model.columns] * shares,
-        "variance": np.diagonal(covariance),
-        "covariance": covariance,
-    }
 
 
 def _limits(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
@@ -129,11 +125,3 @@ def _blank_variance(found: SpectrumFit, peaks: int, column: int) -> float:
     blank = np.maximum(found.modelled - own * design[:, column], least)
     _, covariance = weighted_least_squares(design, found.modelled, blank)
     return float(covariance[column, column])
-
-
-def _pile_up(found: SpectrumFit, first: int) -> dict[str, np.ndarray]:
-    """Return the counts in sum peaks, the last shapes of the design."""
-    return {
-        "sum_peaks": found.amounts[first:].sum(),
-        "sum_peaks_variance": found.covariance[first:, first:].sum(),
-    }

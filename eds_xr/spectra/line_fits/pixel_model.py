@@ -101,8 +101,7 @@ def sum_spectrum(part: xr.DataArray) -> np.ndarray:
 def net_weights(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return what turns counts into amounts by weighted least squares [channel, column]."""
     _, covariance = weighted_least_squares(design, variance, variance)
-    weights: np.ndarray = (design / variance[:, None]) @ covariance
-    return weights
+    return (design / variance[:, None]) @ covariance
 
 
 def lazy_fit(part: xr.DataArray, model: PixelModel, *, nonnegative: bool) -> list[xr.DataArray]:

@@ -39,7 +39,9 @@ def find_calibration(
         return (counts - design @ amounts) / np.sqrt(modelled)
 
     found, covariance = _least_squares(misfit)
-    if _placed_within_kev(energy, covariance) > CALIBRATION_NEEDED_KEV:
+    slope = np.stack([energy, np.ones_like(energy)], axis=1) * CALIBRATION_PRIOR[:2]
+    placed_within_kev = np.sqrt(((slope @ covariance[:2, :2]) * slope).sum(axis=1).min())
+    if placed_within_kev > CALIBRATION_NEEDED_KEV:
         return Calibration(noise_kev2=nominal, source="nominal: too few counts to tell")
     return trial(found)
 
@@ -55,9 +57,3 @@ def _least_squares(misfit: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarr
         if np.abs(step).max() < 1e-3:
             break
     return x, covariance
-
-
-def _placed_within_kev(energy: np.ndarray, covariance: np.ndarray) -> float:
-    """Return the standard deviation of the energy axis where it is known best [keV]."""
-    slope = np.stack([energy, np.ones_like(energy)], axis=1) * CALIBRATION_PRIOR[:2]
-    return float(np.sqrt(((slope @ covariance[:2, :2]) * slope).sum(axis=1).min()))

@@ -167,15 +167,12 @@ def _check_node(node: dict[str, Any]) -> None:
     """Raise unless an object is of a type, and made in a way, that is on the lists."""
     kind, loader = f"{node.get('__module__')}.{node.get('__class__')}", node.get("__loader__")
     if kind not in TRUSTED or loader not in LOADERS:
+        endings = ("Classifier", "Regression", "NB", "Analysis")
+        classifiers = [m.rpartition(".")[2] for m in sorted(MODELS) if m.endswith(endings)]
         raise EdsError(
             f"it holds {kind} ({loader}), which is not among the types that a pixel classifier may "
-            f"hold; of classifiers these are {', '.join(_classifiers())}"
+            f"hold; of classifiers these are {', '.join(classifiers)}"
         )
-
-
-def _classifiers() -> list[str]:
-    names = [kind.rpartition(".")[2] for kind in sorted(MODELS)]
-    return [name for name in names if name.endswith(("Classifier", "Regression", "NB", "Analysis"))]
 
 
 def _check_trees(model: Any) -> None:

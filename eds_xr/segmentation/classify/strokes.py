@@ -21,7 +21,8 @@ def painted_pixels(
             f"{f'only {painted[0]}' if painted else 'nothing'} is painted in the scribbles; a "
             "classifier needs pixels of at least two phases: paint the others, too"
         )
-    chosen = np.sort(np.concatenate([_at_most(part, limit, rng) for part in parts]))
+    few = [p if p.size <= limit else rng.choice(p, limit, replace=False) for p in parts]
+    chosen = np.sort(np.concatenate(few))
     dims = spatial_dims(scribbles)
     where = dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True))
     return where, flat[chosen]
@@ -58,7 +59,3 @@ def stroke_folds(label: np.ndarray, stroke: np.ndarray, folds: int) -> np.ndarra
         for k, (_, tested) in enumerate(split):
             fold[pixels[tested]] = k
     return fold
-
-
-def _at_most(pixels: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    return pixels if pixels.size <= limit else rng.choice(pixels, limit, replace=False)

@@ -256,11 +256,9 @@ def _split(array: da.Array, neighbours: int) -> Iterator[da.Array]:
 
 
 def _step(model: PottsModel, edge_image: xr.DataArray | None) -> dict[str, Any]:
-    step = {"smoothness": model.smoothness, "neighbours": model.neighbours}
     if edge_image is None:
-        return step
-    edges = {"edge_weight": model.edge_weight, "edge_variance": model.edge_variance}
-    return step | edges | {"edge_image": str(edge_image.name or "unnamed")}
+        return {"smoothness": model.smoothness, "neighbours": model.neighbours}
+    return model._asdict() | {"edge_image": str(edge_image.name or "unnamed")}
 
 
 def _label_values(label: xr.DataArray, probability: xr.DataArray) -> np.ndarray:

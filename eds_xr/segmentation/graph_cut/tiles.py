@@ -90,8 +90,7 @@ def label_whole(
     costs, edge_values = compute(whole.map_blocks(_costs_block, dtype=np.int32), edges)
     pairs = model.pairs(image.shape[1:], edge_values)
     labels = minimise(costs, pairs)
-    everywhere = [slice(None)] * 3
-    return labels, energy_steps(costs, pairs, labels, everywhere) * COST_STEP
+    return labels, energy_steps(costs, pairs, labels, [slice(None)] * 3) * COST_STEP
 
 
 def label_tiled(
@@ -148,12 +147,11 @@ def _tasks(
     from dask.delayed import delayed
 
     late = delayed(function, pure=False)
-    every = (slice(None),)
     return compute(
         *(
             late(
-                image[(*every, *outer)],
-                None if edges is None else edges[(*every, *outer)],
+                image[(slice(None), *outer)],
+                None if edges is None else edges[(slice(None), *outer)],
                 model,
                 _within(box, outer),
                 *more,
@@ -189,11 +187,10 @@ def _within(box: Box, outer: Box) -> Box:
 
 def _held(box: Box, outer: Box, shape: tuple[int, ...]) -> Box:
     """Return where labels are free within `outer`: not at rims that another tile sees."""
-    inner = tuple(
+    z, y, x = (
         slice(s.start + (s.start > 0), s.stop - (s.stop < n))
         for s, n in zip(box, shape, strict=True)
     )
-    z, y, x = inner
     return _within((z, y, x), outer)
 
 

@@ -102,7 +102,6 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _roi(name: str, content: bytes) -> Roi:
-    """Return one region from the bytes of ImageJ's format."""
     import roifile
 
     try:

@@ -96,9 +96,6 @@ class SmoothSparse(Prior):
                 maps[box] = values[first:last].reshape(*shape, -1)
                 first = last
         self.maps = maps
-        return self._penalty(maps)
-
-    def _penalty(self, maps: np.ndarray) -> float:
         rough = 0.0
         for here, there in _pairs(maps.ndim - 1):
             both = (self._valid[here] & self._valid[there])[..., None]

@@ -12,7 +12,8 @@ def painted_pixels(
     scribbles: xr.DataArray, phases: tuple[str, ...], limit: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the positions of painted pixels, at most `limit` a phase, and their labels."""
-    image = checked_labels(scribbles).transpose(*spatial_dims(scribbles)).values
+    dims = spatial_dims(scribbles)
+    image = checked_labels(scribbles).transpose(*dims).values
     flat, rng = image.ravel(), np.random.default_rng(seed)
     parts = [np.flatnonzero(flat == i) for i in range(1, len(phases) + 1)]
     painted = [name for name, part in zip(phases, parts, strict=True) if part.size]
@@ -23,9 +24,7 @@ def painted_pixels(
         )
     few = [p if p.size <= limit else rng.choice(p, limit, replace=False) for p in parts]
     chosen = np.sort(np.concatenate(few))
-    dims = spatial_dims(scribbles)
-    where = dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True))
-    return where, flat[chosen]
+    return dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True)), flat[chosen]
 
 
 def stroke_numbers(

@@ -168,7 +168,16 @@ def as_channels(channels: xr.DataArray) -> xr.DataArray:
         channels = channels.expand_dims({CHANNEL: [str(channels.name or "image")]})
     elif found[0] != CHANNEL:
         channels = channels.rename({found[0]: CHANNEL})
-    return _with_unique_names(channels.transpose(CHANNEL, ...))
+    channels = channels.transpose(CHANNEL, ...)
+    if channels.ndim < 2 or channels.size == 0:
+        raise EdsError(f"channels need pixels, found {dict(channels.sizes)}")
+    if CHANNEL in channels.coords:
+        names = [str(name) for name in channels[CHANNEL].values]
+    else:
+        names = [f"channel_{i}" for i in range(channels.sizes[CHANNEL])]
+    if len(set(names)) < len(names):
+        raise EdsError(f"names of channels must be unique, found {names}")
+    return channels.assign_coords({CHANNEL: names})
 
 
 def scales_in(names: Iterable[str]) -> tuple[float, ...]:
@@ -181,18 +190,6 @@ def scales_in(names: Iterable[str]) -> tuple[float, ...]:
     """
     parts = {part for name in names for part in name.split("_")}
     return tuple(sorted({float(p) for p in parts if p.replace(".", "", 1).isdigit()} - {0.0}))
-
-
-def _with_unique_names(channels: xr.DataArray) -> xr.DataArray:
-    if channels.ndim < 2 or channels.size == 0:
-        raise EdsError(f"channels need pixels, found {dict(channels.sizes)}")
-    if CHANNEL in channels.coords:
-        names = [str(name) for name in channels[CHANNEL].values]
-    else:
-        names = [f"channel_{i}" for i in range(channels.sizes[CHANNEL])]
-    if len(set(names)) < len(names):
-        raise EdsError(f"names of channels must be unique, found {names}")
-    return channels.assign_coords({CHANNEL: names})
 
 
 class Group(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from eds_xr.image.blocks import Box, Rows, Sparse
+from eds_xr.image.blocks import Box, Rows, Sparse, flat_places
 from eds_xr.workers import in_threads
 
 #: Counts that a bin should hold on average: as many as help, while bins are small; beyond
@@ -127,9 +127,6 @@ def _bin_block(
 
 def _flat(shared: Sequence[slice], within: Box, size: int) -> np.ndarray:
     """Return the places of shared pixels in a box of pixels or bins, as flat indices."""
-    index = [
-        np.arange(s.start, s.stop) // size - w.start for s, w in zip(shared, within, strict=True)
-    ]
-    grid = np.meshgrid(*index, indexing="ij")
-    shape = [w.stop - w.start for w in within]
-    return np.ravel_multi_index([g.ravel() for g in grid], shape)
+    first = [w.start * size for w in within]
+    box = tuple(slice(s.start - a, s.stop - a) for s, a in zip(shared, first, strict=True))
+    return flat_places(box, [w.stop - w.start for w in within], size)

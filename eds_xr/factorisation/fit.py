@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from itertools import repeat
 from typing import NamedTuple
 
 import numpy as np
@@ -19,10 +18,9 @@ from eds_xr.factorisation.solver.descent import DescentResult, descend, project_
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse
 from eds_xr.factorisation.solver.start import hold_first, start_loadings
-from eds_xr.image.blocks import Rows, Sparse, split_rows, weighted
+from eds_xr.image.blocks import Rows, Sparse, of_each_block, split_rows, weighted
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
-from eds_xr.workers import in_threads
 
 #: In how many blocks the coarse image is worked on.
 COARSE_BLOCKS = 4
@@ -100,7 +98,10 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
         check_loadings(recipe.fixed, image, "fixed spectra")
     start = recipe.init
     if isinstance(start, xr.Dataset):
-        start, n_components = _earlier(start, n_components)
+        if "loadings" not in start:
+            raise EdsError(f"expected an earlier result of nmf as init, found {list(start)}")
+        start = start["loadings"]
+        n_components = start.sizes[COMPONENT] if n_components == "auto" else n_components
     image = as_chunked(image)
     whole = recipe.weighting == "auto" and image.dtype.kind in "ui"
     weigh = recipe.loss == "frobenius" and (recipe.weighting == "poisson" or whole)
@@ -161,14 +162,6 @@ def _check_recipe(recipe: NmfOptions) -> None:
         )
     if (recipe.smoothness or recipe.sparsity) and recipe.loss != "poisson":
         raise EdsError("smoothness and sparsity go with loss='poisson'")
-
-
-def _earlier(result: xr.Dataset, n_components: int | str) -> tuple[xr.DataArray, int | str]:
-    """Return the start that an earlier result gives, and the number of its components."""
-    if "loadings" not in result:
-        raise EdsError(f"expected an earlier result of nmf as init, found {list(result)}")
-    known = result["loadings"]
-    return known, known.sizes[COMPONENT] if n_components == "auto" else n_components
 
 
 def _fixed_table(fixed: xr.DataArray, rank: int) -> np.ndarray:
@@ -234,20 +227,13 @@ def _maps(task: NmfTask, table: np.ndarray) -> np.ndarray | None:
 def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
     """Return the scores of all rows, evenly thinned."""
     from dask.base import compute
-    from dask.delayed import delayed
 
     every = -(-rows.pixels // MOST_SCORES)
-    if isinstance(rows.blocks[0], tuple):
-        parts = in_threads(_few_scores_block, rows.blocks, repeat(table), repeat(every))
-    else:
-        task = delayed(_few_scores_block)
-        parts = compute(*(task(block, table, every) for block in rows.blocks))
-    return np.concatenate(list(parts))
+    return np.concatenate(compute(*of_each_block(_few_scores_block, rows, table, every)))
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
 def _few_scores_block(block: Sparse, table: np.ndarray, every: int) -> np.ndarray:
-    """Return the scores of each `every`-th row of a block."""
     return project_block(block, table, "poisson")[::every]

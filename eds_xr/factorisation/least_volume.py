@@ -94,8 +94,7 @@ def pixel_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) 
     lose; the purest pixels have none left.
     """
     share = scores[:, one] / np.maximum(scores.sum(1), 1e-9)
-    rich = share > 0.5 * np.quantile(share, 0.995)
-    rich &= share > 0
+    rich = (share > 0) & (share > 0.5 * np.quantile(share, 0.995))
     if not rich.any():
         return 0.0
     return float(np.quantile(-scores[rich, other] / scores[rich, one], PUREST_QUANTILE))
@@ -194,8 +193,8 @@ def _rays(points: np.ndarray) -> np.ndarray:
     for _ in range(size):
         left = np.minimum(_squared_to_cone(points, rays) / tolerance, FAR_OFF)
         gain = np.maximum(left[:, None] - off, 0).sum(0)
-        if not gain.size or gain.max() < 2 * FAR_OFF:  # no pixel tells: any new direction
-            ray = _least_like(rays)
+        if not gain.size or gain.max() < 2 * FAR_OFF:  # no pixel tells: the least explained axis
+            ray = np.eye(size)[(np.linalg.qr(rays)[0] ** 2).sum(1).argmin()]
         else:
             ray = _centred(tried[int(gain.argmax())], points, length, tolerance, left)
         rays = np.column_stack([rays, ray])
@@ -234,11 +233,3 @@ def _centred(
         if abs(ray - previous).max() < 1e-9:
             break
     return ray
-
-
-def _least_like(rays: np.ndarray) -> np.ndarray:
-    """Return the axis that the span of the rays explains least."""
-    basis = np.linalg.qr(rays)[0] if rays.size else rays
-    explained = (basis**2).sum(1) if basis.size else np.zeros(len(rays))
-    axis: np.ndarray = np.eye(len(rays))[int(explained.argmin())]
-    return axis

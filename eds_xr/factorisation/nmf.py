@@ -162,7 +162,12 @@ def nmf_spread(
     numbers = list(range(seeds)) if isinstance(seeds, int) else [int(seed) for seed in seeds]
     if not numbers:
         raise EdsError("expected at least one seed, found none")
-    task = prepare(image, n_components, _recipe(options))
+    unknown = sorted(set(options) - set(NmfOptions._fields))
+    if unknown:
+        raise EdsError(
+            f"nmf has no option {', '.join(unknown)}; it has {', '.join(NmfOptions._fields)}"
+        )
+    task = prepare(image, n_components, NmfOptions(**{"init": "random", **options}))
     found: list[NmfSolution] = []
     with counting("NMF") as on_step:
         for seed in numbers:
@@ -172,15 +177,6 @@ def nmf_spread(
     best = min(range(len(found)), key=lambda i: found[i].fit.deviance)
     result = _result(task, found[best], "nmf_spread", numbers[best])
     return result.assign(_spread(result["loadings"], found, numbers))
-
-
-def _recipe(options: dict[str, Any]) -> NmfOptions:
-    unknown = sorted(set(options) - set(NmfOptions._fields))
-    if unknown:
-        raise EdsError(
-            f"nmf has no option {', '.join(unknown)}; it has {', '.join(NmfOptions._fields)}"
-        )
-    return NmfOptions(**{"init": "random", **options})
 
 
 def _result(task: NmfTask, solution: NmfSolution, step: str, seed: int) -> xr.Dataset:
@@ -221,9 +217,7 @@ def _spread(
 ) -> dict[str, xr.DataArray]:
     """Return how far the loadings of several starts are from those of the best."""
     best = loadings.values
-    matched = np.stack(
-        [_in_order_of(best, solution.loadings.T.astype(float)) for solution in found]
-    )
+    matched = np.stack([_in_order_of(best, s.loadings.T.astype(float)) for s in found])
     apart = np.linalg.norm(_unit(matched) - _unit(best), axis=2)  # arccos is blind near zero
     each = {SEED: seeds[: len(found)]}
     return {

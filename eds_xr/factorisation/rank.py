@@ -112,7 +112,7 @@ def rank_evidence(binned: np.ndarray, *, most: int = MOST_RANKS, seed: int = 0) 
     inertia = _inertia(values, merged)
     gains = _held_out_gains(merged, min(most, values.size), np.random.default_rng(seed))
     steps = np.diff(gains, axis=1)
-    mean, error = steps.mean(0), steps.std(0, ddof=1) / np.sqrt(len(steps))
+    mean, error = steps.mean(0), _standard_error(steps)
     following = slice(1, 1 + mean.size)
     no_noise = values[following] > 1 + SCALES * _edge_scale(*merged.shape)
     no_noise &= mean > -SIGNIFICANT * error - 1e-9
@@ -128,8 +128,7 @@ def noise_eigenvalues(merged: np.ndarray) -> np.ndarray:
     expected = np.outer(merged.sum(1), merged.sum(0)) / merged.sum()
     scaled = merged / np.sqrt(expected)
     small = scaled @ scaled.T if pixels < channels else scaled.T @ scaled
-    values: np.ndarray = np.linalg.eigvalsh(small)[::-1] / _edge(pixels, channels)
-    return values
+    return np.linalg.eigvalsh(small)[::-1] / _edge(pixels, channels)
 
 
 def choose_rank(n_components: int | str, image: xr.DataArray, coarse: np.ndarray) -> int:
@@ -169,8 +168,7 @@ def _as_dataset(found: Evidence, shown: int) -> xr.Dataset:
 
 
 def _standard_error(draws: np.ndarray) -> np.ndarray:
-    error: np.ndarray = draws.std(0, ddof=1) / np.sqrt(len(draws))
-    return error
+    return draws.std(0, ddof=1) / np.sqrt(len(draws))
 
 
 def _edge(pixels: int, channels: int) -> float:
@@ -250,9 +248,9 @@ def _shrunk_parts(scaled: np.ndarray, most: int) -> list[np.ndarray]:
     return parts
 
 
-def _merge_weak_channels(counts: np.ndarray, least: float = LEAST_COUNTS) -> np.ndarray:
+def _merge_weak_channels(counts: np.ndarray) -> np.ndarray:
     """Merge neighbours until each holds so many counts a pixel."""
-    level = np.cumsum(counts.sum(0)) / (least * len(counts))
+    level = np.cumsum(counts.sum(0)) / (LEAST_COUNTS * len(counts))
     group = np.floor(level * (1 - 1e-12)).astype(int)
     _, first = np.unique(group, return_index=True)
     merged = np.add.reduceat(counts, first, axis=1)

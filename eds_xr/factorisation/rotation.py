@@ -26,16 +26,13 @@ def check_component(scores: xr.DataArray, matrix: Any) -> None:
 
 def check_factors(result: xr.Dataset) -> None:
     """Raise unless `result` holds scores and loadings of the same components."""
-    known = isinstance(result, xr.Dataset) and {"scores", "loadings"} <= set(result.data_vars)
-    if not known:
+    if not (isinstance(result, xr.Dataset) and {"scores", "loadings"} <= set(result.data_vars)):
         raise EdsError("expected a factorisation: a Dataset with scores and loadings, from nmf()")
-    if COMPONENT not in result["scores"].dims or set(result["loadings"].dims) != {
-        COMPONENT,
-        ENERGY,
-    }:
+    scores, loadings = result["scores"].dims, result["loadings"].dims
+    if COMPONENT not in scores or set(loadings) != {COMPONENT, ENERGY}:
         raise EdsError(
             "expected scores [*spatial, component] and loadings [component, energy], found "
-            f"{result['scores'].dims} and {result['loadings'].dims}"
+            f"{scores} and {loadings}"
         )
 
 
@@ -92,20 +89,15 @@ def thinned(core: np.ndarray, most: int) -> np.ndarray:
 def pick(scores: xr.DataArray, keep: np.ndarray) -> xr.DataArray:
     """Return the scores of the pixels in `keep`; chunks without any are never computed."""
     from dask.base import compute
-    from dask.delayed import delayed
 
     scores = scores.transpose(*spatial_dims(scores), COMPONENT)
     if scores.chunks is None:
         rows = scores.values[keep]
     else:
         tiles = scores.data.rechunk({-1: -1})
-        where = [keep[box] for box in boxes(tiles.chunks[:-1])]
-        tasks = [
-            delayed(_pick_block)(tile, inside)
-            for tile, inside in zip(tiles.to_delayed().ravel(), where, strict=True)
-            if inside.any()
-        ]
-        rows = np.concatenate(compute(*tasks))
+        places = zip(tiles.to_delayed().ravel(), boxes(tiles.chunks[:-1]), strict=True)
+        few = [tile[keep[box]] for tile, box in places if keep[box].any()]
+        rows = np.concatenate(compute(*few))
     return xr.DataArray(
         rows.astype(float), {COMPONENT: scores[COMPONENT].values}, ("pixel", COMPONENT)
     )
@@ -145,9 +137,4 @@ def _halved(sums: np.ndarray) -> np.ndarray:
 
 
 def _turn_block(scores: np.ndarray, *, change: np.ndarray) -> np.ndarray:
-    turned: np.ndarray = (scores.astype(float) @ change).astype(scores.dtype)
-    return turned
-
-
-def _pick_block(scores: np.ndarray, keep: np.ndarray) -> np.ndarray:
-    return scores[keep]
+    return (scores.astype(float) @ change).astype(scores.dtype)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import repeat
 from typing import Any, NamedTuple
 
@@ -52,13 +52,17 @@ def split_rows(dense: np.ndarray, pieces: int) -> Rows:
 
 def weighted(rows: Rows, channel: np.ndarray) -> Rows:
     """Return counts times a weight ``[channel]``, divided by the root of their pixel's total."""
+    return rows._replace(blocks=of_each_block(_weighted_block, rows, channel))
+
+
+def of_each_block(function: Callable[..., Any], rows: Rows, *arguments: Any) -> list[Any]:
+    """Return ``function(block, *arguments)`` of every block: at once, or delayed as the blocks."""
     from dask.delayed import delayed
 
-    blocks = rows.blocks
-    if isinstance(blocks[0], tuple):
-        return rows._replace(blocks=list(in_threads(_weighted_block, blocks, repeat(channel))))
-    factors = delayed(channel)
-    return rows._replace(blocks=[delayed(_weighted_block)(block, factors) for block in blocks])
+    if isinstance(rows.blocks[0], tuple):
+        return list(in_threads(function, rows.blocks, *map(repeat, arguments)))
+    late, known = delayed(function), [delayed(argument) for argument in arguments]
+    return [late(block, *known) for block in rows.blocks]
 
 
 def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:
@@ -107,11 +111,6 @@ def check_channels(channels: int) -> None:
         )
 
 
-def _native(dtype: np.dtype) -> np.dtype:
-    """Return the dtype that the kernels take: the machine's byte order, no half floats."""
-    return np.dtype(np.float32) if dtype == np.float16 else dtype.newbyteorder("=")
-
-
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
@@ -120,8 +119,9 @@ def compress_block(block: np.ndarray) -> Sparse:
     from eds_xr.image import count_kernels
 
     check_counts_block(block)
-    rows = np.ascontiguousarray(block, _native(block.dtype)).reshape(-1, block.shape[-1])
-    return count_kernels.compress(rows)
+    # the kernels take the machine's byte order, and no half floats
+    dtype = np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("=")
+    return count_kernels.compress(np.ascontiguousarray(block, dtype).reshape(-1, block.shape[-1]))
 
 
 def _weighted_block(block: Sparse, channel: np.ndarray) -> Sparse:

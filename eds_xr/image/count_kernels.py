@@ -152,8 +152,7 @@ def _compress(rows, words, room):
 def pixel_totals(starts: np.ndarray, count: np.ndarray) -> np.ndarray:
     """Return the counts of each pixel."""
     totals = np.concatenate([[0.0], np.cumsum(count, dtype=np.float64)])
-    pixel: np.ndarray = totals[starts[1:]] - totals[starts[:-1]]
-    return pixel.astype(np.float32)
+    return np.diff(totals[starts]).astype(np.float32)
 
 
 @numba.njit(cache=True, nogil=True)

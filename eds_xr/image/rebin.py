@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -36,13 +35,17 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     EdsError
         For a dimension that does not exist, or a factor that is not a positive whole number.
     """
+    import dask.array as da
+
     check_spectrum_image(image)
     _check_factors(image, factors)
     image = as_chunked(image)
     factors = {d: f for d, f in factors.items() if f > 1}
     padded = image.pad({d: (0, -image.sizes[d] % f) for d, f in factors.items()}, constant_values=0)
     axes = {image.get_axis_num(d): f for d, f in factors.items()}
-    data = _coarsen(padded.data, axes, sum_dtype(image.dtype, math.prod(factors.values())))
+    aligned = {a: _multiples(padded.data.chunks[a], f) for a, f in axes.items()}
+    dtype = sum_dtype(image.dtype, math.prod(factors.values()))
+    data = da.coarsen(np.sum, padded.data.rechunk(aligned), axes, dtype=dtype)
     coords = {str(n): binned_coord(c, factors) for n, c in image.coords.items()}
     attrs = provenance.with_step(image.attrs, "rebin", **factors)
     return xr.DataArray(data, dims=image.dims, coords=coords, name=image.name, attrs=attrs)
@@ -58,14 +61,7 @@ def _check_factors(image: xr.DataArray, factors: dict[str, int]) -> None:
             )
 
 
-def _coarsen(data: Any, axes: dict[int, int], dtype: np.dtype) -> Any:
-    import dask.array as da
-
-    aligned = {a: tuple(_multiples(data.chunks[a], f)) for a, f in axes.items()}
-    return da.coarsen(np.sum, data.rechunk(aligned), axes, dtype=dtype)
-
-
-def _multiples(chunks: tuple[int, ...], factor: int) -> list[int]:
+def _multiples(chunks: tuple[int, ...], factor: int) -> tuple[int, ...]:
     """Return chunks near the given ones whose edges are multiples of `factor`."""
     edges = {-(-edge // factor) * factor for edge in np.cumsum(chunks)}
-    return [int(n) for n in np.diff([0, *sorted(edges)])]
+    return tuple(np.diff([0, *sorted(edges)]).tolist())

@@ -141,14 +141,9 @@ def hold_out(
     check_energy_in_kev(image)
     if not isinstance(what, list | tuple):
         raise EdsError(f"what must be a list of elements or lines, or 'half'; found {what!r}")
-    held = held_out(image, what)
-    keep = xr.DataArray(~held, dims=ENERGY)
-    choose = (
-        as_chunked(image)
-        .where(keep, 0)
-        .assign_attrs(provenance.with_step(image.attrs, "hold_out", what=list(what)))
-    )
-    return choose, image
+    keep = xr.DataArray(~held_out(image, what), dims=ENERGY)
+    attrs = provenance.with_step(image.attrs, "hold_out", what=list(what))
+    return as_chunked(image).where(keep, 0).assign_attrs(attrs), image
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

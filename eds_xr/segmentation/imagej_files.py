@@ -102,7 +102,6 @@ def _members(path: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def _roi(name: str, content: bytes) -> Roi:
-    """Return one region from the bytes of ImageJ's format."""
     import roifile
 
     try:
@@ -115,18 +114,17 @@ def _roi(name: str, content: bytes) -> Roi:
         raise
     except Exception as error:  # whatever a damaged file makes of the parser
         raise EdsError(f"the ImageJ region {name!r} is damaged: {error}") from error
-    shift = 0.5 if kind in ("line", "points") else 0.0
+    shift, argb = 0.5 if kind in ("line", "points") else 0.0, found.stroke_color
     return Roi(
         phase=_phase(found, name),
         kind=kind,
         paths=tuple(path + shift for path in corners if len(path)),
         width_pixels=float(found.float_stroke_width or found.stroke_width or 1),
-        color=_color(found.stroke_color),
+        color=f"#{argb[1:].hex()}" if len(argb) == 4 and argb[0] else "",
     )
 
 
 def _kind(found: Any) -> str:
-    """Return our kind of a region of ImageJ's."""
     import roifile
 
     types, subtypes = roifile.ROI_TYPE, roifile.ROI_SUBTYPE
@@ -162,12 +160,7 @@ def _phase(found: Any, name: str) -> str:
     return re.sub(r"-\d+$", "", name)
 
 
-def _color(argb: bytes) -> str:
-    return f"#{argb[1:].hex()}" if len(argb) == 4 and argb[0] else ""
-
-
 def _bytes(roi: Roi, name: str, group: int) -> bytes:
-    """Return a region in ImageJ's format."""
     import roifile
 
     types = roifile.ROI_TYPE
@@ -178,11 +171,8 @@ def _bytes(roi: Roi, name: str, group: int) -> bytes:
     else:
         shift = 0.5 if roi.kind in ("line", "points") else 0.0
         made = roifile.ImagejRoi.frompoints((roi.paths[0] - shift)[:, ::-1].astype(np.float32))
-        made.roitype = {
-            "line": types.POLYLINE,
-            "points": types.POINT,
-            "polygon": types.POLYGON,
-        }[roi.kind]
+        kinds = {"line": types.POLYLINE, "points": types.POINT, "polygon": types.POLYGON}
+        made.roitype = kinds[roi.kind]
     made.name, made.group = name, min(group, 255)
     made.float_stroke_width = roi.width_pixels if roi.kind == "line" else 0.0
     if roi.color:

@@ -5,6 +5,7 @@ Also :func:`confident_pixels`, which paints scribbles where the scores leave no 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -206,19 +207,15 @@ def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> 
     DataArray of bool [phase, y, x]
         ``phase`` names the rectangle, ``"2,0"``.
     """
-    dims = spatial_dims(checked_mask(mask))
-    axes = [np.arange(mask.sizes[d]) * per_side // mask.sizes[d] for d in dims]
-    index = np.meshgrid(*axes, indexing="ij")
-    places = np.unique(np.stack([i.ravel() for i in index]), axis=1).T
-    parts = {
-        ",".join(map(str, place)): mask
-        & xr.DataArray(
-            np.all([i == p for i, p in zip(index, place, strict=True)], axis=0), dims=dims
-        )
-        for place in places.tolist()
-    }
-    least = max(1, min_share * int(mask.sum()))
-    kept = {name: part for name, part in parts.items() if int(part.sum()) >= least}
+    sizes = {d: mask.sizes[d] for d in spatial_dims(checked_mask(mask))}
+    axes = [xr.DataArray(np.arange(n) * per_side // n, dims=d) for d, n in sizes.items()]
+    least, kept = max(1, min_share * int(mask.sum())), {}
+    for place in itertools.product(*(np.unique(axis).tolist() for axis in axes)):
+        part = mask
+        for axis, i in zip(axes, place, strict=True):
+            part = part & (axis == i)
+        if int(part.sum()) >= least:
+            kept[",".join(map(str, place))] = part
     if not kept:
         raise EdsError("the mask is empty: there is nothing to cut into tiles")
     names = xr.DataArray(list(kept), dims=PHASE, name=PHASE)

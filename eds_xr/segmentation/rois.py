@@ -126,14 +126,10 @@ def _add_line(path: np.ndarray, width: float, mask: np.ndarray) -> None:
             continue
         low, high = np.minimum(start, stop) - width / 2, np.maximum(start, stop) + width / 2
         window, (y, x) = _window(low, high, mask.shape)
-        mask[window] |= _distance(y, x, start, stop) <= width / 2
-
-
-def _distance(y: np.ndarray, x: np.ndarray, start: np.ndarray, stop: np.ndarray) -> np.ndarray:
-    """Return how far points are from a segment."""
-    (dy, dx), length2 = stop - start, max(float(((stop - start) ** 2).sum()), 1e-12)
-    along = np.clip(((y - start[0]) * dy + (x - start[1]) * dx) / length2, 0, 1)
-    return np.hypot(y - start[0] - along * dy, x - start[1] - along * dx)
+        (dy, dx), length2 = stop - start, max(float(((stop - start) ** 2).sum()), 1e-12)
+        along = np.clip(((y - start[0]) * dy + (x - start[1]) * dx) / length2, 0, 1)
+        away = np.hypot(y - start[0] - along * dy, x - start[1] - along * dx)
+        mask[window] |= away <= width / 2
 
 
 def _window(

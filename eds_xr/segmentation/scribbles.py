@@ -157,8 +157,7 @@ def outlines(label: xr.DataArray) -> list[Roi]:
     ):
         regions, _ = connected(values == i)
         for k, window in enumerate(find_objects(regions), 1):
-            corner = [side.start for side in window]
-            paths = _outlines_block(regions[window] == k, corner)
+            paths = _outlines_block(regions[window] == k, [side.start for side in window])
             found.append(Roi(phase, "polygon", paths, color=color))
     return found
 

@@ -22,22 +22,20 @@ def map_planes(
     """Apply a filter over the last two spatial dimensions, with margins of `reach` pixels."""
     import dask.array as da
 
-    ordered = image.transpose(..., *plane_dims(image))
+    dims = plane_dims(image)
+    ordered = image.transpose(..., *dims)
     if image.chunks is None:
-        values = kernel(ordered.values, axes=len(plane_dims(image)), **parameters)
+        values = kernel(ordered.values, axes=len(dims), **parameters)
     else:
-        depth = {ordered.get_axis_num(d): _depth(ordered, d, reach) for d in plane_dims(image)}
+        cut = [d for d in dims if len(ordered.variable.chunksizes[d]) > 1]
+        depth = {ordered.get_axis_num(d): min(reach, image.sizes[d]) for d in cut}
         values = da.map_overlap(
             kernel,
             ordered.data,
             depth=depth,
             boundary="none",
-            axes=len(plane_dims(image)),
+            axes=len(dims),
             meta=np.empty((0,) * image.ndim, image.dtype),
             **parameters,
         )
     return ordered.copy(data=values).transpose(*image.dims)
-
-
-def _depth(image: xr.DataArray, dim: str, reach: int) -> int:
-    return 0 if len(image.variable.chunksizes[dim]) == 1 else min(reach, image.sizes[dim])

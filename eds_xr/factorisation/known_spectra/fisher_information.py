@@ -22,17 +22,14 @@ def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: i
     import dask.array as da
 
     weights = da.asarray(scores.data).rechunk((*image.data.chunks[:-1], -1))
-    blocks = [
-        delayed(_pair_block)(tile, weight)
-        for tile, weight in zip(
-            image.data.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True
-        )
-    ]
-    blocks = list(persist(*blocks))
-    (sums,) = compute(
+    tiles = zip(image.data.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
+    blocks = persist(*(delayed(_pair_block)(tile, weight) for tile, weight in tiles))
+    ((cross, gram),) = compute(
         add_delayed([delayed(_least_squares_block)(b, image.shape[-1]) for b in blocks])
     )
-    loadings = _least_squares_start(*sums)
+    # positive loadings near those of weighted least squares
+    linear = cross @ np.linalg.pinv(gram, rcond=1e-9, hermitian=True)
+    loadings = np.maximum(linear, 1e-3 * cross.sum(axis=1, keepdims=True) / gram.sum())
     free: np.ndarray = np.zeros(loadings.shape[1], bool)
     for _ in range(max_iter):
         table = np.ascontiguousarray(loadings, dtype=np.float32)
@@ -40,13 +37,6 @@ def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: i
         curvature, weight, _ = sums
         loadings = poisson.poisson_loadings(table, curvature, weight, free)
     return loadings / np.maximum(loadings.sum(0), np.finfo(float).tiny)
-
-
-def _least_squares_start(cross: np.ndarray, gram: np.ndarray) -> np.ndarray:
-    """Return positive loadings near those of weighted least squares."""
-    linear = cross @ np.linalg.pinv(gram, rcond=1e-9, hermitian=True)
-    mean = cross.sum(axis=1, keepdims=True) / gram.sum()
-    return np.maximum(linear, 1e-3 * mean)
 
 
 def fisher_covariance(block: Sparse, loadings: np.ndarray, amounts: np.ndarray) -> np.ndarray:

@@ -72,14 +72,10 @@ def refine(
     left = given - mixing @ sums
     moves = [*_moves_of_chance(left, solve), *(change @ solve for change in shared)]
     final = size[:, None] * mixing
-    common = [_moved(mixing, size, move) @ sums for move in moves]
+    common = np.array([_moved(mixing, size, move) @ sums for move in moves])
     covariance = np.einsum("pa,abc,qb->pqc", final, spread, final, optimize=True)
-    return Refined(
-        final @ sums,
-        covariance,
-        np.array(common).reshape(-1, *given.shape),
-        _misfit(left, noise),
-    )
+    common = common.reshape(-1, *given.shape)  # of no modes, too
+    return Refined(final @ sums, covariance, common, _misfit(left, noise))
 
 
 def refine_spectra(
@@ -176,10 +172,12 @@ def _mixing(
     Each channel is weighted by the inverse of all its counts. Noise of the sums that is not in
     the given spectra, too, adds to their squares, and is taken out of these.
     """
-    weighted = sums * _weights(sums)
+    total = sums.sum(axis=0)
+    weights = np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
+    weighted = sums * weights
     square = weighted @ sums.T
     if exact:
-        square = square - (spread * _weights(sums)).sum(axis=2)
+        square = square - (spread * weights).sum(axis=2)
     if not np.linalg.cond(square) < 1e10:
         raise EdsError(
             "the map does not tell these spectra apart: two are alike, or one of the phases is "
@@ -187,11 +185,6 @@ def _mixing(
         )
     solve = np.linalg.solve(square, weighted).T  # [channel, sum]
     return given @ solve, solve
-
-
-def _weights(sums: np.ndarray) -> np.ndarray:
-    total = sums.sum(axis=0)
-    return np.where(total > 0, 1 / np.maximum(total, 1e-300), 0.0)
 
 
 def _sizes(mixing: np.ndarray, names: Sequence[object]) -> np.ndarray:

@@ -91,7 +91,6 @@ def _averaged(amounts: Any, window: int) -> Any:
 def _halves_block(
     block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
 ) -> Halves:
-    """Return the counts of a block in two random halves."""
     half = half_block(block, box, shape, seed)
     return compress_block(half), compress_block(block - half)
 

@@ -13,7 +13,6 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.chunks import as_chunked
 from eds_xr.factorisation.scores import lazy_scores
-from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.factorisation.solver.loadings import as_loadings, as_table, check_loadings
 from eds_xr.image.blocks import check_channels, compress_block
 from eds_xr.schema import (
@@ -95,11 +94,11 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     """
     check_spectrum_image(image)
     table = phase_table(spectra, image)
-    loadings = as_table(table)
     image = as_chunked(image)
     counts, names = image.drop_vars(ENERGY), table[COMPONENT].values
-    sizes, known = {PHASE: names.size, OTHER: names.size}, {"loadings": loadings}
-    amounts = _by_pixel(_amounts_block, [counts], [[ENERGY]], [PHASE], sizes, known)
+    sizes, known = {PHASE: names.size, OTHER: names.size}, {"loadings": as_table(table)}
+    scores = lazy_scores(image, table, "poisson").drop_vars(COMPONENT).drop_attrs()
+    amounts = scores.rename({COMPONENT: PHASE})
     covariance = _by_pixel(
         _covariance_block, [counts, amounts], [[ENERGY], [PHASE]], [PHASE, OTHER], sizes, known
     )
@@ -189,11 +188,6 @@ def is_named(spectra: xr.DataArray | xr.Dataset) -> bool:
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
-
-
-def _amounts_block(block: np.ndarray, *, loadings: np.ndarray) -> np.ndarray:
-    amounts = project_block(compress_block(block), loadings, "poisson")
-    return amounts.reshape(*block.shape[:-1], -1)
 
 
 def _covariance_block(

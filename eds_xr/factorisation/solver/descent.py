@@ -96,11 +96,10 @@ class _Descent:
         new, sizes, deviance = self._update(self._trial, sums, self._rows.counts, self._fixed)
         deviance += self._prior.update(scores)
         gain = (self.lowest - deviance) / max(abs(deviance), TINY)
-        creeps = tol <= gain < CREEP
         ahead = None
-        if creeps:
-            further = _extrapolate(new, self._best, (self._run + 2) / (self._run + 5))
-            ahead = np.where(self._fixed, self._best, further)
+        if tol <= gain < CREEP:  # go on as in the last step, nothing by more than half down
+            moved = new + (self._run + 2) / (self._run + 5) * (new - self._best)
+            ahead = np.where(self._fixed, self._best, unit_columns(np.maximum(moved, 0.5 * new)))
         self.converged = gain < tol and (self._run == 0 or gain >= 0)
         if deviance < self.lowest:
             self._best, self._weights, self.lowest = new, sizes, deviance
@@ -138,11 +137,6 @@ def _sweep(
     ]
     *kept, total = persist(*(d[0] for d in done), add_delayed([d[1] for d in done]))
     return kept, compute(total)[0]
-
-
-def _extrapolate(new: np.ndarray, old: np.ndarray, factor: float) -> np.ndarray:
-    """Return `new` moved on by `factor` of the way from `old`, nothing by more than half down."""
-    return unit_columns(np.maximum(new + factor * (new - old), 0.5 * new))
 
 
 def _poisson_update(

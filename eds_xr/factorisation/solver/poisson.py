@@ -344,5 +344,4 @@ def explained(loadings: np.ndarray, curvature: np.ndarray) -> np.ndarray:
     square[pairs] = curvature.T
     square[pairs[::-1]] = curvature.T
     table = loadings.astype(np.float64)
-    counts: np.ndarray = np.einsum("pqc,cp,cq->p", square, table, table)
-    return counts
+    return np.einsum("pqc,cp,cq->p", square, table, table)

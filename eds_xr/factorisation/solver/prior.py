@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 
@@ -28,30 +28,22 @@ from eds_xr.image.blocks import Box
 Bound = tuple[np.ndarray, np.ndarray]  # stiffness [pixel] and pull [pixel, component] of a block
 
 
-class Prior(Protocol):
-    """Something wanted of the scores."""
+class Prior:
+    """What is wanted of the scores: of itself nothing, the likelihood decides."""
 
     def quadratic_bounds(self) -> Iterable[Bound | None]:
         """Return the bound's linear and quadratic part at the present scores, block by block."""
-
-    def update(self, scores: Sequence[Any]) -> float:
-        """Take the scores of all blocks; return twice the penalty, to add to the deviance."""
-
-
-class _NoPrior:
-    """Nothing is wanted: the likelihood decides."""
-
-    def quadratic_bounds(self) -> Iterable[Bound | None]:
         return repeat(None)
 
     def update(self, scores: Sequence[Any]) -> float:
+        """Take the scores of all blocks; return twice the penalty, to add to the deviance."""
         return 0.0
 
 
-NO_PRIOR = _NoPrior()
+NO_PRIOR = Prior()
 
 
-class SmoothSparse:
+class SmoothSparse(Prior):
     """The prior above; holds the score maps ``[*spatial, component]`` in memory.
 
     Parameters
@@ -104,9 +96,6 @@ class SmoothSparse:
                 maps[box] = values[first:last].reshape(*shape, -1)
                 first = last
         self.maps = maps
-        return self._penalty(maps)
-
-    def _penalty(self, maps: np.ndarray) -> float:
         rough = 0.0
         for here, there in _pairs(maps.ndim - 1):
             both = (self._valid[here] & self._valid[there])[..., None]

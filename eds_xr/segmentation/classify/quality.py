@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -67,7 +66,17 @@ def score_by_stroke(
         part = fitted_classifier(model, values[fold != k], label[fold != k], balanced)
         found[fold == k] = part.predict(values[fold == k])
     table = (label == of_label[:, None]).astype(int) @ (found[:, None] == of_label).astype(int)
-    return _scores(table, names, n_strokes, {"folds": folds, "seed": seed})
+    recall = np.diag(table) / table.sum(axis=1)
+    step = with_step({}, "score_by_stroke", folds=folds, seed=seed)
+    return xr.Dataset(
+        {
+            "confusion": ((PHASE, "predicted"), table, {"long_name": "pixels"}),
+            "recall": (PHASE, recall, {"long_name": "share recognised", "units": "1"}),
+            "n_strokes": (PHASE, n_strokes, {"long_name": "strokes"}),
+        },
+        coords={PHASE: names, "predicted": names},
+        attrs={"accuracy": float(recall.mean()), **step},
+    )
 
 
 def feature_importance(classifier: PixelClassifier) -> xr.DataArray:
@@ -134,24 +143,6 @@ def _possible_folds(folds: int, n_strokes: dict[str, int]) -> int:
     if folds < 2:
         raise EdsError(f"folds must be 2 or more, found {folds}")
     return min(folds, *n_strokes.values())
-
-
-def _scores(
-    table: np.ndarray, names: Sequence[str], n_strokes: Sequence[int], step: dict[str, int]
-) -> xr.Dataset:
-    recall = np.diag(table) / table.sum(axis=1)
-    return xr.Dataset(
-        {
-            "confusion": ((PHASE, "predicted"), table, {"long_name": "pixels"}),
-            "recall": (PHASE, recall, {"long_name": "share recognised", "units": "1"}),
-            "n_strokes": (PHASE, list(n_strokes), {"long_name": "strokes"}),
-        },
-        coords={PHASE: list(names), "predicted": list(names)},
-        attrs={"accuracy": float(recall.mean()), **with_step({}, "score_by_stroke", **step)},
-    )
-
-
-# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
 def _lead_block(probability: np.ndarray) -> np.ndarray:

@@ -77,15 +77,15 @@ def write_model(content: dict[str, Any], path: str | os.PathLike[str], *, overwr
     """Write plain values and a model under the key "model", whole or not at all."""
     import skops.io
 
-    target = Path(path)
+    target, name = Path(path), f"a {type(content.get('model')).__name__}"
     try:
         packed = skops.io.dumps(content, compression=zipfile.ZIP_DEFLATED)
     except Exception as error:  # skops' many, for what it has no form for
-        raise EdsError(f"{_name(content)} has no form on disk: {error}") from error
+        raise EdsError(f"{name} has no form on disk: {error}") from error
     try:
         _check_schema(packed)
     except EdsError as error:
-        raise EdsError(f"{_name(content)} could not be read again: {error}") from error
+        raise EdsError(f"{name} could not be read again: {error}") from error
     with written_file(target, overwrite=overwrite) as partial:
         partial.write_bytes(packed)
     return target
@@ -117,10 +117,6 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise EdsError(f"no pixel classifier can be read from {path}: {error}") from error
-
-
-def _name(content: dict[str, Any]) -> str:
-    return f"a {type(content.get('model')).__name__}"
 
 
 def _check_schema(packed: bytes) -> None:
@@ -167,15 +163,12 @@ def _check_node(node: dict[str, Any]) -> None:
     """Raise unless an object is of a type, and made in a way, that is on the lists."""
     kind, loader = f"{node.get('__module__')}.{node.get('__class__')}", node.get("__loader__")
     if kind not in TRUSTED or loader not in LOADERS:
+        endings = ("Classifier", "Regression", "NB", "Analysis")
+        classifiers = [m.rpartition(".")[2] for m in sorted(MODELS) if m.endswith(endings)]
         raise EdsError(
             f"it holds {kind} ({loader}), which is not among the types that a pixel classifier may "
-            f"hold; of classifiers these are {', '.join(_classifiers())}"
+            f"hold; of classifiers these are {', '.join(classifiers)}"
         )
-
-
-def _classifiers() -> list[str]:
-    names = [kind.rpartition(".")[2] for kind in sorted(MODELS)]
-    return [name for name in names if name.endswith(("Classifier", "Regression", "NB", "Analysis"))]
 
 
 def _check_trees(model: Any) -> None:

@@ -12,7 +12,8 @@ def painted_pixels(
     scribbles: xr.DataArray, phases: tuple[str, ...], limit: int, seed: int
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Return the positions of painted pixels, at most `limit` a phase, and their labels."""
-    image = checked_labels(scribbles).transpose(*spatial_dims(scribbles)).values
+    dims = spatial_dims(scribbles)
+    image = checked_labels(scribbles).transpose(*dims).values
     flat, rng = image.ravel(), np.random.default_rng(seed)
     parts = [np.flatnonzero(flat == i) for i in range(1, len(phases) + 1)]
     painted = [name for name, part in zip(phases, parts, strict=True) if part.size]
@@ -21,10 +22,9 @@ def painted_pixels(
             f"{f'only {painted[0]}' if painted else 'nothing'} is painted in the scribbles; a "
             "classifier needs pixels of at least two phases: paint the others, too"
         )
-    chosen = np.sort(np.concatenate([_at_most(part, limit, rng) for part in parts]))
-    dims = spatial_dims(scribbles)
-    where = dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True))
-    return where, flat[chosen]
+    few = [p if p.size <= limit else rng.choice(p, limit, replace=False) for p in parts]
+    chosen = np.sort(np.concatenate(few))
+    return dict(zip(dims, np.unravel_index(chosen, image.shape), strict=True)), flat[chosen]
 
 
 def stroke_numbers(
@@ -58,7 +58,3 @@ def stroke_folds(label: np.ndarray, stroke: np.ndarray, folds: int) -> np.ndarra
         for k, (_, tested) in enumerate(split):
             fold[pixels[tested]] = k
     return fold
-
-
-def _at_most(pixels: np.ndarray, limit: int, rng: np.random.Generator) -> np.ndarray:
-    return pixels if pixels.size <= limit else rng.choice(pixels, limit, replace=False)

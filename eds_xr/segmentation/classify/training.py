@@ -70,10 +70,13 @@ def train(
         When scribbles lie on another grid, fewer than two phases are painted, painted pixels
         have NaN features, or the classifier gives no probabilities.
     """
+    import sklearn
+
     label, values, _ = training_pixels(features, scribbles, max_pixels_per_phase, seed)
-    model = fitted_classifier(
-        chosen_classifier(classifier, balanced, seed), values, label, balanced
-    )
+    chosen = chosen_classifier(classifier, balanced, seed)
+    model = fitted_classifier(chosen, values, label, balanced)
+    votes = getattr(model, "oob_decision_function_", None)
+    right = np.nan if votes is None else (model.classes_[votes.argmax(axis=1)] == label).mean()
     phases = phase_names(scribbles)
     return PixelClassifier(
         model=model,
@@ -81,10 +84,10 @@ def train(
         phases=tuple(phases),
         colors=tuple(phase_colors(scribbles)),
         n_painted=tuple(int((label == i).sum()) for i in range(1, len(phases) + 1)),
-        out_of_bag_accuracy=_out_of_bag_accuracy(model, label),
+        out_of_bag_accuracy=float(right),
         seed=seed,
         scribbles=computed(scribbles),
-        versions=_versions(),
+        versions={"eds_xr": package_version(), "scikit-learn": sklearn.__version__},
     )
 
 
@@ -157,18 +160,14 @@ def training_pixels(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return labels, features and strokes of the painted pixels, as many as are learnt from."""
     check_features(features)
-    _check_scribbles(features, scribbles)
-    where, label = painted_pixels(scribbles, tuple(phase_names(scribbles)), limit, seed)
-    return label, _features_at(features, where), stroke_numbers(scribbles, where, label)
-
-
-def _check_scribbles(features: xr.DataArray, scribbles: xr.DataArray) -> None:
     if not isinstance(scribbles, xr.DataArray):
         raise EdsError(
             f"expected scribbles as a DataArray, found {type(scribbles).__name__}; wrap an "
             "integer image with eds_xr.schema.label_array(values, like, phases)"
         )
     check_same_grid(features.isel({FEATURE: 0}, drop=True), scribbles, "the scribble image")
+    where, label = painted_pixels(scribbles, tuple(phase_names(scribbles)), limit, seed)
+    return label, _features_at(features, where), stroke_numbers(scribbles, where, label)
 
 
 def _features_at(features: xr.DataArray, where: dict[str, np.ndarray]) -> np.ndarray:
@@ -225,13 +224,6 @@ def fitted_classifier(
     return model
 
 
-def _out_of_bag_accuracy(model: Any, label: np.ndarray) -> float:
-    votes = getattr(model, "oob_decision_function_", None)
-    if votes is None:
-        return float("nan")
-    return float((model.classes_[np.argmax(votes, axis=1)] == label).mean())
-
-
 def _features_by_name(classifier: PixelClassifier, features: xr.DataArray) -> xr.DataArray:
     have = [str(name) for name in features[FEATURE].values]
     missing = [name for name in classifier.features if name not in set(have)]
@@ -247,9 +239,3 @@ def _features_by_name(classifier: PixelClassifier, features: xr.DataArray) -> xr
         return features
     position = {name: i for i, name in enumerate(have)}
     return features.isel({FEATURE: [position[name] for name in classifier.features]})
-
-
-def _versions() -> dict[str, str]:
-    import sklearn
-
-    return {"eds_xr": package_version(), "scikit-learn": sklearn.__version__}

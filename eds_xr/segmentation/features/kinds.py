@@ -111,10 +111,6 @@ def _lipschitz_reach(slope: float) -> int:
     return math.ceil(GREY_LEVELS / slope)
 
 
-def _gabor_reach(sigma: float, gamma: float, *_: float) -> int:
-    return 3 * max(1, int(max(sigma, sigma / gamma)))
-
-
 # -- values ---------------------------------------------------------------------------------------
 
 
@@ -139,10 +135,6 @@ def _hessian(tile: Tile, scale: float) -> Planes:
     np.arctan2(2 * xy, yy - xx, out=out[5])
     out[5] *= np.float32(0.5)
     return list(out)
-
-
-def _difference_of_gaussians(tile: Tile, fine: float, coarse: float) -> Planes:
-    return [(tile.blurred(coarse) - tile.blurred(fine))[EDGE:-EDGE, EDGE:-EDGE]]
 
 
 def _membrane(tile: Tile) -> Planes:
@@ -322,7 +314,8 @@ KINDS = {
         FeatureKind(
             "difference_of_gaussians", ("dog_{:g}_{:g}",),
             lambda scales: itertools.combinations(sorted(scales), 2),
-            lambda fine, coarse: _blur_reach(coarse), _difference_of_gaussians,
+            lambda fine, coarse: _blur_reach(coarse),
+            lambda tile, a, b: [(tile.blurred(b) - tile.blurred(a))[EDGE:-EDGE, EDGE:-EDGE]],
         ),
         FeatureKind(
             "membrane", _of("membrane", ("mean", "max", "min", "sum", "std", "median")),
@@ -356,7 +349,7 @@ KINDS = {
         ),
         FeatureKind(
             "gabor", _of("gabor", ("max", "min"), "_{:g}_{:g}_{:g}_{:g}"), _gabor_parameters,
-            _gabor_reach, _gabor,
+            lambda sigma, gamma, *_: 3 * max(1, int(max(sigma, sigma / gamma))), _gabor,
         ),
         FeatureKind(
             "derivatives", ("derivative_{1:g}_{0:g}",), _each_with(2, 3, 4, 5), _derivative_reach,

@@ -105,7 +105,10 @@ def pixel_features(
     found = [str(name) for name in stack[CHANNEL].values]
     if names is None:
         kinds, scales = tuple(kinds), tuple(sorted({float(s) for s in scales}))
-        chosen = _chosen_by_kind(found, kinds, scales)
+        features = feature_names(kinds, scales=scales)
+        if not features:
+            raise EdsError("no features chosen; difference_of_gaussians needs at least two scales")
+        chosen = [f"{channel}:{feature}" for channel in found for feature in features]
         step: dict[str, Any] = {"kinds": list(kinds), "scales": list(scales)}
     else:
         chosen = [str(name) for name in names]
@@ -134,7 +137,14 @@ def feature_names(
     76
     """
     kinds, scales = tuple(kinds), tuple(sorted({float(s) for s in scales}))
-    _check_choice(kinds, scales)
+    if not kinds:
+        raise EdsError(f"no kinds of features chosen; choose among {', '.join(KINDS)}")
+    for kind in kinds:
+        check_one_of(kind, KINDS, "a kind of feature")
+    if len(set(kinds)) < len(kinds):
+        raise EdsError(f"kinds of features must differ, found {kinds}")
+    if not all(0 < s < math.inf for s in scales):
+        raise EdsError(f"scales must be above 0 and finite, found {scales}")
     return [name for group in groups(kinds, scales) for name in group.names]
 
 
@@ -158,7 +168,16 @@ def as_channels(channels: xr.DataArray) -> xr.DataArray:
         channels = channels.expand_dims({CHANNEL: [str(channels.name or "image")]})
     elif found[0] != CHANNEL:
         channels = channels.rename({found[0]: CHANNEL})
-    return _with_unique_names(channels.transpose(CHANNEL, ...))
+    channels = channels.transpose(CHANNEL, ...)
+    if channels.ndim < 2 or channels.size == 0:
+        raise EdsError(f"channels need pixels, found {dict(channels.sizes)}")
+    if CHANNEL in channels.coords:
+        names = [str(name) for name in channels[CHANNEL].values]
+    else:
+        names = [f"channel_{i}" for i in range(channels.sizes[CHANNEL])]
+    if len(set(names)) < len(names):
+        raise EdsError(f"names of channels must be unique, found {names}")
+    return channels.assign_coords({CHANNEL: names})
 
 
 def scales_in(names: Iterable[str]) -> tuple[float, ...]:
@@ -171,38 +190,6 @@ def scales_in(names: Iterable[str]) -> tuple[float, ...]:
     """
     parts = {part for name in names for part in name.split("_")}
     return tuple(sorted({float(p) for p in parts if p.replace(".", "", 1).isdigit()} - {0.0}))
-
-
-def _with_unique_names(channels: xr.DataArray) -> xr.DataArray:
-    if channels.ndim < 2 or channels.size == 0:
-        raise EdsError(f"channels need pixels, found {dict(channels.sizes)}")
-    if CHANNEL in channels.coords:
-        names = [str(name) for name in channels[CHANNEL].values]
-    else:
-        names = [f"channel_{i}" for i in range(channels.sizes[CHANNEL])]
-    if len(set(names)) < len(names):
-        raise EdsError(f"names of channels must be unique, found {names}")
-    return channels.assign_coords({CHANNEL: names})
-
-
-def _check_choice(kinds: Sequence[str], scales: Sequence[float]) -> None:
-    if not kinds:
-        raise EdsError(f"no kinds of features chosen; choose among {', '.join(KINDS)}")
-    for kind in kinds:
-        check_one_of(kind, KINDS, "a kind of feature")
-    if len(set(kinds)) < len(kinds):
-        raise EdsError(f"kinds of features must differ, found {kinds}")
-    if not all(0 < s < math.inf for s in scales):
-        raise EdsError(f"scales must be above 0 and finite, found {scales}")
-
-
-def _chosen_by_kind(
-    channels: Sequence[str], kinds: tuple[str, ...], scales: tuple[float, ...]
-) -> list[str]:
-    features = feature_names(kinds, scales=scales)
-    if not features:
-        raise EdsError("no features chosen; difference_of_gaussians needs at least two scales")
-    return [f"{channel}:{feature}" for channel, feature in itertools.product(channels, features)]
 
 
 class Group(NamedTuple):
@@ -269,9 +256,13 @@ def _map_tiles(
     sides = [_tile_sizes(n, tile, halo) for n in array.shape[-2:]]
     array = array.rechunk((-1, *((1,) * n for n in array.shape[1:-2]), *sides))
     depth = {array.ndim - 2 + i: halo if len(side) > 1 else 0 for i, side in enumerate(sides)}
+    extremes = None  # the lowest and highest value of each channel
+    if any(KINDS[work.group.kind].grey_levels for work in works):
+        rest = tuple(range(1, array.ndim))
+        extremes = da.stack([array.min(rest), array.max(rest)], axis=1)
     result = da.overlap.overlap(array, depth=depth, boundary="none").map_blocks(
         _features_block,
-        extremes=_extremes(array) if any(KINDS[w.group.kind].grey_levels for w in works) else None,
+        extremes=extremes,
         works=works,
         n_features=n_features,
         halo=halo,
@@ -279,14 +270,6 @@ def _map_tiles(
         meta=np.empty((0,) * array.ndim, np.float32),
     )
     return result[:, 0] if line else result
-
-
-def _extremes(array: Any) -> Any:
-    """Return the lowest and highest value of each channel, as a Dask array [channel, 2]."""
-    import dask.array as da
-
-    rest = tuple(range(1, array.ndim))
-    return da.stack([array.min(rest), array.max(rest)], axis=1)
 
 
 def _tile_sizes(size: int, tile: int, halo: int) -> tuple[int, ...]:
@@ -313,7 +296,8 @@ def _features_block(
     """Filter the channels of one tile ``(channel, ..., y, x)``: ``(feature, ..., y, x)``."""
     from eds_xr.segmentation.features.tile import Tile
 
-    _check_finite(block, extremes)
+    if not np.isfinite(block).all() or (extremes is not None and not np.isfinite(extremes).all()):
+        raise EdsError("the channels hold NaN or infinite values; use da.fillna(0) first")
     images = _mirrored_block(block.astype(np.float32), halo, block_info[0])
     core = tuple(n - 2 * halo for n in images.shape[-2:])
     result = np.empty((n_features, *images.shape[1:-2], *core), np.float32)
@@ -326,11 +310,6 @@ def _features_block(
                 for part, row in zip(work.parts, work.rows, strict=True):
                     result[(row, *at)] = values[part]
     return result
-
-
-def _check_finite(block: np.ndarray, extremes: np.ndarray | None) -> None:
-    if not np.isfinite(block).all() or (extremes is not None and not np.isfinite(extremes).all()):
-        raise EdsError("the channels hold NaN or infinite values; use da.fillna(0) first")
 
 
 def _mirrored_block(images: np.ndarray, halo: int, info: dict[str, Any]) -> np.ndarray:

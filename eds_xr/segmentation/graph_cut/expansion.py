@@ -81,7 +81,7 @@ def neighbour_steps(neighbours: int) -> list[Step]:
 def uniform_pairs(shape: tuple[int, int, int], neighbours: int, smoothness: float) -> Pairs:
     """Return neighbours that weigh `smoothness` over their distance."""
     steps = neighbour_steps(neighbours)
-    weights = [[_whole(smoothness / math.hypot(*step)) for step in steps]]
+    weights = [[2 * round(smoothness / math.hypot(*step) / (2 * COST_STEP)) for step in steps]]
     return Pairs(shape, np.array(steps), np.array(weights, np.int32))
 
 
@@ -244,10 +244,6 @@ def _with_neighbours(blocks: np.ndarray) -> np.ndarray:
         parts = [wide.take(range(s, s + blocks.shape[axis]), axis) for s in range(3)]
         blocks = parts[0] | parts[1] | parts[2]
     return blocks
-
-
-def _whole(weight: float) -> int:
-    return 2 * round(weight / (2 * COST_STEP))
 
 
 def _slices(step: Sequence[int]) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

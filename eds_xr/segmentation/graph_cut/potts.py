@@ -202,7 +202,12 @@ def _model(
     _check_form(probability, neighbours)
     if edge_image is None:
         return PottsModel(smoothness, neighbours)
-    _check_edge_image(edge_image, probability)
+    if not isinstance(edge_image, xr.DataArray):
+        raise EdsError(f"expected an edge image (DataArray), found {type(edge_image).__name__}")
+    check_same_grid(probability, edge_image, "the edge image")
+    extra = set(map(str, edge_image.dims)) - set(spatial_dims(probability))
+    if len(extra) > 1:
+        raise EdsError(f"the edge image may have one dimension of channels, found {sorted(extra)}")
     model = PottsModel(smoothness, neighbours, edge_weight)
     # values are looked at even when a variance is given: NaN would be no weight at all
     sums = [
@@ -256,11 +261,9 @@ def _split(array: da.Array, neighbours: int) -> Iterator[da.Array]:
 
 
 def _step(model: PottsModel, edge_image: xr.DataArray | None) -> dict[str, Any]:
-    step = {"smoothness": model.smoothness, "neighbours": model.neighbours}
     if edge_image is None:
-        return step
-    edges = {"edge_weight": model.edge_weight, "edge_variance": model.edge_variance}
-    return step | edges | {"edge_image": str(edge_image.name or "unnamed")}
+        return {"smoothness": model.smoothness, "neighbours": model.neighbours}
+    return model._asdict() | {"edge_image": str(edge_image.name or "unnamed")}
 
 
 def _label_values(label: xr.DataArray, probability: xr.DataArray) -> np.ndarray:
@@ -307,15 +310,6 @@ def _check_form(probability: xr.DataArray, neighbours: int) -> None:
             f"{neighbours} neighbours need three spatial dimensions, found "
             f"{spatial_dims(probability)}; use neighbours=8"
         )
-
-
-def _check_edge_image(edge_image: xr.DataArray, probability: xr.DataArray) -> None:
-    if not isinstance(edge_image, xr.DataArray):
-        raise EdsError(f"expected an edge image (DataArray), found {type(edge_image).__name__}")
-    check_same_grid(probability, edge_image, "the edge image")
-    extra = set(map(str, edge_image.dims)) - set(spatial_dims(probability))
-    if len(extra) > 1:
-        raise EdsError(f"the edge image may have one dimension of channels, found {sorted(extra)}")
 
 
 def _channel_dim(channels: xr.DataArray) -> str:

@@ -36,7 +36,7 @@ MIN_PROBABILITY = 1e-6
 PLANE_TILE, PLANE_HALO = (1, 2048, 2048), (0, 64, 64)
 VOLUME_TILE, VOLUME_HALO = (160, 160, 160), (16, 16, 16)
 
-Box = tuple[slice, slice, slice]
+Box = tuple[slice, ...]  # z, y, x
 
 
 class PottsModel(NamedTuple):
@@ -90,8 +90,7 @@ def label_whole(
     costs, edge_values = compute(whole.map_blocks(_costs_block, dtype=np.int32), edges)
     pairs = model.pairs(image.shape[1:], edge_values)
     labels = minimise(costs, pairs)
-    everywhere = [slice(None)] * 3
-    return labels, energy_steps(costs, pairs, labels, everywhere) * COST_STEP
+    return labels, energy_steps(costs, pairs, labels, [slice(None)] * 3) * COST_STEP
 
 
 def label_tiled(
@@ -148,12 +147,11 @@ def _tasks(
     from dask.delayed import delayed
 
     late = delayed(function, pure=False)
-    every = (slice(None),)
     return compute(
         *(
             late(
-                image[(*every, *outer)],
-                None if edges is None else edges[(*every, *outer)],
+                image[(slice(None), *outer)],
+                None if edges is None else edges[(slice(None), *outer)],
                 model,
                 _within(box, outer),
                 *more,
@@ -170,31 +168,29 @@ def _boxes(shape: tuple[int, ...], tile: tuple[int, ...], half_tiles: int) -> It
         start = side // 2 if half_tiles and n > side else 0
         edges = [0, *range(start or side, n, side), n]
         parts.append([slice(a, b) for a, b in itertools.pairwise(edges)])
-    depth, height, width = parts
-    yield from itertools.product(depth, height, width)
+    yield from itertools.product(*parts)
 
 
 def _grown(box: Box, by: tuple[int, ...], shape: tuple[int, ...]) -> Box:
-    z, y, x = (
+    return tuple(
         slice(max(0, s.start - n), min(size, s.stop + n))
         for s, n, size in zip(box, by, shape, strict=True)
     )
-    return z, y, x
 
 
 def _within(box: Box, outer: Box) -> Box:
-    z, y, x = (slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True))
-    return z, y, x
+    return tuple(
+        slice(s.start - o.start, s.stop - o.start) for s, o in zip(box, outer, strict=True)
+    )
 
 
 def _held(box: Box, outer: Box, shape: tuple[int, ...]) -> Box:
     """Return where labels are free within `outer`: not at rims that another tile sees."""
-    inner = tuple(
+    free = tuple(
         slice(s.start + (s.start > 0), s.stop - (s.stop < n))
         for s, n in zip(box, shape, strict=True)
     )
-    z, y, x = inner
-    return _within((z, y, x), outer)
+    return _within(free, outer)
 
 
 def _costs_block(values: np.ndarray) -> np.ndarray:

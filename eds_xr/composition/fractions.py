@@ -39,7 +39,10 @@ def check_composition(composition: xr.Dataset) -> None:
     if not isinstance(composition, xr.Dataset) or not needed <= set(composition.data_vars):
         raise EdsError("expected a composition with covariance, from eds_xr.quantify(lines)")
     if ELEMENT not in composition.atomic_fraction.dims:
-        raise EdsError("expected a composition of several elements, found one: choose no element")
+        raise EdsError(
+            "expected a composition of several elements, found one: choose no element, give the "
+            "whole composition"
+        )
 
 
 def atoms_of(composition: xr.Dataset) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:

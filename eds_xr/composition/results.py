@@ -89,7 +89,7 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
             f"more than one line of {', '.join(double)}: choose one, lines.sel(line=[...])"
         )
     if not keep:
-        raise EdsError("no element is left to quantify")
+        raise EdsError("no element is left to quantify: fit more, or exclude fewer")
     part = lines[["net", *(n for n in LIMITS if n in lines)]].sel({LINE: keep})
     part.attrs = {}
     if "covariance" in lines:

@@ -155,7 +155,10 @@ def _head(path: Path) -> bytes:
     if path.is_dir():
         documents = [p for name in _DOCUMENTS if (p := inside(path, name)).is_file()]
         if not documents:
-            raise EdsError(f"{path.name} is no Zarr group: it has no {' or '.join(_DOCUMENTS)}")
+            raise EdsError(
+                f"{path.name} is no Zarr group: it has no {' or '.join(_DOCUMENTS)}; "
+                "copy the whole folder"
+            )
         path = documents[0]
     with path.open("rb") as file:
         head = file.read(_HEAD_BYTES)

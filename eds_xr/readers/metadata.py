@@ -52,7 +52,10 @@ def recording_axes(axes: Sequence[Mapping[str, Any]], signal_type: str) -> tuple
     """Return the axes of a spectrum image in our names, order and units: energy last."""
     energy = energy_index(axes)
     if energy is None:
-        raise EdsError("no energy axis")
+        raise EdsError(
+            f"none of {len(axes)} axes is an energy; expected one in eV or keV: this is no "
+            "spectrum image of X-rays or electron losses, or its axis has lost its units"
+        )
     spatial = [axis for i, axis in enumerate(axes) if i != energy]
     names = _spatial_names(spatial)
     positions = (_position_axis(n, axis) for n, axis in zip(names, spatial, strict=True))

@@ -151,7 +151,10 @@ def significance(
     shares = smoothed_shares(scores, smoothing_pixels)
     inside = shares.values[core.transpose(*spatial_dims(scores)).values]
     if not len(inside):
-        raise EdsError("the core is empty: no pixel of pure matrix to compare with")
+        raise EdsError(
+            "the core is empty: no pixel of pure matrix to compare with; give a mask of pixels "
+            "where the matrix is alone, or lower its threshold"
+        )
     level = np.median(inside, axis=0)
     spread = 1.4826 * np.median(np.abs(inside - level), axis=0)
     result = (shares - level.astype(np.float32)) / np.maximum(spread, 1e-6).astype(np.float32)
@@ -195,7 +198,10 @@ def commonest_ratio(
     own = list(scores["component"].values).index(component)
     values = values[values[:, own] > 0]
     if not len(values):
-        raise EdsError(f"no pixel inside in which {component} is positive")
+        raise EdsError(
+            f"the mask holds no pixel with counts of {component}: its ratio to the others is not "
+            "known there; give a mask in which it is present"
+        )
     ratio = np.array([commonest(column / values[:, own]) for column in values.T])
     ratio[own] = 0
     return xr.DataArray(ratio, dims="component", coords={"component": scores["component"]})
@@ -248,7 +254,10 @@ def _matrix_index(names: list[str], mean: np.ndarray, matrix: str | int | None) 
 def _smoothing_width(counts: float) -> float:
     """Return the Gaussian that averages over enough pixels: 4 pi sigma^2 of them."""
     if counts <= 0:
-        raise EdsError(f"scores must be counts, found a mean sum of {counts:g}")
+        raise EdsError(
+            f"scores must be counts, found a mean sum of {counts:g} a pixel; take them from "
+            "da.eds.nmf(), unscaled"
+        )
     return min(4.0, max(1.0, math.sqrt(COUNTS_SMOOTHED / (4 * math.pi * counts))))
 
 

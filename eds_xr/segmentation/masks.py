@@ -217,7 +217,9 @@ def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> 
         if int(part.sum()) >= least:
             kept[",".join(map(str, place))] = part
     if not kept:
-        raise EdsError("the mask is empty: there is nothing to cut into tiles")
+        raise EdsError(
+            "the mask is empty, nothing to cut into tiles: lower the threshold that made it"
+        )
     names = xr.DataArray(list(kept), dims=PHASE, name=PHASE)
     return xr.concat(kept.values(), dim=names, coords="minimal", compat="override").rename("mask")
 

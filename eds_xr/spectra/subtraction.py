@@ -229,7 +229,7 @@ def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
     if spectrum.counts.dims != (ENERGY,):
         raise EdsError(
             f"the {what} must be one spectrum, found dimensions {spectrum.counts.dims}; "
-            "choose one, e.g. spectra.sel(phase='Brg')"
+            "choose one, e.g. spectra.isel(phase=0)"
         )
     spectrum = spectrum.compute()
     if "n_pixels" not in spectrum or spectrum.n_pixels.ndim or not spectrum.n_pixels > 0:

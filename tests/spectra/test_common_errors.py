@@ -4,56 +4,13 @@ from functools import partial
 import numpy as np
 import pytest
 import xarray as xr
+from support.drawn_spectra import LISTED, drawn
 
-from eds_xr import simulate
 from eds_xr.schema import EdsError
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.subtraction import subtract_phase
-from eds_xr.spectra.sums import sum_spectra
-
-SHAPE = (128, 128, 1200)
-
-
-@pytest.fixture(scope="module", params=[(100, 1), (400, 2)], ids=["dose_100", "dose_400"])
-def pyrolite(request):
-    """Return spectra of pure Brg, Fp + Brg and Ca-Pv + Brg, and the true shares of Brg."""
-    dose, seed = request.param
-    known = simulate.truth(SHAPE, dose, seed=seed).load()
-    fp, capv = (known.amounts.sel(phase=p, drop=True) for p in ("Fp", "Ca-Pv"))
-    masks = xr.concat(
-        [
-            known["mask"].sel(phase="Brg", drop=True),
-            (fp > 0.1) & (capv < 1e-6),
-            (capv > 0.1) & (fp < 1e-6),
-        ],
-        xr.Variable("phase", ["Brg", "Fp", "Ca-Pv"]),
-    )
-    spectra = sum_spectra(simulate.spectrum_image(SHAPE, dose, seed=seed), masks).compute()
-    brg = known.amounts.sel(phase="Brg", drop=True).where(masks).mean(("y", "x"))
-    return spectra, brg / brg.sel(phase="Brg"), known.loadings
-
-
-LISTED = ["Mg", "Al", "Si", "Ca", "Fe", "Cu", "Ga"]
-
-ENERGY_KEV = -0.2 + 0.01 * np.arange(1200)
-
-
-def drawn(expected, rng, *, pixels=200, elements=LISTED):
-    """Return a spectrum of counts drawn from what is expected."""
-    counts = rng.poisson(expected)
-    return xr.Dataset(
-        {"counts": ("energy", counts), "variance": ("energy", counts), "n_pixels": pixels},
-        {"energy": ENERGY_KEV},
-        {"elements": elements},
-    )
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    """Return the true spectra of the phases, ``[phase, energy; sum 1]``."""
-    return simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY_KEV).loadings
 
 
 def test_add_common_errors__errors_of_net_counts_hold_that_of_the_scale(shapes):

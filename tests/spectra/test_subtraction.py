@@ -3,6 +3,7 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
+from support.drawn_spectra import drawn
 
 from eds_xr import provenance, simulate
 from eds_xr.schema import EdsError
@@ -28,28 +29,6 @@ def test_subtract_phase__counts_variance_and_history(eager_image):
     assert rest.n_pixels == mixture.n_pixels
     assert rest.attrs["warnings"] == []
     assert provenance.history(rest)[-1]["scale"] == 0.25
-
-
-SHAPE = (128, 128, 1200)
-
-
-@pytest.fixture(scope="module", params=[(100, 1), (400, 2)], ids=["dose_100", "dose_400"])
-def pyrolite(request):
-    """Return spectra of pure Brg, Fp + Brg and Ca-Pv + Brg, and the true shares of Brg."""
-    dose, seed = request.param
-    known = simulate.truth(SHAPE, dose, seed=seed).load()
-    fp, capv = (known.amounts.sel(phase=p, drop=True) for p in ("Fp", "Ca-Pv"))
-    masks = xr.concat(
-        [
-            known["mask"].sel(phase="Brg", drop=True),
-            (fp > 0.1) & (capv < 1e-6),
-            (capv > 0.1) & (fp < 1e-6),
-        ],
-        xr.Variable("phase", ["Brg", "Fp", "Ca-Pv"]),
-    )
-    spectra = sum_spectra(simulate.spectrum_image(SHAPE, dose, seed=seed), masks).compute()
-    brg = known.amounts.sel(phase="Brg", drop=True).where(masks).mean(("y", "x"))
-    return spectra, brg / brg.sel(phase="Brg"), known.loadings
 
 
 @pytest.mark.parametrize(
@@ -179,27 +158,6 @@ def test_subtract_phase__scale_variance_meets_monte_carlo():
         pulls.append((float(rest.scale) - 0.25) / float(rest.scale_variance) ** 0.5)
     assert abs(np.mean(pulls)) < 0.4
     assert 0.75 < np.std(pulls, ddof=1) < 1.3
-
-
-LISTED = ["Mg", "Al", "Si", "Ca", "Fe", "Cu", "Ga"]
-
-ENERGY_KEV = -0.2 + 0.01 * np.arange(1200)
-
-
-def drawn(expected, rng, *, pixels=200, elements=LISTED):
-    """Return a spectrum of counts drawn from what is expected."""
-    counts = rng.poisson(expected)
-    return xr.Dataset(
-        {"counts": ("energy", counts), "variance": ("energy", counts), "n_pixels": pixels},
-        {"energy": ENERGY_KEV},
-        {"elements": elements},
-    )
-
-
-@pytest.fixture(scope="module")
-def shapes():
-    """Return the true spectra of the phases, ``[phase, energy; sum 1]``."""
-    return simulate.phase_spectra(simulate.PYROLITE_71GPA, ENERGY_KEV).loadings
 
 
 def test_subtract_phase__scale_of_several_lines_meets_monte_carlo(shapes):

@@ -17,30 +17,12 @@ import pytest
 import xarray as xr
 import zarr
 from support.reading import WriteHspy
-from support.recordings import RECORDED, convert_counts, recording_of
+from support.recordings import COUNTS, RECORDED, E, X, Y, convert_counts, recording_of
 
 from eds_xr import readers, store
 from eds_xr.provenance import history
 from eds_xr.readers.protocol import Axis, Recording
 from eds_xr.schema import EdsError
-
-Y = {"name": "height", "scale": 0.002, "offset": 0.0, "units": "µm", "navigate": True}
-
-
-X = {**Y, "name": "width"}
-
-
-E = {"name": "Energy", "scale": 0.01, "offset": -0.1, "units": "keV", "navigate": False}
-
-
-COUNTS = np.random.default_rng(1).poisson(0.3, (7, 5, 32)).astype(np.uint16)
-
-
-@pytest.fixture
-def hspy(write_hspy: WriteHspy, tmp_path: Path) -> Path:
-    haadf = np.arange(35, dtype=np.float32).reshape(7, 5)
-    flat = [{**Y, "navigate": False}, {**X, "navigate": False}]
-    return write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS, [Y, X, E]), "HAADF": (haadf, flat)})
 
 
 def recording(blocks: Callable[[int], Iterator[np.ndarray]], **more: Any) -> Recording:

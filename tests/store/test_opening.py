@@ -13,30 +13,11 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.reading import WriteHspy
-from support.recordings import RECORDED, convert_counts
+from support.recordings import COUNTS, RECORDED, convert_counts
 
 from eds_xr import store
 from eds_xr.schema import EdsError
 from eds_xr.store import writing
-
-Y = {"name": "height", "scale": 0.002, "offset": 0.0, "units": "µm", "navigate": True}
-
-
-X = {**Y, "name": "width"}
-
-
-E = {"name": "Energy", "scale": 0.01, "offset": -0.1, "units": "keV", "navigate": False}
-
-
-COUNTS = np.random.default_rng(1).poisson(0.3, (7, 5, 32)).astype(np.uint16)
-
-
-@pytest.fixture
-def hspy(write_hspy: WriteHspy, tmp_path: Path) -> Path:
-    haadf = np.arange(35, dtype=np.float32).reshape(7, 5)
-    flat = [{**Y, "navigate": False}, {**X, "navigate": False}]
-    return write_hspy(tmp_path / "a.hspy", {"EDX": (COUNTS, [Y, X, E]), "HAADF": (haadf, flat)})
 
 
 def no_computing(*_: Any, **__: Any) -> None:

@@ -56,3 +56,17 @@ def correlation(scores: xr.DataArray, element: xr.DataArray) -> float:
         uniform_filter(w.values.astype(float), 3).ravel() for _, w in scores.groupby("component")
     )
     return max(abs(np.corrcoef(w, there)[0, 1]) for w in maps)
+
+
+def poisson_rows(pixels: int = 20, channels: int = 30, seed: int = 0):
+    """Return counts [pixel, channel] drawn of three random spectra, and those spectra."""
+    random = np.random.default_rng(seed)
+    loadings = random.gamma(0.5, size=(channels, 3))
+    loadings = (loadings / loadings.sum(0)).astype(np.float32)
+    amounts = random.gamma(1.0, 60, size=(pixels, 3))
+    return random.poisson(amounts @ loadings.T).astype(np.uint8), loadings
+
+
+def even_scores(rows: np.ndarray) -> np.ndarray:
+    """Return scores that deal the counts of each pixel evenly to three components."""
+    return np.repeat(rows.sum(1, keepdims=True) / 3, 3, axis=1).astype(np.float32)

@@ -12,6 +12,10 @@ from eds_xr import readers, store
 from eds_xr.readers.protocol import Axis, Recording, row_regions
 
 RECORDED = np.random.default_rng(1).poisson(0.3, (13, 9, 32)).astype(np.uint8)
+Y = {"name": "height", "scale": 0.002, "offset": 0.0, "units": "µm", "navigate": True}
+X = {**Y, "name": "width"}
+E = {"name": "Energy", "scale": 0.01, "offset": -0.1, "units": "keV", "navigate": False}
+COUNTS = np.random.default_rng(1).poisson(0.3, (7, 5, 32)).astype(np.uint16)
 
 
 def recording_of(counts: np.ndarray, pause: float = 0.0) -> Recording:

@@ -3,21 +3,10 @@
 import numpy as np
 import pytest
 from scipy.optimize import minimize
+from support.known import even_scores, poisson_rows
 
 from eds_xr.factorisation.solver import poisson
 from eds_xr.image import count_kernels
-
-
-def poisson_rows(pixels: int = 20, channels: int = 30, seed: int = 0):
-    random = np.random.default_rng(seed)
-    loadings = random.gamma(0.5, size=(channels, 3))
-    loadings = (loadings / loadings.sum(0)).astype(np.float32)
-    amounts = random.gamma(1.0, 60, size=(pixels, 3))
-    return random.poisson(amounts @ loadings.T).astype(np.uint8), loadings
-
-
-def even_scores(rows: np.ndarray) -> np.ndarray:
-    return np.repeat(rows.sum(1, keepdims=True) / 3, 3, axis=1).astype(np.float32)
 
 
 def half_deviance(w, row, loadings):

@@ -292,11 +292,11 @@ def test_main__after_a_kill_the_next_run_succeeds(tmp_path: Path) -> None:
 
 
 SLOW = """
-import sys, time, signal, numpy as np, xarray as xr, dask.array as da
+import os, sys, time, signal, numpy as np, xarray as xr, dask.array as da
 from eds_xr import store, cli
 cli._end_on_signals()
 def slow(block):
-    print("started", flush=True)
+    os.write(1, b"started\\n")  # print writes the end of line apart, and two threads are at it
     time.sleep(1.5)
     return block
 data = da.ones((40, 4, 8), chunks=(1, 4, 8), dtype="u1")

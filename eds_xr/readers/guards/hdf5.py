@@ -42,7 +42,10 @@ def check_hdf5(path: Path, *, everything: bool = True) -> None:
         If the file leads to others, or the library reports damage, crashes or hangs.
     """
     with _LOCK:
-        fault = _Probe.running().ask(path, everything)
+        try:
+            fault = _Probe.running().ask(path, everything)
+        except BrokenPipeError:  # it was killed since the last file, which is no fault of this one
+            fault = _Probe.started().ask(path, everything)
     if fault.startswith(hdf5_probe.ELSEWHERE):
         raise EdsError(
             f"parts of {path.name} lie in another file: "
@@ -79,8 +82,13 @@ class _Probe:
     def running(cls) -> _Probe:
         probe = cls._current
         if probe is None or probe.owner != os.getpid() or probe.process.poll() is not None:
-            probe = cls._current = cls()
-            atexit.register(probe.stop)
+            probe = cls.started()
+        return probe
+
+    @classmethod
+    def started(cls) -> _Probe:
+        probe = cls._current = cls()
+        atexit.register(probe.stop)
         return probe
 
     def ask(self, path: Path, everything: bool) -> str:

@@ -1,6 +1,7 @@
 """What several readers share: chunks decoded once, limits, damage, the guard before HDF5."""
 
 import os
+import queue
 import signal
 from pathlib import Path
 
@@ -127,12 +128,31 @@ def test_check_hdf5__one_process_for_many_files(hdf5: Path) -> None:
     assert hdf5_guard._Probe.running().process.pid == first
 
 
-def test_check_hdf5__crash_of_the_library(hdf5: Path) -> None:
+def test_check_hdf5__crash_of_the_library(hdf5: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     probe = hdf5_guard._Probe.running()
-    os.kill(probe.process.pid, signal.SIGSTOP)
-    os.kill(probe.process.pid, signal.SIGSEGV)  # pending until it goes on
-    os.kill(probe.process.pid, signal.SIGCONT)
-    assert probe.ask(hdf5, everything=True) == "the HDF5 library crashes on it"
+    os.kill(probe.process.pid, signal.SIGSTOP)  # it crashes when it has been asked, not before
+
+    class Answers(queue.SimpleQueue[bytes]):
+        def get(self, block: bool = True, timeout: float | None = None) -> bytes:
+            os.kill(probe.process.pid, signal.SIGSEGV)
+            os.kill(probe.process.pid, signal.SIGCONT)
+            return super().get(block, timeout)
+
+    monkeypatch.setattr(probe, "said", Answers())
+    with pytest.raises(EdsError, match=r"cannot read a\.h5: the HDF5 library crashes on it"):
+        hdf5_guard.check_hdf5(hdf5)
+    hdf5_guard.check_hdf5(hdf5)
+
+
+def test_check_hdf5__process_that_died_unasked_is_no_fault_of_the_file(
+    hdf5: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    probe = hdf5_guard._Probe.running()
+    probe.process.kill()
+    probe.process.wait()
+    monkeypatch.setattr(probe.process, "poll", lambda: None)  # as long as the system is late
+    with pytest.raises(BrokenPipeError):
+        probe.ask(hdf5, everything=True)
     hdf5_guard.check_hdf5(hdf5)
 
 

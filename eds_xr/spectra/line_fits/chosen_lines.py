@@ -92,5 +92,6 @@ def fit_attrs(
 ) -> dict[str, Any]:
     """Return what a fit's attributes tell: the calibration, and elements without a line."""
     return {"left_out": left_out(elements, chosen)} | {
-        f"calibration_{k}": v for k, v in vars(calibration).items()
+        f"calibration_{k}": list(v) if isinstance(v, tuple) else v
+        for k, v in vars(calibration).items()
     }

@@ -26,15 +26,17 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     left_out_message,
     reported_lines,
 )
+from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
 from eds_xr.spectra.shapes.background import Background, background_shapes
-from eds_xr.spectra.shapes.calibration import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
-from eds_xr.spectra.shapes.calibration import find_calibration
+from eds_xr.spectra.shapes.calibration import find_calibration, learned_shapes
 from eds_xr.spectra.shapes.families import Calibration as Calibration
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
+from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR as CALIBRATION_PRIOR
+from eds_xr.spectra.shapes.weak_knowledge import EFFECTS
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
 
@@ -50,6 +52,8 @@ _NAMES = {
     "net": ("net counts", "counts"),
     "variance": ("variance of the net counts", "counts^2"),
     "covariance": ("covariance of the net counts", "counts^2"),
+    "effect_covariance": ("covariance of the net counts by what it is due to", "counts^2"),
+    "shared_error": ("errors of the net counts that the spectra share", "counts"),
     "background": ("counts under the peak", "counts"),
     "critical_level": ("critical level (Currie)", "counts"),
     "detection_limit": ("detection limit (Currie)", "counts"),
@@ -173,17 +177,24 @@ def fit_lines(
     if method == "poisson":
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
-    families = families_seen([*elements, *stray], energy, beam, escape=escape)
-    chosen = reported_lines(elements, lines, energy, beam, families)
-    if calibration is None:
-        calibration = calibrate(spectra, [*elements, *stray], range_kev=range_kev)
+    families = families_seen([*elements, *stray], energy, beam)
+    reported_lines(elements, lines, energy, beam, families)  # or an error, before anything is fitted
     smooth = background_shapes(background, energy, beam, part.attrs)
-    shapes = Shapes(energy, families, calibration, beam, background=smooth)
-    shapes.check_separable(column for column, _ in chosen.values())
+    tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
+    learned = learned_shapes(
+        energy, *_as_rows(part), families, beam, resolution_of(part.attrs),
+        calibration=calibration, background=smooth, escape=escape,
+    )  # fmt: skip
+    chosen = reported_lines(elements, lines, energy, beam, learned.shapes.families)
+    tabulated.check_separable(column for column, _ in chosen.values())
+    calibration = learned.calibration
+    shapes = Shapes(energy, learned.shapes.families, calibration, beam, background=smooth)
     low = families_below([*elements, *stray], energy, beam)
     sums = _sum_peaks(part, shapes, low) if sum_peaks else None
+    columns, shares, windows = _reported(shapes, chosen)
+    errors = ByParameter(learned, tuple(chosen), columns, shares)
     spectra_count = part.counts.size // energy.size
-    model = SpectrumModel(shapes, *_reported(shapes, chosen), method, sums, spectra_count)
+    model = SpectrumModel(shapes, columns, shares, windows, errors, method, sums, spectra_count)
     attrs = provenance.with_step(
         spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
@@ -305,6 +316,10 @@ def _fit_all(
         fits.append(fit)
         peaks += [(_label(counts[index]), peak) for peak in missing]
     found = {}
+    covariance, shared, effects = by_effect(
+        *(np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")),
+        model.errors.learned,
+    )
     for name in fits[0]:
         values = np.stack([fit[name] for fit in fits])
         text, units = _NAMES[name]
@@ -313,8 +328,21 @@ def _fit_all(
             values.reshape((*shape, *values.shape[1:])),
             {"long_name": text, "units": units},
         )
+    total, both = covariance.sum(axis=0), (*lead, LINE, "line_other")
+    more = {
+        "variance": ((*lead, LINE), np.diagonal(total, axis1=-2, axis2=-1)),
+        "covariance": (both, total),
+        "effect_covariance": (("effect", *both), covariance),
+        "shared_error": (("mode", *lead, LINE), shared),
+    }
+    sizes = dict(zip(lead, shape, strict=True)) | {LINE: len(names), "line_other": len(names)}
+    for name, (dims, values) in more.items():
+        text, units = _NAMES[name]
+        full = [sizes.get(str(d), len(values)) for d in dims]
+        found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
     elements = (LINE, [name.split("_")[0] for name in names])
-    coords = {LINE: names, "line_other": names, "element": elements}
+    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS),
+              "mode_effect": ("mode", effects)}
     return xr.Dataset(found, {**part.coords, **coords}), peaks
 
 
@@ -322,6 +350,13 @@ def _label(spectrum: xr.DataArray) -> str:
     """Return what tells a spectrum from the others given, ``"phase Brg: "``."""
     known = [f"{d} {v.item()}" for d, v in spectrum.coords.items() if d != ENERGY and v.ndim == 0]
     return f"{', '.join(known)}: " if known else ""
+
+
+def _as_rows(part: xr.Dataset) -> list[np.ndarray]:
+    """Return counts and variance [spectrum, channel]."""
+    both = xr.broadcast(part.counts, part.variance)
+    channels = part.sizes[ENERGY]
+    return [v.transpose(..., ENERGY).values.astype(float).reshape(-1, channels) for v in both]
 
 
 def _total(values: xr.DataArray) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eds_xr.spectra.line_fits.line_errors import ByParameter
 from eds_xr.spectra.line_fits.missing_peaks import Peak, missing_peaks, one_more_peak_z, residual_of
 from eds_xr.spectra.shapes.families import Shapes
 from eds_xr.spectra.shapes.linear_fit import (
@@ -32,6 +33,7 @@ class SpectrumModel:
     columns: np.ndarray
     shares: np.ndarray
     windows: np.ndarray
+    errors: ByParameter
     method: str = "least_squares"
     sums: SumPeaks | None = None
     spectra: int = 1
@@ -74,8 +76,10 @@ def fit_spectrum(
     covariance = covariance * np.outer(model.shares, model.shares)
     results = {
         "net": found.amounts[model.columns] * model.shares,
-        "variance": np.diagonal(covariance),
         "covariance": covariance,
+        "by_parameter": model.errors.slopes(
+            found.design, found.amounts, found.covariance, found.modelled
+        ),
         **_limits(found, model),
         # clipping belongs to what is reported as counts, never to the fit
         "background": np.maximum(smooth, 0) @ model.windows,
@@ -102,9 +106,8 @@ def solve(design: np.ndarray, counts: np.ndarray, variance: np.ndarray, method: 
 
 def _limits(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
     """Return Currie's three limits, from the scatter of the net counts if there were none."""
-    peaks = len(model.shapes.families)
-    blank = [_blank_variance(found, peaks, int(column)) for column in model.columns]
-    sd, k2 = model.shares * np.sqrt(blank), QUANTIFIED_SIGMA**2
+    blank = [_blank_variance(found, model, line) for line in range(model.columns.size)]
+    sd, k2 = np.sqrt(blank), QUANTIFIED_SIGMA**2
     return {
         "critical_level": 1.645 * sd,
         "detection_limit": 2.71 + 3.29 * sd,
@@ -112,16 +115,18 @@ def _limits(found: SpectrumFit, model: SpectrumModel) -> dict[str, np.ndarray]:
     }
 
 
-def _blank_variance(found: SpectrumFit, peaks: int, column: int) -> float:
-    """Return the variance of a family's amount if there were none of it.
+def _blank_variance(found: SpectrumFit, model: SpectrumModel, line: int) -> float:
+    """Return the variance of a line's net counts if there were none of its family.
 
     The counts of the family itself no longer scatter. What is left of its variance beyond its net
     counts stays: in a difference of spectra, it is that of the counts that were subtracted.
     """
     design, spread = found.design, found.spread
+    peaks, column = len(model.shapes.families), int(model.columns[line])
     own = np.clip(found.amounts[column], 0, max(0.0, spread[column]))
     background = np.maximum(design[:, peaks:] @ spread[peaks:], 0)
     least = 0.1 * background + least_variance(found.modelled)
     blank = np.maximum(found.modelled - own * design[:, column], least)
     _, covariance = weighted_least_squares(design, found.modelled, blank)
-    return float(covariance[column, column])
+    others = model.errors.blank_variance(line, design, found.amounts, covariance, blank)
+    return float(model.shares[line] ** 2 * covariance[column, column]) + others

@@ -1,24 +1,25 @@
-"""Energy axis and resolution of a spectrum, found from the spectrum itself."""
+"""Energy axis, resolution and peaks of spectra, found from the spectra themselves."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
-from eds_xr.spectra.shapes.families import Calibration, Family, Shapes
-from eds_xr.spectra.shapes.linear_fit import smooth_variance, weighted_least_squares
+from eds_xr.spectra.shapes.background import flexible_background
+from eds_xr.spectra.shapes.families import Family
+from eds_xr.spectra.shapes.learning import Learned, learn
+from eds_xr.spectra.shapes.peaks import Calibration
+from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR, WeakKnowledge
 from eds_xr.xray.detector import peak_sigma_kev
 
 #: Range of a fit when none is given [keV]; below, the detector's noise, its cut-off and the tail
 #: of oxygen rule.
 FIT_RANGE_KEV = (0.7, 12.5)
-#: What is expected of gain, offset [keV] and the logarithm of the noise before a spectrum is
-#: seen, as standard deviations. It holds what the peaks at hand cannot tell.
-CALIBRATION_PRIOR = (0.003, 0.02, 0.5)
 #: A calibration counts as found when the peaks place the energy axis this well somewhere [keV].
 CALIBRATION_NEEDED_KEV = 0.003
+#: More spectra than this are added up to so many groups for what they have in common.
+_MOST_GROUPS = 16
 
 
 def find_calibration(
@@ -26,34 +27,44 @@ def find_calibration(
     beam_kev: float, resolution_mnka_ev: float,
 ) -> Calibration:  # fmt: skip
     """Return the calibration of a spectrum [energy]; see :func:`eds_xr.calibrate`."""
-    modelled = smooth_variance(variance)
-    nominal = float(peak_sigma_kev(0.0, resolution_mnka_ev) ** 2)
-
-    def trial(x: np.ndarray) -> Calibration:
-        gain, offset, noise = (x * CALIBRATION_PRIOR).tolist()
-        return Calibration(1 + gain, offset, nominal * math.exp(noise), source="fitted")
-
-    def misfit(x: np.ndarray) -> np.ndarray:
-        design = Shapes(energy, families, trial(x), beam_kev).design
-        amounts, _ = weighted_least_squares(design, counts, modelled)
-        return (counts - design @ amounts) / np.sqrt(modelled)
-
-    found, covariance = _least_squares(misfit)
-    slope = np.stack([energy, np.ones_like(energy)], axis=1) * CALIBRATION_PRIOR[:2]
-    placed_within_kev = np.sqrt(((slope @ covariance[:2, :2]) * slope).sum(axis=1).min())
-    if placed_within_kev > CALIBRATION_NEEDED_KEV:
-        return Calibration(noise_kev2=nominal, source="nominal: too few counts to tell")
-    return trial(found)
+    spectrum = counts[None], variance[None]
+    return learned_shapes(energy, *spectrum, families, beam_kev, resolution_mnka_ev).calibration
 
 
-def _least_squares(misfit: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Return three parameters, expected to be 0 +- 1, and their covariance (Gauss-Newton)."""
-    x, small = np.zeros(3), 1e-3 * np.eye(3)
-    for _ in range(8):
-        slope = np.stack([(misfit(x + h) - misfit(x - h)) / 2e-3 for h in small], axis=1)
-        covariance = np.linalg.inv(slope.T @ slope + np.eye(3))
-        step = -covariance @ (slope.T @ misfit(x) + x)
-        x = x + step / max(1.0, float(np.abs(step).max()))  # one standard deviation at most
-        if np.abs(step).max() < 1e-3:
-            break
-    return x, covariance
+def learned_shapes(
+    energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, families: Sequence[Family],
+    beam_kev: float, resolution_mnka_ev: float, *, calibration: Calibration | None = None,
+    background: np.ndarray | None = None, escape: bool = False,
+) -> Learned:  # fmt: skip
+    """Return what spectra [spectrum, energy] say of their peaks, and of the calibration if not given."""
+    if background is None:
+        background = flexible_background(tuple(energy.tolist()), beam_kev)
+    spectra = list(zip(*(_in_groups(v) for v in (counts, variance)), strict=True))
+
+    def learned(start: Calibration, look: bool) -> Learned:
+        weak = WeakKnowledge(energy, families, start, beam_kev, escape=escape)
+        return learn(weak, background, spectra, look_for_calibration=look)
+
+    if calibration is not None:
+        return learned(calibration, False)
+    noise = float(peak_sigma_kev(0.0, resolution_mnka_ev) ** 2)
+    found = learned(Calibration(noise_kev2=noise, source="fitted"), True)
+    if _placed_within_kev(energy, found) <= CALIBRATION_NEEDED_KEV:
+        return found
+    unknown = tuple(np.diag(np.square(CALIBRATION_PRIOR)).ravel().tolist())
+    source = "nominal: too few counts to tell"
+    return learned(Calibration(noise_kev2=noise, source=source, covariance=unknown), False)
+
+
+def _placed_within_kev(energy: np.ndarray, found: Learned) -> float:
+    """Return how well the axis is known where it is known best."""
+    covariance = np.reshape(found.calibration.covariance, (3, 3))[:2, :2]
+    slope = np.stack([energy, np.ones_like(energy)], axis=1)
+    return float(np.sqrt(((slope @ covariance) * slope).sum(axis=1).min()))
+
+
+def _in_groups(values: np.ndarray) -> list[np.ndarray]:
+    """Return spectra, or the sums of as many in turn as leave few groups."""
+    if len(values) <= _MOST_GROUPS:
+        return list(values)
+    return [values[first::_MOST_GROUPS].sum(axis=0) for first in range(_MOST_GROUPS)]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
@@ -11,8 +10,9 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.background import flexible_background
+from eds_xr.spectra.shapes.peaks import Calibration as Calibration
+from eds_xr.spectra.shapes.peaks import Peaks
 from eds_xr.xray.detector import (
-    FANO_KEV,
     FWHM_PER_SIGMA,
     SILICON_EDGE_KEV,
     SILICON_KA_KEV,
@@ -29,28 +29,11 @@ MOST_ALIKE = 0.995
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """What turns the nominal energy axis into the true one, and the width of the peaks.
-
-    ``true = gain * nominal + offset_kev``; ``sigma^2 = noise_kev2 + fano_kev * energy``.
-    """
-
-    gain: float = 1.0
-    offset_kev: float = 0.0
-    noise_kev2: float = 6.6e-4
-    fano_kev: float = FANO_KEV
-    source: str = "given"
-
-    def sigma_kev(self, energy_kev: np.ndarray | float) -> np.ndarray:
-        """Return the standard deviation of a peak [keV]."""
-        return np.sqrt(self.noise_kev2 + self.fano_kev * np.asarray(energy_kev))
-
-
-@dataclass(frozen=True)
 class Family:
     """All lines of a shell of an element, as the detector counts them.
 
-    ``photons`` of the single lines add up to 1; ``groups`` gives the share of a named line.
+    ``photons`` of the single lines add up to 1; ``groups`` gives the share of a named line;
+    ``names`` tells the named line of each single line.
     """
 
     element: str
@@ -58,6 +41,7 @@ class Family:
     energies_kev: tuple[float, ...]
     photons: tuple[float, ...]
     groups: dict[str, float]
+    names: tuple[str, ...] = ()
 
 
 def families_seen(
@@ -158,7 +142,8 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
     groups: dict[str, float] = {}
     for (name, _), share in zip(parts, seen.tolist(), strict=True):
         groups[name] = groups.get(name, 0.0) + share
-    return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups)
+    names = tuple(name for name, _ in parts)
+    return Family(element, shell, tuple(energies.tolist()), tuple(seen.tolist()), groups, names)
 
 
 @lru_cache(maxsize=1024)
@@ -170,7 +155,10 @@ def _with_escape(element: str, shell: str, beam_kev: float) -> Family:
     some = energies > SILICON_EDGE_KEV
     energies = np.append(energies, energies[some] - SILICON_KA_KEV)
     photons = np.append(photons - lost, lost[some])
-    return replace(made, energies_kev=tuple(energies.tolist()), photons=tuple(photons.tolist()))
+    names = (*made.names, *np.array(made.names)[some].tolist())
+    return replace(
+        made, energies_kev=tuple(energies.tolist()), photons=tuple(photons.tolist()), names=names
+    )
 
 
 def _share_seen(family: Family, low: float, high: float) -> float:
@@ -184,24 +172,5 @@ def _share_seen(family: Family, low: float, high: float) -> float:
 def _family_shapes(
     true: np.ndarray, families: Sequence[Family], calibration: Calibration
 ) -> np.ndarray:
-    """Return each family's counts [channel, family]: Gaussian peaks, integrated over channels."""
-    from scipy.special import erf
-
-    shapes = np.zeros((true.size, len(families)))
-    if not families:
-        return shapes
-    centres = np.concatenate([f.energies_kev for f in families])[:, None]
-    photons = np.concatenate([f.photons for f in families])[:, None]
-    column = np.repeat(np.arange(len(families)), [len(f.photons) for f in families])[:, None]
-    step = (true[-1] - true[0]) / (true.size - 1)
-    sigma = calibration.sigma_kev(centres)
-    reach = math.ceil(6 * sigma.max() / step)  # beyond six sigma there is nothing to see
-    channel = np.round((centres - true[0]) / step).astype(int) + np.arange(-reach, reach + 2)
-    below = erf((true[0] + (channel - 0.5) * step - centres) / (math.sqrt(2) * sigma))
-    counts = np.diff(below, axis=1) / 2 * photons
-    channel = channel[:, :-1]
-    inside = (channel >= 0) & (channel < true.size)
-    np.add.at(
-        shapes, (channel[inside], np.broadcast_to(column, channel.shape)[inside]), counts[inside]
-    )
-    return shapes
+    """Return each family's counts [channel, family]."""
+    return Peaks.of([(f.energies_kev, f.photons) for f in families]).counts(true, calibration)

@@ -6,6 +6,8 @@ import numpy as np
 
 #: Added to each channel for the logarithm's sake; 0.03 counts under a peak.
 PSEUDO_COUNT = 1e-3
+#: Shapes that coincide share their counts: added to the diagonal for columns of one length.
+_RIDGE = 1e-10
 
 
 def model_variance(design: np.ndarray, variance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -31,7 +33,7 @@ def weighted_least_squares(
     unit = design * weight[:, None]
     length = np.linalg.norm(unit, axis=0)
     unit /= length  # columns of one length: better conditioned
-    inverse = np.linalg.inv(unit.T @ unit)
+    inverse = np.linalg.inv(unit.T @ unit + _RIDGE * np.eye(length.size))
     amounts = inverse @ (unit.T @ (values * weight))
     return amounts / length, inverse / np.outer(length, length)
 

@@ -1,0 +1,82 @@
+"""Errors of net counts by where they come from, and what spectra of one call share of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from eds_xr.spectra.shapes.learning import Learned, response
+from eds_xr.spectra.shapes.weak_knowledge import EFFECTS
+
+
+@dataclass(frozen=True)
+class ByParameter:
+    """How net counts of lines answer to what is known of peaks only within limits."""
+
+    learned: Learned
+    names: tuple[str, ...]
+    columns: np.ndarray
+    shares: np.ndarray
+
+    def slopes(
+        self, design: np.ndarray, amounts: np.ndarray, covariance: np.ndarray, variance: np.ndarray
+    ) -> np.ndarray:
+        """Return the changes of net counts [line, parameter], for the fit of a spectrum."""
+        families = self.learned.shapes.peaks.shape[1]
+        by_amount = response(
+            design, self.learned.shapes.slopes(amounts[:families]), variance, covariance
+        )
+        own = self.learned.weak.net_slopes(self.learned.x, self.names)
+        net = amounts[self.columns] * self.shares
+        return by_amount[self.columns] * self.shares[:, None] + own * net[:, None]
+
+    def blank_variance(
+        self, line: int, design: np.ndarray, amounts: np.ndarray, covariance: np.ndarray,
+        variance: np.ndarray,
+    ) -> float:  # fmt: skip
+        """Return the variance of a line's net counts due to the peaks of other families."""
+        families, column = self.learned.shapes.peaks.shape[1], int(self.columns[line])
+        others = amounts[:families].copy()
+        others[column] = 0.0
+        row = covariance[column] @ (design / variance[:, None]).T
+        slopes = row @ self.learned.shapes.slopes(others) * self.shares[line]
+        return float(sum(((slopes @ mode) ** 2).sum() for mode in self.learned.modes.values()))
+
+
+def by_effect(
+    counting: np.ndarray, slopes: np.ndarray, learned: Learned
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the covariances by effect, the errors that spectra share, and their effects.
+
+    Parameters
+    ----------
+    counting : ndarray [spectrum, line, line]
+        Covariance of each spectrum's own errors.
+    slopes : ndarray [spectrum, line, parameter]
+
+    Returns
+    -------
+    ndarray [effect, spectrum, line, line], ndarray [mode, spectrum, line], list of str [mode]
+    """
+    covariance = np.zeros((len(EFFECTS), *counting.shape))
+    covariance[EFFECTS.index("counting")] = counting
+    shared, effects = [], []
+    for i, effect in enumerate(EFFECTS):
+        errors = slopes @ learned.modes[effect]  # [spectrum, line, mode]
+        covariance[i] += errors @ np.swapaxes(errors, -1, -2)
+        few = _fewest(errors.reshape(slopes.shape[0] * slopes.shape[1], errors.shape[2]))
+        shared.append(few.T.reshape(-1, *errors.shape[:-1]))
+        effects += [effect] * few.shape[1]
+    return covariance, np.concatenate(shared), np.array(effects, dtype=str)
+
+
+def _fewest(errors: np.ndarray) -> np.ndarray:
+    """Return as few columns as have the same products with one another [number, mode]."""
+    numbers, modes = errors.shape
+    if not modes or not numbers:
+        return errors[:, :0]
+    left, size, _ = np.linalg.svd(errors, full_matrices=False)
+    kept = size > 1e-7 * max(float(size[0]), 1e-300)
+    return left[:, kept] * size[kept]

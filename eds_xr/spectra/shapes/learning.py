@@ -1,0 +1,155 @@
+"""Weak knowledge made sharper by spectra: one set of parameters for all of them.
+
+Amounts of families and background terms differ from spectrum to spectrum; what is known of peaks
+only within limits is common to them. Both are fitted together: least squares with the limits as
+observations of their own, by Gauss and Newton's method. The amounts are eliminated from each
+spectrum's equations (G. H. Golub and V. Pereyra, SIAM J. Numer. Anal. 10 (1973) 413), so that few
+parameters are left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+
+from eds_xr.spectra.shapes.linear_fit import smooth_variance, weighted_least_squares
+from eds_xr.spectra.shapes.peaks import Calibration
+from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR, EFFECTS, KnownShapes, WeakKnowledge
+
+_MOST_STEPS = 20
+#: Steps end when no parameter moves by more [standard deviations].
+_CONVERGED = 0.01
+#: A parameter is this many standard deviations off at most: the spectrum is of something else.
+MOST_OFF = 4.0
+
+
+@dataclass(frozen=True)
+class Learned:
+    """The parameters found.
+
+    ``information`` [parameter, parameter] is what the spectra say of them, in units of what was
+    known before; ``given`` [parameter, parameter] is the covariance of those that are not looked
+    for.
+    """
+
+    weak: WeakKnowledge
+    x: np.ndarray
+    shapes: KnownShapes
+    information: np.ndarray
+    looked_for: np.ndarray
+    given: np.ndarray
+
+    @cached_property
+    def calibration(self) -> Calibration:
+        """The calibration, with its covariance."""
+        found = self.shapes.calibration
+        if not self.looked_for[:3].all():
+            return found
+        free = np.flatnonzero(self.looked_for)
+        inverse = np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
+        covariance = inverse[:3, :3] * np.outer(CALIBRATION_PRIOR, CALIBRATION_PRIOR)
+        return replace(found, covariance=tuple(covariance.ravel().tolist()))
+
+    @cached_property
+    def modes(self) -> dict[str, np.ndarray]:
+        """Return independent errors of the parameters [parameter, mode], a standard deviation each.
+
+        By effect. What the spectra say of the parameters scatters with the counts: this scatter
+        counts as calibration as far as that takes part in it, else as counting. What was known
+        before lacks something, too; each parameter's lack is of its own effect.
+        """
+        free = np.flatnonzero(self.looked_for)
+        inverse = np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
+        data = inverse - inverse @ inverse
+        effects = self.weak.effects[free]
+        axis = effects == "calibration"
+        found = {effect: [inverse[:, effects == effect]] for effect in EFFECTS}
+        by_axis = data[:, axis] @ np.linalg.pinv(data[np.ix_(axis, axis)], hermitian=True)
+        explained = by_axis @ data[axis]
+        found["calibration"].append(_root(explained))
+        found["counting"].append(_root(data - explained))
+        whole = {e: np.zeros((self.x.size, sum(p.shape[1] for p in found[e]))) for e in EFFECTS}
+        for effect, parts in found.items():
+            whole[effect][free] = np.hstack(parts)
+        whole["calibration"] = np.hstack([whole["calibration"], _root(self.given)])
+        return whole
+
+
+def learn(
+    weak: WeakKnowledge,
+    background: np.ndarray,
+    spectra: Sequence[tuple[np.ndarray, np.ndarray]],
+    *,
+    look_for_calibration: bool,
+) -> Learned:
+    """Fit the parameters to spectra (counts, variance) [channel] on a background [channel, term]."""
+    x = np.zeros(weak.effects.size)
+    axis = weak.effects == "calibration"
+    spectra = [(counts, smooth_variance(variance)) for counts, variance in spectra]
+    given = np.zeros((x.size, x.size))
+    if look_for_calibration:  # first alone: lines must not take the place of their neighbours
+        x = _descend(weak, background, spectra, x, axis)[0]
+    else:
+        covariance = np.reshape(weak.calibration.covariance or np.zeros(9), (3, 3))
+        given[:3, :3] = covariance / np.outer(CALIBRATION_PRIOR, CALIBRATION_PRIOR)
+    looked_for = ~axis | look_for_calibration
+    x, shapes, information = _descend(weak, background, spectra, x, looked_for)
+    return Learned(weak, x, shapes, information, looked_for, given)
+
+
+def _descend(
+    weak: WeakKnowledge, background: np.ndarray, spectra: Sequence[tuple[np.ndarray, np.ndarray]],
+    x: np.ndarray, free: np.ndarray,
+) -> tuple[np.ndarray, KnownShapes, np.ndarray]:  # fmt: skip
+    for _ in range(_MOST_STEPS):
+        shapes = weak.at(x)
+        information, pull = np.zeros((x.size, x.size)), np.zeros(x.size)
+        for counts, variance in spectra:
+            more, towards = _what_it_says(shapes, background, counts, variance)
+            information, pull = information + more, pull + towards
+        step = np.zeros(x.size)
+        inner = information[np.ix_(free, free)] + np.eye(int(free.sum()))
+        step[free] = np.linalg.solve(inner, (pull - x)[free])
+        largest = float(np.abs(step).max(initial=0.0))
+        x = np.clip(x + step / max(1.0, largest), -MOST_OFF, MOST_OFF)
+        if largest < _CONVERGED:
+            break
+    return x, shapes, information
+
+
+def _what_it_says(
+    shapes: KnownShapes, background: np.ndarray, counts: np.ndarray, variance: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what a spectrum says of the parameters, its amounts eliminated: matrix and right side.
+
+    A spectrum that is fitted worse than its counts scatter says less, by how much worse.
+    """
+    design = np.hstack([shapes.peaks, background])
+    amounts, covariance = weighted_least_squares(design, counts, variance)
+    slopes = shapes.slopes(amounts[: shapes.peaks.shape[1]])
+    left = slopes + design @ response(design, slopes, variance, covariance)
+    rest = counts - design @ amounts
+    misfit = float((rest**2 / variance).sum()) / max(1, counts.size - design.shape[1])
+    said = (left / variance[:, None]).T @ np.column_stack([left, rest]) / max(1.0, misfit)
+    return said[:, :-1], said[:, -1]
+
+
+def response(
+    design: np.ndarray, slopes: np.ndarray, variance: np.ndarray, covariance: np.ndarray
+) -> np.ndarray:
+    """Return how fitted amounts follow parameters [shape, parameter].
+
+    `slopes` [channel, parameter] are what the parameters do to the expected counts, `covariance`
+    that of the amounts.
+    """
+    return -covariance @ (design.T @ (slopes / variance[:, None]))
+
+
+def _root(covariance: np.ndarray) -> np.ndarray:
+    """Return a root of a covariance [parameter, mode], without modes that are next to nothing."""
+    values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
+    kept = values > 1e-12 * max(float(values.max(initial=0.0)), 1e-12)
+    return vectors[:, kept] * np.sqrt(values[kept])

@@ -34,6 +34,9 @@ FAMILIES = ("K", "L", "M")
 #: K from the scatter of Bethe cross-sections and yields; L and M are dominated by the yields
 #: and Coster-Kronig probabilities, for M also by the lines that Elam's table lacks.
 EMISSION_UNCERTAINTY = MappingProxyType({"K": 0.10, "L": 0.20, "M": 0.30})
+#: Provisional, until each line has its own: relative uncertainty of weights, and of energies.
+_WEIGHT_UNCERTAINTY = MappingProxyType({"K": 0.03, "L": 0.10, "M": 0.20})
+_ENERGY_UNCERTAINTY_KEV = 0.002
 
 
 @dataclass(frozen=True)
@@ -50,6 +53,10 @@ class XrayLine:
         Mean of the group, weighted by intensity.
     weight : float
         Share of the photons of the whole family of the element (those sum to 1).
+    weight_uncertainty : float
+        Relative standard uncertainty of `weight`.
+    energy_uncertainty_kev : float
+        Standard uncertainty of `energy_kev`.
     """
 
     name: str
@@ -57,6 +64,8 @@ class XrayLine:
     family: str
     energy_kev: float
     weight: float
+    weight_uncertainty: float
+    energy_uncertainty_kev: float
 
 
 def split_line(name: str) -> tuple[str, str]:
@@ -121,7 +130,7 @@ def components(name: str, beam_energy_kev: float = 200.0) -> tuple[XrayLine, ...
     singles = single_lines(element, line[0], float(beam_energy_kev))
     total = sum(photons for _, _, photons in singles)
     found = [
-        XrayLine(f"{element}_{single}", element, line[0], energy, photons / total)
+        _line(f"{element}_{single}", line[0], energy, photons / total)
         for single, energy, photons in singles
         if group_of(single) == line
     ]
@@ -232,5 +241,11 @@ def _family(element: str, shell: str, beam_energy_kev: float) -> tuple[XrayLine,
     for line, parts in groups.items():
         photons = sum(p for _, p in parts)
         energy = sum(e * p for e, p in parts) / photons
-        found.append(XrayLine(f"{element}_{line}", element, shell, energy, photons / total))
+        found.append(_line(f"{element}_{line}", shell, energy, photons / total))
     return tuple(sorted(found, key=lambda x: -x.weight))
+
+
+def _line(name: str, shell: str, energy_kev: float, weight: float) -> XrayLine:
+    uncertainty = _WEIGHT_UNCERTAINTY[shell]
+    element = name.split("_")[0]
+    return XrayLine(name, element, shell, energy_kev, weight, uncertainty, _ENERGY_UNCERTAINTY_KEV)

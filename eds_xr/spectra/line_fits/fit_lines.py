@@ -178,7 +178,9 @@ def fit_lines(
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
     families = families_seen([*elements, *stray], energy, beam)
-    reported_lines(elements, lines, energy, beam, families)  # or an error, before anything is fitted
+    reported_lines(
+        elements, lines, energy, beam, families
+    )  # or an error, before anything is fitted
     smooth = background_shapes(background, energy, beam, part.attrs)
     tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
     learned = learned_shapes(
@@ -341,8 +343,13 @@ def _fit_all(
         full = [sizes.get(str(d), len(values)) for d in dims]
         found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
     elements = (LINE, [name.split("_")[0] for name in names])
-    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS),
-              "mode_effect": ("mode", effects)}
+    coords = {
+        LINE: names,
+        "line_other": names,
+        "element": elements,
+        "effect": list(EFFECTS),
+        "mode_effect": ("mode", effects),
+    }
     return xr.Dataset(found, {**part.coords, **coords}), peaks
 
 

@@ -17,7 +17,7 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     left_out,
     left_out_message,
 )
-from eds_xr.spectra.line_fits.pixel_model import lazy_fit, pixel_model
+from eds_xr.spectra.line_fits.pixel_model import lazy_fit, pixel_model, shared_response
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.xray.elements import element_names
@@ -52,7 +52,10 @@ def fitted_maps(
     -------
     Dataset
         ``net`` and ``variance`` [line, *spatial; counts], float32; ``element`` [line]. The
-        calibration is in the attributes.
+        calibration is in the attributes. What all pixels share is not in their variance but
+        stands once: ``shared_response`` [mode, line, line_other], what one standard deviation of
+        each independent error adds to the net counts of a line for each net count of another,
+        by ``mode_effect`` [mode] (see :func:`eds_xr.fit_lines`).
 
     Raises
     ------
@@ -71,6 +74,10 @@ def fitted_maps(
     net counts are one linear map of the counts: unbiased at any dose, and their sums over a mask
     are the fit of the mask's spectrum. The variance is propagated exactly, as a count is its own
     variance: right for sums of pixels, itself noisy in one.
+
+    With ``n`` the net counts [line] of any pixels added up, the shared errors add
+    ``sum over mode of (shared_response @ n) (shared_response @ n)^T`` to the covariance. Lines
+    that are fitted but not reported are not in it.
 
     The background is as flexible as that of ``fit_lines``. A background of the sum's shape, with
     one amount a pixel, would have a standard deviation less by up to 14 % (Nd La, U Ma), and by
@@ -92,6 +99,7 @@ def fitted_maps(
     part = image.sel({ENERGY: slice(*range_kev)})
     model = pixel_model(part, elements, stray, lines, calibration)
     net, variance = lazy_fit(part, model, nonnegative=nonnegative)
+    response, effects = shared_response(model)
     names, missed = list(model.lines), left_out(model.elements, model.lines)
     if elements is not None and lines is None and missed:
         warn(left_out_message(missed, part[ENERGY].values), LeftOutWarning)
@@ -103,8 +111,18 @@ def fitted_maps(
             "variance": variance.assign_attrs(
                 long_name="variance of the net counts", units="counts^2"
             ),
+            "shared_response": (
+                ("mode", LINE, "line_other"),
+                response,
+                {"long_name": "errors that all pixels share, a net count", "units": "1"},
+            ),
         },
-        coords={LINE: names, "element": (LINE, [name.split("_")[0] for name in names])},
+        coords={
+            LINE: names,
+            "line_other": names,
+            "element": (LINE, [name.split("_")[0] for name in names]),
+            "mode_effect": ("mode", effects),
+        },
         attrs=provenance.with_step(
             attrs, "fitted_maps", elements=model.elements, stray=list(stray),
             range_kev=list(range_kev), nonnegative=nonnegative,

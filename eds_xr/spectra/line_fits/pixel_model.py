@@ -15,8 +15,10 @@ from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_maps, weighted_block
 from eds_xr.schema import ENERGY, EdsError
 from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, reported_lines
-from eds_xr.spectra.shapes.calibration import find_calibration
+from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect
+from eds_xr.spectra.shapes.calibration import learned_shapes
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
+from eds_xr.spectra.shapes.learning import Learned
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 
 #: Fewer channels than this are no spectrum to fit.
@@ -29,10 +31,11 @@ class PixelModel:
 
     ``variance`` [channel; counts^2] is the modelled one of a mean pixel, ``background``
     [channel, term] the shapes that a non-negative fit takes, ``lines`` the column and the share
-    of the family of each line to report.
+    of the family of each line to report, ``learned`` what all pixels together say of the peaks.
     """
 
     shapes: Shapes
+    learned: Learned
     variance: np.ndarray
     background: np.ndarray
     lines: dict[str, tuple[int, float]]
@@ -68,18 +71,21 @@ def pixel_model(
         raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
     energy, beam = part[ENERGY].values.astype(float), beam_energy_of(part.attrs)
     families = families_seen([*elements, *stray], energy, beam)
-    chosen = reported_lines(elements, lines, energy, beam, families)
+    reported_lines(elements, lines, energy, beam, families)  # or an error, before all is read
     total = sum_spectrum(part)
-    if calibration is None:
-        calibration = find_calibration(
-            energy, total, total, families, beam, resolution_of(part.attrs)
-        )
-    shapes = Shapes(energy, families, calibration, beam)
-    shapes.check_separable(column for column, _ in chosen.values())
+    learned = learned_shapes(
+        energy, total[None], total[None], families, beam, resolution_of(part.attrs),
+        calibration=calibration,
+    )  # fmt: skip
+    chosen = reported_lines(elements, lines, energy, beam, learned.shapes.families)
+    shapes = Shapes(energy, learned.shapes.families, learned.calibration, beam)
+    Shapes(energy, families, learned.calibration, beam).check_separable(
+        column for column, _ in chosen.values()
+    )
     pixels = part.size / part.sizes[ENERGY]
     amounts, variance = model_variance(shapes.design, total)
     background = _background_terms(shapes, amounts)
-    return PixelModel(shapes, variance / pixels, background, chosen, elements)
+    return PixelModel(shapes, learned, variance / pixels, background, chosen, elements)
 
 
 def sum_spectrum(part: xr.DataArray) -> np.ndarray:
@@ -102,6 +108,25 @@ def net_weights(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return what turns counts into amounts by weighted least squares [channel, column]."""
     _, covariance = weighted_least_squares(design, variance, variance)
     return (design / variance[:, None]) @ covariance
+
+
+def shared_response(model: PixelModel) -> tuple[np.ndarray, np.ndarray]:
+    """Return what all pixels share of errors, a net count of a line, and the effects [mode].
+
+    Changes of the net counts of a line for each net count of another: [mode, line, line_other].
+    """
+    design, names = model.shapes.design, tuple(model.lines)
+    by = ByParameter(model.learned, names, model.columns, model.shares)
+    _, covariance = weighted_least_squares(design, model.variance, model.variance)
+    slopes = np.zeros((len(names), len(names), model.learned.x.size))
+    for other, column in enumerate(model.columns.tolist()):
+        if column in model.columns[:other]:  # the family is there already, by another line
+            continue
+        one = np.zeros(design.shape[1])
+        one[column] = 1 / model.shares[other]
+        slopes[other] = by.slopes(design, one, covariance, model.variance)
+    _, shared, effects = by_effect(np.zeros((len(names),) * 3), slopes, model.learned)
+    return np.swapaxes(shared, 1, 2), effects
 
 
 def lazy_fit(part: xr.DataArray, model: PixelModel, *, nonnegative: bool) -> list[xr.DataArray]:

@@ -36,7 +36,7 @@ def learned_shapes(
     beam_kev: float, resolution_mnka_ev: float, *, calibration: Calibration | None = None,
     background: np.ndarray | None = None, escape: bool = False,
 ) -> Learned:  # fmt: skip
-    """Return what spectra [spectrum, energy] say of their peaks, and of the calibration if not given."""
+    """Return what spectra [spectrum, energy] say of their peaks and, if not given, calibration."""
     if background is None:
         background = flexible_background(tuple(energy.tolist()), beam_kev)
     spectra = list(zip(*(_in_groups(v) for v in (counts, variance)), strict=True))
@@ -58,7 +58,7 @@ def learned_shapes(
 
 def _placed_within_kev(energy: np.ndarray, found: Learned) -> float:
     """Return how well the axis is known where it is known best."""
-    covariance = np.reshape(found.calibration.covariance, (3, 3))[:2, :2]
+    covariance = np.reshape(found.calibration.covariance, (5, 5))[:2, :2]
     slope = np.stack([energy, np.ones_like(energy)], axis=1)
     return float(np.sqrt(((slope @ covariance) * slope).sum(axis=1).min()))
 

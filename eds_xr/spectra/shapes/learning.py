@@ -9,6 +9,7 @@ parameters are left.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -17,11 +18,17 @@ import numpy as np
 
 from eds_xr.spectra.shapes.linear_fit import smooth_variance, weighted_least_squares
 from eds_xr.spectra.shapes.peaks import Calibration
-from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR, EFFECTS, KnownShapes, WeakKnowledge
+from eds_xr.spectra.shapes.weak_knowledge import (
+    CALIBRATION_PRIOR,
+    EFFECTS,
+    TAIL_PRIOR,
+    KnownShapes,
+    WeakKnowledge,
+)
 
 _MOST_STEPS = 20
 #: Steps end when no parameter moves by more [standard deviations].
-_CONVERGED = 0.01
+_CONVERGED = 1e-3
 #: A parameter is this many standard deviations off at most: the spectrum is of something else.
 MOST_OFF = 4.0
 
@@ -50,7 +57,8 @@ class Learned:
             return found
         free = np.flatnonzero(self.looked_for)
         inverse = np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
-        covariance = inverse[:3, :3] * np.outer(CALIBRATION_PRIOR, CALIBRATION_PRIOR)
+        units = (*CALIBRATION_PRIOR, *TAIL_PRIOR)
+        covariance = inverse[:5, :5] * np.outer(units, units)
         return replace(found, covariance=tuple(covariance.ravel().tolist()))
 
     @cached_property
@@ -85,17 +93,21 @@ def learn(
     *,
     look_for_calibration: bool,
 ) -> Learned:
-    """Fit the parameters to spectra (counts, variance) [channel] on a background [channel, term]."""
-    x = np.zeros(weak.effects.size)
-    axis = weak.effects == "calibration"
+    """Fit the parameters to spectra (counts, variance) [channel], background [channel, term].
+
+    A given calibration is kept as it is, with its covariance.
+    """
+    x, given = np.zeros(weak.effects.size), np.zeros((weak.effects.size,) * 2)
+    looked_for = np.ones(x.size, dtype=bool)
     spectra = [(counts, smooth_variance(variance)) for counts, variance in spectra]
-    given = np.zeros((x.size, x.size))
     if look_for_calibration:  # first alone: lines must not take the place of their neighbours
-        x = _descend(weak, background, spectra, x, axis)[0]
+        x = _descend(weak, background, spectra, x, weak.effects == "calibration")[0]
     else:
-        covariance = np.reshape(weak.calibration.covariance or np.zeros(9), (3, 3))
-        given[:3, :3] = covariance / np.outer(CALIBRATION_PRIOR, CALIBRATION_PRIOR)
-    looked_for = ~axis | look_for_calibration
+        known = math.isqrt(len(weak.calibration.covariance))
+        units = (*CALIBRATION_PRIOR, *TAIL_PRIOR)[:known]
+        covariance = np.reshape(weak.calibration.covariance, (known, known))
+        given[:known, :known] = covariance / np.outer(units, units)
+        looked_for[: max(3, known)] = False
     x, shapes, information = _descend(weak, background, spectra, x, looked_for)
     return Learned(weak, x, shapes, information, looked_for, given)
 

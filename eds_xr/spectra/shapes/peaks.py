@@ -29,8 +29,8 @@ class Calibration:
     source : str
         ``"given"``, ``"fitted"``, or why it is nominal.
     covariance : tuple of float
-        Nine numbers, the covariance of gain, offset [keV] and the logarithm of the noise; empty
-        when they are taken as exact.
+        Row by row, the covariance of gain, offset [keV] and the logarithm of the noise, or of
+        these and the tails; empty when the first three are exact, and the tails are not known.
     tails : tuple of float
         Share of each peak's counts that has lost energy, by the lengths `TAILS_KEV`.
     """
@@ -76,7 +76,7 @@ class Peaks:
         return found
 
     def slopes(self, true: np.ndarray, calibration: Calibration) -> PeakSlopes:
-        """Return how the counts of each column change with place and width of its lines.
+        """Return how the counts of each column change with the calibration.
 
         Of the peaks without their tails, whose share is too small to matter.
         """
@@ -106,9 +106,11 @@ class Peaks:
         by_width = -z * height
         noise = calibration.noise_kev2 / (2 * sigma**2)
         energy = z * sigma + self.energies_kev[:, None]
+        offset = height / sigma
+        parts = (ndtr(z), offset, offset * energy, by_width * noise)
         return tuple(
             self._gathered(true.size, channel, np.diff(part, axis=1) * self.photons[:, None])
-            for part in (ndtr(z), height / sigma, height * energy / sigma, by_width, by_width * noise)
+            for part in parts
         )
 
     def _edges(
@@ -133,12 +135,11 @@ class Peaks:
 
 @dataclass(frozen=True)
 class PeakSlopes:
-    """Changes of counts [channel, column]: by the axis' offset and gain, relative width, noise.
+    """Changes of counts [channel, column] by the axis' offset and gain, and by the noise.
 
     A line moved up by an energy is an axis moved down by it: ``-offset``.
     """
 
     offset: np.ndarray
     gain: np.ndarray
-    width: np.ndarray
     noise: np.ndarray

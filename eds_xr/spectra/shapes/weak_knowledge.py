@@ -1,4 +1,4 @@
-"""What is known of peaks only within limits: calibration, tails, escape, weights and places of lines.
+"""What is known of peaks only within limits: calibration, tails, escape, lines' weights and places.
 
 Each is a parameter whose value is expected at 0 with a standard deviation of 1. `effect` says of
 which kind its error is.
@@ -27,7 +27,7 @@ CALIBRATION_PRIOR = (0.003, 0.02, 0.5)
 #: The same of the share of counts in tails of the lengths `TAILS_KEV`, and of escape peaks over
 #: what the detector's physics gives: maps are recorded with and without.
 TAIL_PRIOR, ESCAPE_PRIOR = (0.01, 0.005), 0.5
-#: Lines of less than this share of their family, or with less of them on the axis, are as tabulated.
+#: Lines of which the axis holds less than this share of their family are as tabulated.
 _LEAST_SHARE = 0.004
 
 
@@ -102,7 +102,9 @@ class WeakKnowledge:
         common = [sd * part for sd, part in zip(CALIBRATION_PRIOR, axis, strict=True)]
         common += [*tails, ESCAPE_PRIOR * escaped.counts(true, bare)]
         free, sd = self.free, self.place_sd
-        own = np.hstack([counts[:, free] * self.weight_sd[free], -slopes.offset[:, free] * sd[free]])
+        own = np.hstack(
+            [counts[:, free] * self.weight_sd[free], -slopes.offset[:, free] * sd[free]]
+        )
         owner = np.array([self.groups[g][0] for g in free], dtype=int)
         return KnownShapes(
             self._families(lines, x, weight),
@@ -124,7 +126,9 @@ class WeakKnowledge:
             g = known[name]
             row[6 : 6 + self.free.size][self.free == g] = self.weight_sd[g]
             if not self.escape:
-                row[5] = -ESCAPE_PRIOR * self._mean_lost(g) / (1 - self._escape(x) * self._mean_lost(g))
+                row[5] = (
+                    -ESCAPE_PRIOR * self._mean_lost(g) / (1 - self._escape(x) * self._mean_lost(g))
+                )
         return found
 
     def _true(self, calibration: Calibration) -> np.ndarray:
@@ -149,9 +153,7 @@ class WeakKnowledge:
         mine = self.line_group == group
         return float(self.lost[mine] @ self.photons[mine] / max(self.photons[mine].sum(), 1e-300))
 
-    def _lines(
-        self, x: np.ndarray, weight: np.ndarray, place: np.ndarray
-    ) -> tuple[Peaks, Peaks]:
+    def _lines(self, x: np.ndarray, weight: np.ndarray, place: np.ndarray) -> tuple[Peaks, Peaks]:
         """Return all lines with their escape peaks, a column a group, and what one escape moves."""
         energies = self.energies + (self.place_sd * place)[self.line_group]
         photons = self.photons * np.exp(self.weight_sd * weight)[self.line_group]

@@ -15,7 +15,8 @@ from eds_xr.image.element_maps import element_map
 from eds_xr.image.rebin import rebin
 from eds_xr.schema import EdsError
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
-from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
+from eds_xr.spectra.line_fits.pixel_model import pixel_model
+from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 
 FITTED = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Hf"]
@@ -38,11 +39,7 @@ def fitted(recorded) -> xr.Dataset:
 def test_fitted_maps__sums_over_a_mask_are_the_fit_of_its_spectrum(recorded, fitted):
     mask = recorded.sum("energy") > 150
     part = recorded.sel(energy=slice(0.7, 12.5))
-    energy = part.energy.values
-    calibration = Calibration(
-        **{k.removeprefix("calibration_"): v for k, v in fitted.attrs.items() if "calibration" in k}
-    )
-    shapes = Shapes(energy, families_seen(FITTED + STRAY, energy, 200.0), calibration, 200.0)
+    shapes = pixel_model(part, FITTED, STRAY, None, None).shapes
     _, variance = model_variance(shapes.design, part.sum(("y", "x")).values.astype(float))
     spectrum = part.where(mask, 0).sum(("y", "x")).values.astype(float)
     amounts, _ = weighted_least_squares(shapes.design, spectrum, variance)

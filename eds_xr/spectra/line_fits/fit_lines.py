@@ -58,6 +58,8 @@ _NAMES = {
     "critical_level": ("critical level (Currie)", "counts"),
     "detection_limit": ("detection limit (Currie)", "counts"),
     "quantification_limit": ("quantification limit (Currie)", "counts"),
+    "misfit": ("variance at the line over that expected", "1"),
+    "doubt": ("why the net counts are not to be believed", ""),
     "reduced_chi2": ("misfit per degree of freedom", "1"),
     "model": ("fitted counts", "counts"),
     "background_model": ("fitted background", "counts"),
@@ -321,9 +323,11 @@ def _fit_all(
     covariance, shared, effects = by_effect(
         *(np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")),
         model.errors.learned,
+        np.stack([fit["misfit"] for fit in fits]),
     )
     for name in fits[0]:
         values = np.stack([fit[name] for fit in fits])
+        values = values.astype(str) if values.dtype == object else values
         text, units = _NAMES[name]
         found[name] = (
             (*lead, *_DIMS.get(name, (LINE,))),

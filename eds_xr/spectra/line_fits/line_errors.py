@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
+from eds_xr.spectra.line_fits.doubts import lines_off_tables
 from eds_xr.spectra.shapes.learning import Learned, response
 from eds_xr.spectra.shapes.weak_knowledge import EFFECTS
 
@@ -19,17 +21,32 @@ class ByParameter:
     columns: np.ndarray
     shares: np.ndarray
 
+    @cached_property
+    def off_tables(self) -> list[str]:
+        """Lines whose weight or place had to leave what the tables allow."""
+        return lines_off_tables(self.learned.x, *self.learned.weak.of_lines)
+
     def slopes(
         self, design: np.ndarray, amounts: np.ndarray, covariance: np.ndarray, variance: np.ndarray
-    ) -> np.ndarray:
-        """Return the changes of net counts [line, parameter], for the fit of a spectrum."""
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the changes of amounts [family, parameter] and of net counts [line, parameter].
+
+        For the fit of a spectrum.
+        """
         families = self.learned.shapes.peaks.shape[1]
         by_amount = response(
             design, self.learned.shapes.slopes(amounts[:families]), variance, covariance
-        )
+        )[:families]
         own = self.learned.weak.net_slopes(self.learned.x, self.names)
         net = amounts[self.columns] * self.shares
-        return by_amount[self.columns] * self.shares[:, None] + own * net[:, None]
+        return by_amount, by_amount[self.columns] * self.shares[:, None] + own * net[:, None]
+
+    def correlation(self, counting: np.ndarray, by_amount: np.ndarray) -> np.ndarray:
+        """Return the correlation of amounts, all errors together [family, family]."""
+        errors = [by_amount @ mode for mode in self.learned.modes.values()]
+        total = counting + sum((e @ e.T for e in errors), np.zeros_like(counting))
+        sd = np.sqrt(np.diagonal(total))
+        return total / np.outer(sd, sd)
 
     def blank_variance(
         self, line: int, design: np.ndarray, amounts: np.ndarray, covariance: np.ndarray,
@@ -45,7 +62,7 @@ class ByParameter:
 
 
 def by_effect(
-    counting: np.ndarray, slopes: np.ndarray, learned: Learned
+    counting: np.ndarray, slopes: np.ndarray, learned: Learned, misfit: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the covariances by effect, the errors that spectra share, and their effects.
 
@@ -54,6 +71,8 @@ def by_effect(
     counting : ndarray [spectrum, line, line]
         Covariance of each spectrum's own errors.
     slopes : ndarray [spectrum, line, parameter]
+    misfit : ndarray [spectrum, line]
+        How many times the expected variance is found at each line: what is beyond is of the shape.
 
     Returns
     -------
@@ -61,6 +80,8 @@ def by_effect(
     """
     covariance = np.zeros((len(EFFECTS), *counting.shape))
     covariance[EFFECTS.index("counting")] = counting
+    wider = np.sqrt(np.maximum(misfit - 1, 0))
+    covariance[EFFECTS.index("shape")] = counting * wider[..., :, None] * wider[..., None, :]
     shared, effects = [], []
     for i, effect in enumerate(EFFECTS):
         errors = slopes @ learned.modes[effect]  # [spectrum, line, mode]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eds_xr.spectra.line_fits.doubts import doubts, misfit
 from eds_xr.spectra.line_fits.line_errors import ByParameter
 from eds_xr.spectra.line_fits.missing_peaks import Peak, missing_peaks, one_more_peak_z, residual_of
 from eds_xr.spectra.shapes.families import Shapes
@@ -72,18 +73,27 @@ def fit_spectrum(
     rest = counts - found.expected
     what = residual_of(rest, found.design, found.amounts, found.modelled, model.shapes)
     z = one_more_peak_z(what)
+    missing = missing_peaks(z, what, model.spectra)
+    squares = rest**2 / found.modelled
+    worse = misfit(squares, model.windows, found.amounts.size)
     covariance = found.covariance[np.ix_(model.columns, model.columns)]
     covariance = covariance * np.outer(model.shares, model.shares)
+    by_amount, by_net = model.errors.slopes(
+        found.design, found.amounts, found.covariance, found.modelled
+    )
+    names, off = model.errors.names, model.errors.off_tables
+    correlation = model.errors.correlation(found.covariance[:peaks, :peaks], by_amount)
+    why = doubts(names, model.columns, model.shapes, worse, correlation, missing, off)
     results = {
         "net": found.amounts[model.columns] * model.shares,
         "covariance": covariance,
-        "by_parameter": model.errors.slopes(
-            found.design, found.amounts, found.covariance, found.modelled
-        ),
+        "by_parameter": by_net,
+        "misfit": worse.at_line,
+        "doubt": np.array(why, dtype=object),
         **_limits(found, model),
         # clipping belongs to what is reported as counts, never to the fit
         "background": np.maximum(smooth, 0) @ model.windows,
-        "reduced_chi2": (rest**2 / found.modelled).sum() / (counts.size - found.amounts.size),
+        "reduced_chi2": squares.sum() / (counts.size - found.amounts.size),
         "model": found.expected,
         "background_model": smooth,
         "residual_z": z,
@@ -92,7 +102,7 @@ def fit_spectrum(
         first = model.shapes.design.shape[1]
         results["sum_peaks"] = found.amounts[first:].sum()
         results["sum_peaks_variance"] = found.covariance[first:, first:].sum()
-    return results, missing_peaks(z, what, model.spectra)
+    return results, missing
 
 
 def solve(design: np.ndarray, counts: np.ndarray, variance: np.ndarray, method: str) -> SpectrumFit:

@@ -124,8 +124,10 @@ def shared_response(model: PixelModel) -> tuple[np.ndarray, np.ndarray]:
             continue
         one = np.zeros(design.shape[1])
         one[column] = 1 / model.shares[other]
-        slopes[other] = by.slopes(design, one, covariance, model.variance)
-    _, shared, effects = by_effect(np.zeros((len(names),) * 3), slopes, model.learned)
+        _, slopes[other] = by.slopes(design, one, covariance, model.variance)
+    _, shared, effects = by_effect(
+        np.zeros((len(names),) * 3), slopes, model.learned, np.ones((len(names),) * 2)
+    )
     return np.swapaxes(shared, 1, 2), effects
 
 

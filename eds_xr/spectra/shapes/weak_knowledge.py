@@ -115,6 +115,12 @@ class WeakKnowledge:
             np.tile(owner, 2),
         )
 
+    @property
+    def of_lines(self) -> tuple[np.ndarray, list[str]]:
+        """The parameters of single lines, and the names of these."""
+        names = [self.groups[g][1] for g in self.free]
+        return np.arange(6, self.effects.size), [*names, *names]
+
     def net_slopes(self, x: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """Return the relative changes of named lines' shares of their families [line, parameter].
 

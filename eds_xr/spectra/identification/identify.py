@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cached_property
 from itertools import product
 
 import numpy as np
@@ -18,24 +20,32 @@ from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
-from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
+from eds_xr.spectra.identification.axis_search import (
+    PRIOR_ODDS,
+    AxisSearch,
+    Pattern,
+    make_pattern,
+    shifted,
+)
+from eds_xr.spectra.identification.candidates import make_candidates
+from eds_xr.spectra.identification.channels import bin_starts, detector_start_kev
+from eds_xr.spectra.identification.likelihood_fit import AXIS_DOUBT
 from eds_xr.spectra.identification.nuisance_shapes import make_spectrum
 from eds_xr.spectra.identification.search import Search, select
 from eds_xr.spectra.identification.verdicts import Finding, Reading
-from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
-from eds_xr.spectra.shapes.families import Calibration, families_seen
+from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
 
-#: Energies used when none are given [keV]: from oxygen on.
-IDENTIFY_RANGE_KEV = (0.4, 20.0)
-#: How much more likely an element is before the spectrum is seen when it is expected, or known to
-#: come from microscope and preparation. It decides between elements that the data cannot tell.
-PRIOR_ODDS = 10.0
-#: Evidence of the first round, which only serves to calibrate the energy axis. Its lines have fixed
-#: places in their family: until all strong elements are found, doubts would stand for them.
-_FIRST_CHANCE = 1e-20
+#: Energies used when none are given end here [keV]; they begin where the detector does.
+_LAST_KEV = 20.0
+#: The axis is looked for by lines up to this energy [keV].
+_AXIS_LAST_KEV = 12.5
+#: Evidence of the first round, which only serves to calibrate the energy axis.
+_FIRST_CHANCE = 1e-10
+#: What an axis may still be off by once it is calibrated, see `AXIS_DOUBT`.
+_CALIBRATED = (0.002, 0.0004, 0.03, 0.015)
 
 
 @in_one_thread
@@ -45,7 +55,7 @@ def identify(
     expected: Sequence[str] | None = None,
     candidates: Sequence[str] | None = None,
     false_alarm: float = 0.01,
-    range_kev: tuple[float, float] = IDENTIFY_RANGE_KEV,
+    range_kev: tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Identify the elements in spectra, with their evidence and their aliases.
 
@@ -119,7 +129,7 @@ def identify(
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
-        range_kev=list(range_kev),
+        range_kev=list(setting.range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
     return _as_dataset(parts, spectra, leading, setting).assign_attrs(
@@ -132,62 +142,65 @@ class _Setting:
 
     def __init__(
         self, spectra: xr.Dataset, asked: list[str], tried: list[str], false_alarm: float,
-        range_kev: tuple[float, float],
+        range_kev: tuple[float, float] | None,
     ) -> None:  # fmt: skip
         self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
         self.seen: set[str] = set()
-        self.energy = spectra[ENERGY].values.astype(float)
-        inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
+        self.energy = energy = spectra[ENERGY].values.astype(float)
+        if range_kev is None:
+            total = spectra.counts.values.reshape(-1, energy.size).sum(axis=0)
+            range_kev = detector_start_kev(energy, total), _LAST_KEV
+        inside = np.flatnonzero((energy >= range_kev[0]) & (energy <= range_kev[1]))
         if inside.size < 50:
             raise EdsError(
                 f"only {inside.size} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
                 "widen range_kev"
             )
         self.part = slice(int(inside[0]), int(inside[-1]) + 1)
+        self.range_kev = float(energy[inside[0]]), float(energy[inside[-1]])
         self.beam_kev = beam_energy_of(spectra.attrs)
         self.resolution = resolution_of(spectra.attrs)
+        self.starts = bin_starts(energy[self.part], self.resolution)
+        self.likely = {*asked, *STRAY_LINES}
 
     def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
-        nominal = Calibration(noise_kev2=noise, source="nominal")
-        search = self._search(counts, variance, nominal, _FIRST_CHANCE, 0.0)
-        found, _ = select(search)
-        names = [search.candidates[i].element for i in found]
-        calibration = self._calibrate(counts, variance, names) if names else nominal
-        tries = len(search.candidates)
-        search = self._search(
-            counts, variance, calibration, 1 - (1 - self.false_alarm) ** (1 / tries)
-        )
+        axis, names = self._axis(counts)
+        search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
+        found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
+        calibration = shifted(axis, fitted.axis)
+        chance = 1 - (1 - self.false_alarm) ** (1 / len(search.candidates))
+        search = self._search(counts, variance, calibration, _CALIBRATED, chance)
         found, fitted = select(search, found)
+        calibration = shifted(calibration, fitted.axis)
         reading = Reading(search, found, fitted, self.false_alarm)
         return reading.findings(self.asked), calibration
 
-    def _search(
-        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration, chance: float,
-        line_place_kev: float = LINE_PLACE_KEV,
-    ) -> Search:  # fmt: skip
-        axis, beam = self.energy, self.beam_kev
-        spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
-        made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
-        self.seen.update(x.element for x in made)
-        likely = {*self.asked, *STRAY_LINES}
-        odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
-        return Search(spectrum, made, odds, chance)
+    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str]]:
+        """Return the energy axis that the spectrum asks for, and the elements that say so."""
+        pattern, names = self._pattern
+        axis = AxisSearch(self.energy, counts, pattern).find()[0]
+        noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
+        found = Calibration(axis.gain, axis.offset_kev, noise, source="fitted")
+        return found, [names[i] for i in axis.elements]
 
-    def _calibrate(
-        self, counts: np.ndarray, variance: np.ndarray, elements: list[str]
-    ) -> Calibration:
-        """Return the energy axis that the peaks ask for; soft ones depart from a straight line."""
-        part, beam = self.part, self.beam_kev
-        if self.energy[part][-1] > 2 * FIT_RANGE_KEV[0]:
-            start = max(part.start, int(np.searchsorted(self.energy, FIT_RANGE_KEV[0])))
-            part = slice(start, part.stop)
-        energy = self.energy[part]
-        families = families_seen(elements, energy, beam)
-        both = counts[part], variance[part]
-        return find_calibration(energy, *both, families, beam, self.resolution)
+    @cached_property
+    def _pattern(self) -> tuple[Pattern, list[str]]:
+        low, high = self.range_kev
+        inside = low + 0.05, min(high, _AXIS_LAST_KEV)
+        return make_pattern(self.tried, self.likely, inside, self.resolution, self.beam_kev)
+
+    def _search(
+        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration,
+        doubt: tuple[float, float, float, float], chance: float,
+    ) -> Search:  # fmt: skip
+        axis, part, beam = self.energy, self.part, self.beam_kev
+        spectrum = make_spectrum(axis, counts, variance, part, self.starts, calibration, beam)
+        made = make_candidates(self.tried, axis[part], self.starts, calibration, beam)
+        self.seen.update(x.element for x in made)
+        odds = np.array([PRIOR_ODDS if x.element in self.likely else 1.0 for x in made])
+        return Search(replace(spectrum, axis=doubt), made, odds, chance)
 
 
 # -- input and output ----------------------------------------------------------------------------

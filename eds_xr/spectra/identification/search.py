@@ -8,10 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from eds_xr.spectra.identification.candidates import Candidate
-from eds_xr.spectra.identification.likelihood_fit import LikelihoodFit, Spectrum, fit
+from eds_xr.spectra.identification.likelihood_fit import RIDGE, LikelihoodFit, Spectrum, fit
 
 #: Evidence (twice the log likelihood ratio) that needs no fit of its own.
 PLENTY = 100.0
+#: A candidate of which the fit can do all but this share already adds nothing.
+_NEW = 2e-3
 #: Candidates tried with a fit of their own before the search ends.
 _MOST_TRIALS = 4
 
@@ -34,7 +36,7 @@ class Surroundings:
         self.values = counts / np.sqrt(fitted.mean)
         self.mean, self.held = fitted.mean, fitted.held
         self.gram = both.T @ both
-        self.gram[np.arange(free), np.arange(free)] += fitted.held / self.length[:free] ** 2 + 1e-10
+        self.gram[np.arange(free), np.arange(free)] += fitted.held / self.length[:free] ** 2 + 1e-8
         self.pull = both.T @ self.values
         self.owner, self.block, self.free = fitted.owner, block, free
 
@@ -51,13 +53,14 @@ class Surroundings:
         known = np.column_stack([self.gram[kept, self.free :], self.pull[kept]])
         done = solve_triangular(root, known, lower=True)
         gram = self.gram[self.free :, self.free :] - done[:, :-1].T @ done[:, :-1]
+        gram[np.diag_indices_from(gram)] += RIDGE
         pull = self.pull[self.free :] - done[:, :-1].T @ done[:, -1]
         return np.array([_gain(gram[b, b], pull[b]) for b in self.block])
 
     def amounts(
         self, shapes: np.ndarray, without: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return amounts of shapes [channel, family], of either sign, and their two variances.
+        """Return amounts of shapes [bin, family], of either sign, and their two variances.
 
         With all that the fit may do, doubts included; and from counting alone.
         """
@@ -84,7 +87,7 @@ def _gain(gram: np.ndarray, pull: np.ndarray) -> float:
 
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     # nothing that the fit cannot do already, or nothing of positive amounts
-    if scale.max() < 1e-4 or pull.max() <= 0:
+    if scale.max() < _NEW or pull.max() <= 0:
         return 0.0
     gram, pull = gram / np.outer(scale, scale), pull / scale
     root = np.linalg.cholesky(gram + 1e-8 * np.eye(scale.size))
@@ -99,6 +102,7 @@ class Search:
         self, spectrum: Spectrum, candidates: Sequence[Candidate], odds: np.ndarray, chance: float
     ) -> None:
         self.spectrum, self.candidates = spectrum, candidates
+        self.names = [c.element for c in candidates]
         self.log_odds, self.chance = np.log(odds), chance
         self.corners = np.hstack([c.shapes @ c.corners for c in candidates])
         stops = np.cumsum([c.corners.shape[1] for c in candidates]).tolist()
@@ -106,7 +110,7 @@ class Search:
         self.size = np.array([c.shapes.shape[1] for c in candidates])
         heights = (c.shapes / np.maximum(c.shapes.max(axis=0), 1e-300) for c in candidates)
         near = [height.max(axis=1) > 0.02 for height in heights]
-        self.window = np.stack(near).astype(float)  # [candidate, channel]: 1 near its lines, else 0
+        self.window = np.stack(near).astype(float)  # [candidate, bin]: 1 near its lines, else 0
 
     def fit(self, chosen: Sequence[int], start: LikelihoodFit | None = None) -> LikelihoodFit:
         """Fit some of the candidates."""

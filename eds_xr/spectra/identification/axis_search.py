@@ -28,25 +28,33 @@ _FEW_ELEMENTS, _MOST_ELEMENTS = 6, 12
 #: How many of the best places are looked at more closely, how far apart [keV], and how closely: in
 #: steps of the first.
 _CLOSER, _APART_KEV, _STEPS = 3, 0.03, (0.5, 0.25, 0.125)
+#: An axis is not looked at when its score is worse than the best by this.
+_HOPELESS = 300.0
 #: Another axis is as good when its score is worse by less than this, and it lies so far off [keV].
-_AS_GOOD, _ELSEWHERE_KEV = 8.0, 0.02
+_AS_GOOD, _ELSEWHERE_KEV = 8.0, 0.03
+#: Chi-squared for each bin on an axis that is right, at most.
+_MOST_CHI2 = 4.0
 
 
 @dataclass(frozen=True)
 class Axis:
-    """An axis, the elements that place it, and what their fit leaves: chi-squared with a price."""
+    """An axis and the elements that place it.
+
+    ``score``: chi-squared that their fit leaves, with their price and that of the axis; ``chi2``:
+    what it leaves for each bin; ``lines_kev``: between these stand most counts of their lines.
+    """
 
     gain: float
     offset_kev: float
     score: float
     elements: tuple[int, ...]
+    chi2: float
+    lines_kev: tuple[float, float]
 
     def off_kev(self, other: Axis) -> float:
         """Return by how much two axes differ where lines are, at most [keV]."""
-        return max(
-            abs((self.gain - other.gain) * e + self.offset_kev - other.offset_kev)
-            for e in (0.5, 6.0)
-        )
+        gain, offset = self.gain - other.gain, self.offset_kev - other.offset_kev
+        return max(abs(gain * energy + offset) for energy in self.lines_kev)
 
 
 @dataclass(frozen=True)
@@ -102,9 +110,26 @@ class AxisSearch:
         score = np.array([[x.score for x in row] for row in grid])
         best: list[Axis] = []
         for i, j in sorted(np.ndindex(score.shape), key=lambda place: score[place]):
-            if all(grid[i][j].off_kev(x) > _APART_KEV for x in best) and len(best) < _CLOSER:
+            far = all(grid[i][j].off_kev(x) > _APART_KEV for x in best)
+            if far and len(best) < _CLOSER and score[i, j] < score.min() + _HOPELESS:
                 best.append(grid[i][j])
         return sorted((self._closer(x) for x in best), key=lambda x: x.score)
+
+    def doubt(self, found: Sequence[Axis]) -> str:
+        """Return why the best of the axes found is not to be believed, "" where it is."""
+        best = found[0]
+        far = abs(best.offset_kev) > OFFSETS_KEV[-1] or abs(best.gain - 1) > GAINS[-1] - 1
+        if not best.elements:
+            return "no peak stands out"
+        if far or best.chi2 > _MOST_CHI2:
+            return (
+                f"no elements fit its peaks within {1000 * OFFSETS_KEV[-1]:.0f} eV and "
+                f"{100 * (GAINS[-1] - 1):.1f} % of the axis that it came with"
+            )
+        others = [x for x in found[1:] if x.score < best.score + _AS_GOOD]
+        if any(best.off_kev(x) > _ELSEWHERE_KEV for x in others):
+            return "elements fit its few peaks on more than one axis"
+        return ""
 
     def _closer(self, axis: Axis) -> Axis:
         """Return the best axis near one."""
@@ -136,7 +161,22 @@ class AxisSearch:
         left = values @ values - amounts @ (2 * pull[active] - gram[np.ix_(active, active)] @ amounts)
         expected = (offset_kev / _EXPECTED[0]) ** 2 + ((gain - 1) / _EXPECTED[1]) ** 2
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
-        return Axis(gain, offset_kev, float(left) + price + expected, tuple(chosen))
+        return Axis(
+            gain,
+            offset_kev,
+            float(left) + price + expected,
+            tuple(chosen),
+            float(left) / len(values),
+            self._most_lines_kev(active[owner[active] >= 0], amounts[owner[active] >= 0]),
+        )
+
+    def _most_lines_kev(
+        self, columns: np.ndarray, amounts: np.ndarray
+    ) -> tuple[float, float]:
+        edges = self.pattern.edges
+        counts = np.cumsum(self.pattern.columns[:, columns] @ amounts)
+        low, high = (int(np.searchsorted(counts, q * counts[-1])) for q in (0.1, 0.9))
+        return float(edges[low]), float(edges[high])
 
     def _weighted(self, gain: float, offset_kev: float) -> tuple[np.ndarray, np.ndarray]:
         counts = np.diff(np.interp(self.pattern.edges, gain * self.edges + offset_kev, self.below))

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,6 +20,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
+from eds_xr.progress import warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.axis_search import (
     PRIOR_ODDS,
@@ -46,6 +48,10 @@ _AXIS_LAST_KEV = 12.5
 _FIRST_CHANCE = 1e-10
 #: What an axis may still be off by once it is calibrated, see `AXIS_DOUBT`.
 _CALIBRATED = (0.002, 0.0004, 0.03, 0.015)
+
+
+class AxisWarning(UserWarning):
+    """The energy axis of a spectrum could not be found from its peaks."""
 
 
 @in_one_thread
@@ -132,9 +138,26 @@ def identify(
         range_kev=list(setting.range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
+    doubts = list(dict.fromkeys(x.doubt for x in parts if x.doubt))
+    if doubts:
+        warn(
+            f"the energy axis of {sum(bool(x.doubt) for x in parts)} of {len(parts)} spectra could "
+            f"not be found: {'; '.join(doubts)}. Elements are named on the axis as it is, and may "
+            "be wrong; correct it (assign_coords, calibrate), or give range_kev where peaks are",
+            AxisWarning,
+        )
     return _as_dataset(parts, spectra, leading, setting).assign_attrs(
-        attrs, tried=len(tried), left_out=left_out
+        attrs, tried=len(tried), left_out=left_out, axis="; ".join(doubts) or "found"
     )
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """What is said of a spectrum; ``doubt`` is why its axis could not be found, "" if it was."""
+
+    findings: dict[str, Finding]
+    axis: Calibration
+    doubt: str
 
 
 class _Setting:
@@ -163,10 +186,10 @@ class _Setting:
         self.starts = bin_starts(energy[self.part], self.resolution)
         self.likely = {*asked, *STRAY_LINES}
 
-    def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
+    def identify(self, one: xr.Dataset) -> _Reported:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        axis, names = self._axis(counts)
+        axis, names, doubt = self._axis(counts)
         search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
         found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
         calibration = shifted(axis, fitted.axis)
@@ -175,15 +198,23 @@ class _Setting:
         found, fitted = select(search, found)
         calibration = shifted(calibration, fitted.axis)
         reading = Reading(search, found, fitted, self.false_alarm)
-        return reading.findings(self.asked), calibration
+        return _Reported(reading.findings(self.asked), calibration, doubt)
 
-    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str]]:
-        """Return the energy axis that the spectrum asks for, and the elements that say so."""
+    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str], str]:
+        """Return the energy axis that the spectrum asks for, elements that say so, any doubt.
+
+        With a doubt, the axis is the one that the spectrum came with.
+        """
         pattern, names = self._pattern
-        axis = AxisSearch(self.energy, counts, pattern).find()[0]
+        search = AxisSearch(self.energy, counts, pattern)
+        axes = search.find()
+        doubt = search.doubt(axes)
         noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
-        found = Calibration(axis.gain, axis.offset_kev, noise, source="fitted")
-        return found, [names[i] for i in axis.elements]
+        if doubt:
+            return Calibration(noise_kev2=noise, source=doubt), [], doubt
+        best = axes[0]
+        found = Calibration(best.gain, best.offset_kev, noise, source="fitted")
+        return found, [names[i] for i in best.elements], ""
 
     @cached_property
     def _pattern(self) -> tuple[Pattern, list[str]]:
@@ -232,38 +263,38 @@ _NUMBERS = {
 
 
 def _as_dataset(
-    parts: list[tuple[dict[str, Finding], Calibration]],
+    parts: list[_Reported],
     spectra: xr.Dataset,
     leading: list[str],
     setting: _Setting,
 ) -> xr.Dataset:
     order = {name: i for i, name in enumerate(NATURAL_ELEMENTS)}
-    reported = {e for found, _ in parts for e in found}
+    reported = {e for one in parts for e in one.findings}
     names = sorted(reported, key=lambda e: (order.get(e, len(order)), e))
-    rows = [[found.get(e, Finding("not found")) for e in names] for found, _ in parts]
+    rows = [[one.findings.get(e, Finding("not found")) for e in names] for one in parts]
     shape, dims = [spectra.sizes[d] for d in leading], [*leading, ELEMENT]
 
-    def table(values: list[list[object]]) -> xr.Variable:
-        flat = np.array(values) if names else np.array([], type(values[0][0]) if values[0] else str)
-        return xr.Variable(dims, flat.reshape(*shape, len(names)))
+    def table(values: list[list[Any]], kind: type) -> xr.Variable:
+        return xr.Variable(dims, np.array(values, kind).reshape(*shape, len(names)))
 
-    def axis(values: list[float], text: str) -> xr.Variable:
+    def axis(values: list[Any], text: str) -> xr.Variable:
         return xr.Variable(leading, np.array(values).reshape(shape), {"long_name": text})
 
     lost = [[[(x.replaced or {}).get(c, math.nan) for c in setting.tried] for x in r] for r in rows]
     replaced = np.array(lost).reshape(*shape, len(names), len(setting.tried))
     about = {"long_name": "log likelihood ratio when replaced", "units": "nats"}
     variables = {
-        "found": table([[x.verdict == "found" for x in row] for row in rows]),
-        "verdict": table([[x.verdict for x in row] for row in rows]),
-        "line": table([[x.line for x in row] for row in rows]),
-        "alias": table([[", ".join(x.alias) for x in row] for row in rows]),
+        "found": table([[x.verdict == "found" for x in row] for row in rows], bool),
+        "verdict": table([[x.verdict for x in row] for row in rows], str),
+        "line": table([[x.line for x in row] for row in rows], str),
+        "alias": table([[", ".join(x.alias) for x in row] for row in rows], str),
         "replaced": xr.Variable([*dims, "candidate"], replaced, about),
-        "gain": axis([c.gain for _, c in parts], "gain of the energy axis"),
-        "offset_kev": axis([c.offset_kev for _, c in parts], "offset of the energy axis"),
+        "gain": axis([x.axis.gain for x in parts], "gain of the energy axis"),
+        "offset_kev": axis([x.axis.offset_kev for x in parts], "offset of the energy axis"),
+        "axis": axis([x.doubt or "found" for x in parts], "whether the energy axis was found"),
     }
     for name, (text, units) in _NUMBERS.items():
-        values = table([[getattr(x, name) for x in row] for row in rows])
+        values = table([[getattr(x, name) for x in row] for row in rows], float)
         values.attrs = {"long_name": text, "units": units}
         variables[name] = values
     stray = [STRAY_LINES.get(e, "") for e in names]

@@ -106,7 +106,7 @@ def fit(
     here = _start(spectrum, chosen, start)
     before = np.inf
     for _ in range(_MOST_STEPS):
-        doubts, doubted = _doubts(spectrum, chosen, here)
+        doubts, doubted, shared = _doubts(spectrum, chosen, here)
         positive, free = _solve(spectrum.counts, columns, doubts, here.mean)
         here = _point(spectrum, chosen, columns @ positive, doubts @ free, positive)
         deviance = _deviance(spectrum.counts + spectrum.excess, here.mean) + float(free @ free)
@@ -121,8 +121,16 @@ def fit(
         columns=np.hstack([columns[:, used], doubts]),
         held=np.append(np.zeros(used.sum()), np.ones(free.size)),
         owner=np.append(owner[used], doubted),
-        axis=free[: len(spectrum.axis)] * spectrum.axis,
+        axis=_spread(free, shared) * spectrum.axis,
     )
+
+
+def _spread(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return the first values where they are there, 0 elsewhere."""
+    found = np.zeros(there.size)
+    found[there] = values[: there.sum()]
+    return found
+
 
 
 def _start(spectrum: Spectrum, chosen: Sequence[Candidate], start: LikelihoodFit | None) -> Point:
@@ -181,8 +189,11 @@ def _solve(
 
 def _doubts(
     spectrum: Spectrum, chosen: Sequence[Candidate], here: Point
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the fit may do beside its columns [bin, doubt], and whose it is (-1: all)."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the fit may do beside its columns [bin, doubt], whose it is (-1: all).
+
+    And which changes of the axis are among it, as the first of all.
+    """
     shared, unknown = np.zeros((len(spectrum.axis), here.mean.size)), np.zeros_like(here.mean)
     own = []
     for one, values in zip(chosen, here.amounts, strict=True):
@@ -201,8 +212,7 @@ def _doubts(
         [-1, *range(len(chosen))], [sum(len(x) for x in parts), *(len(x) for x in own)]
     )
     felt = (rows * rows) @ (1 / here.mean) > _LEAST_DOUBT**2
-    felt[: len(spectrum.axis)] = True  # they are read from the fit
-    return rows[felt].T, owner[felt]
+    return rows[felt].T, owner[felt], felt[: len(spectrum.axis)]
 
 
 def _deviance(counts: np.ndarray, mean: np.ndarray) -> float:

@@ -42,7 +42,7 @@ def mark_of(dataset: xr.Dataset, name: str, values: xr.DataArray) -> xr.DataArra
     if not set(mark.dims) <= set(values.dims):
         return xr.DataArray(nothing)
     # lines with and without marks that were joined have NaN for none
-    return mark.fillna(nothing).astype(type(nothing)) if mark.dtype == object else mark
+    return mark.fillna(nothing).astype(type(nothing))
 
 
 def left_out_note(attrs: dict[Any, Any]) -> list[str]:

@@ -194,8 +194,8 @@ def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, x
         if name in lines:
             values = marks.mark_of(lines, name, lines.net)
             values = values.reindex({LINE: names}, fill_value=nothing)
-            values = values.assign_coords({LINE: composition[ELEMENT].values})
-            found[name] = values.rename({LINE: ELEMENT}).drop_vars(ELEMENT)
+            values = values.drop_vars([n for n, c in values.coords.items() if LINE in c.dims])
+            found[name] = values.rename({LINE: ELEMENT})
     return found
 
 

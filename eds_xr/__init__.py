@@ -32,7 +32,7 @@ from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
-from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
@@ -54,6 +54,7 @@ def __getattr__(name: str) -> str:
 
 
 __all__ = [
+    "AxisWarning",
     "Bremsstrahlung",
     "Calibration",
     "EdsError",

@@ -246,6 +246,8 @@ def _print_table(composition: xr.Dataset, quantity: str) -> None:
     for row in text:
         table.add_row(str(row[ELEMENT].values), *map(str, row.values))
     Console().print(table)
+    for note in text.attrs["notes"]:
+        print(note)
     if composition.attrs.get("standardless"):
         print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
 

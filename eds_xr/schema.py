@@ -18,6 +18,9 @@ COMPONENT = "component"
 PHASE = "phase"
 LINE = "line"
 ELEMENT = "element"
+#: Of lines and what follows from them: why a number is not to be believed (str, empty where it is),
+#: and which are zero by the choice of a subtraction's scale, not measured (bool).
+DOUBT, ASSUMED = "doubt", "assumed"
 
 #: Categorical colours for phases that bring none (distinct also for colour-blind readers).
 COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
@@ -169,6 +172,26 @@ def check_spectra(spectra: xr.Dataset) -> None:
     if missing:
         raise EdsError(f"the spectra lack {sorted(missing)}; counts and variance travel together")
     check_energy(spectra)
+
+
+def zero_where_assumed(lines: xr.Dataset) -> xr.Dataset:
+    """Return lines whose assumed ones are zero, without errors and without limits."""
+    if ASSUMED not in lines:
+        return lines
+    # lines that were joined to others without any have NaN for none
+    keep = ~lines[ASSUMED].fillna(False).astype(bool)
+    other, found = f"{LINE}_other", {}
+    for name, values in lines.data_vars.items():
+        if str(name).endswith("_limit") or name == "critical_level":
+            found[name] = values.where(keep)
+        elif name in ("net", "shared_error") or str(name).endswith("variance"):
+            both = keep
+            if other in values.dims:  # the caller may have chosen lines, which leaves these
+                names = {other: values[other] if other in values.coords else lines[LINE].values}
+                both = keep & keep.rename({LINE: other}).reindex(names, fill_value=True)
+            if LINE in values.dims:
+                found[name] = values.where(both, 0.0).transpose(*values.dims)
+    return lines.assign(found)
 
 
 def check_one_of(value: str, allowed: Iterable[str], what: str) -> None:

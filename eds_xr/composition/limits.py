@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from eds_xr.composition import marks
 from eds_xr.composition.number_text import above_text, below_text, value_text
 from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level, deviation, units_of
+from eds_xr.schema import ASSUMED, DOUBT
 
 
 def limit_sigma(value: np.ndarray, sd: np.ndarray, confidence: float) -> np.ndarray:
@@ -68,7 +70,7 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
     if f"{quantity}_upper_limit" in dataset:
         return xr.Dataset({n: dataset[f"{quantity}_{n}"] for n in ("detected", "upper_limit")})
     value, sd = dataset[quantity], deviation(dataset, quantity)
-    level = critical_level(dataset, quantity)
+    level, assumed = critical_level(dataset, quantity), marks.mark_of(dataset, ASSUMED, value)
     spread = np.maximum(sd, (level / CRITICAL_SIGMA).where(sd > 0, 0.0))
     limit = xr.apply_ufunc(
         upper_limit, value, spread, kwargs={"confidence": confidence}, dask="parallelized"
@@ -78,7 +80,7 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
             "detected": (value > level).assign_attrs(
                 long_name="above the critical level", units="1"
             ),
-            "upper_limit": limit.assign_attrs(
+            "upper_limit": limit.where(~assumed).assign_attrs(
                 long_name=f"upper limit at {100 * confidence:g} % confidence",
                 units=units_of(value),
             ),
@@ -87,15 +89,27 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
 
 
 def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float) -> xr.DataArray:
-    """Return what to print of a quantity: ``0.34(5)``, ``< 0.12``; ``> 3.1`` of open ratios."""
+    """Return what to print of a quantity: ``0.34(5)``, ``< 0.12``; ``> 3.1`` of open ratios.
+
+    What is in doubt bears a sign, whose meaning is among the attribute ``notes``; what is assumed
+    says so.
+    """
     limits = limits_of(dataset, quantity, confidence)
     lowest = f"{quantity}_lower_limit"
     lower = dataset[lowest] if lowest in dataset else xr.full_like(limits.upper_limit, -np.inf)
-    parts = (dataset[quantity], deviation(dataset, quantity), limits.upper_limit, lower)
-    return xr.apply_ufunc(
+    values = dataset[quantity]
+    parts = (values, deviation(dataset, quantity), limits.upper_limit, lower)
+    sign, notes = marks.signs(marks.mark_of(dataset, DOUBT, values))
+    text = xr.apply_ufunc(
         _one_text, *(scale * p for p in parts), limits.detected, vectorize=True,
         output_dtypes=[object],
-    ).astype(str)  # fmt: skip
+    ) + sign.astype(object)  # fmt: skip
+    assumed = marks.mark_of(dataset, ASSUMED, values)
+    return (
+        text.where(~assumed, marks.ASSUMED_TEXT)
+        .astype(str)
+        .assign_attrs(notes=[*notes, *marks.left_out_note(dataset.attrs)])
+    )
 
 
 def _one_text(value: float, sd: float, upper: float, lower: float, detected: bool) -> str:

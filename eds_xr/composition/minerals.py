@@ -15,11 +15,12 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
+from eds_xr.composition import marks
 from eds_xr.composition.fractions import atoms_of, diagonal, propagated, shares
 from eds_xr.composition.number_text import value_text
 from eds_xr.composition.quantities import critical_level
 from eds_xr.composition.valences import oxygen_per_atom
-from eds_xr.schema import ELEMENT, EdsError
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, EdsError
 from eds_xr.xray.elements import atomic_mass
 
 OXIDE = "oxide"
@@ -78,6 +79,7 @@ def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = No
     )  # fmt: skip
     made = _with_critical_level(made, composition, np.where(parts > 0, slope, 0.0))
     made = made.assign_coords({ELEMENT: (OXIDE, list(names.values()))})
+    made = made.assign(_marks(composition, OXIDE, list(names.values())))
     return made.assign(_oxygen_excess(composition, elements, oxygen)).assign_attrs(
         provenance.with_step(composition.attrs, "oxides", valences=dict(valences or {}))
     )
@@ -136,6 +138,7 @@ def formula(
         ELEMENT, [elements[i] for i in keep],
     )  # fmt: skip
     made = _with_critical_level(made, composition, np.where(parts > 0, found[1], 0.0))
+    made = made.assign(_marks(composition, ELEMENT, made[ELEMENT].values.tolist()))
     for name, text, part in (
         ("cation_sum", "sum of the cations", one),
         ("oxygens", "oxygen per formula unit", oxygen),
@@ -163,11 +166,13 @@ def formula_text(
         Elements that share a site, ``[("Mg", "Fe"), ("Si",)]``, in the order to write them; others
         follow one by one.
     least : float
-        Elements of fewer cations are left out: a formula is no place for traces.
+        Elements of fewer cations are left out: a formula is no place for traces, nor for what is
+        assumed.
 
     Returns
     -------
     DataArray of str [...]
+        What is in doubt bears a sign; the attribute ``notes`` tells what each means.
 
     Raises
     ------
@@ -176,7 +181,9 @@ def formula_text(
     """
     if not isinstance(found, xr.Dataset) or not {"cations", "oxygens"} <= set(found.data_vars):
         raise EdsError("expected a formula, from eds_xr.formula(composition, oxygens=3)")
-    found = computed(found[["cations", "cations_variance", "oxygens", "oxygens_variance"]])
+    found = computed(found)
+    sign, notes = marks.signs(marks.mark_of(found, DOUBT, found.cations))
+    sign, _ = xr.broadcast(sign, found.cations)
     known = [str(e) for e in found[ELEMENT].values]
     named = [e for site in sites for e in site]
     missing = [e for e in named if e not in known]
@@ -185,22 +192,24 @@ def formula_text(
     order = [list(site) for site in sites] + [[e] for e in known if e not in named]
 
     def write(
-        cations: np.ndarray, variance: np.ndarray, oxygen: float, oxygen_variance: float
-    ) -> str:
-        amount = dict(zip(known, zip(cations, variance, strict=True), strict=True))
+        cations: np.ndarray, variance: np.ndarray, sign: np.ndarray, oxygen: float,
+        oxygen_variance: float,
+    ) -> str:  # fmt: skip
+        amount = dict(zip(known, zip(cations, variance, sign, strict=True), strict=True))
         kept = [[_amount(e, *amount[e]) for e in s if amount[e][0] >= least] for s in order]
         marked = [f"({' '.join(s)})" if len(s) > 1 else s[0] for s in kept if s]
         return " ".join([*marked, _amount("O", oxygen, oxygen_variance)])
 
     return xr.apply_ufunc(
-        write, found.cations, found.cations_variance, found.oxygens, found.oxygens_variance,
-        input_core_dims=[[ELEMENT], [ELEMENT], [], []], vectorize=True, output_dtypes=[object],
-    ).astype(str).assign_attrs(long_name="mineral formula")  # fmt: skip
+        write, found.cations, found.cations_variance, sign, found.oxygens, found.oxygens_variance,
+        input_core_dims=[[ELEMENT], [ELEMENT], [ELEMENT], [], []], vectorize=True,
+        output_dtypes=[object],
+    ).astype(str).assign_attrs(long_name="mineral formula", notes=notes)  # fmt: skip
 
 
-def _amount(element: str, value: float, variance: float) -> str:
+def _amount(element: str, value: float, variance: float, sign: str = "") -> str:
     if variance > 0:
-        return element + value_text(value, math.sqrt(variance))
+        return element + value_text(value, math.sqrt(variance)) + sign
     return element + (f"{value:.4g}" if value != 1 else "")
 
 
@@ -290,6 +299,16 @@ def _single(
     made = _described(composition, name, text, found, spreads, "part", [name]).isel(part=0)
     kept = (name, f"{name}_variance", f"{name}_systematic_variance")
     return {n: made[n].drop_vars("part") for n in kept}
+
+
+def _marks(composition: xr.Dataset, dim: str, elements: Sequence[str]) -> dict[str, xr.DataArray]:
+    """Return what is in doubt or assumed of elements, over `dim`."""
+    found = {}
+    for name in (DOUBT, ASSUMED):
+        if name in composition:
+            part = composition[name].sel({ELEMENT: elements})
+            found[name] = part.drop_vars([ELEMENT, LINE], errors="ignore").rename({ELEMENT: dim})
+    return found
 
 
 def _with_critical_level(

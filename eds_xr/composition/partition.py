@@ -9,11 +9,12 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
+from eds_xr.composition import marks
 from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
 from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
 from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
-from eds_xr.schema import ELEMENT, LINE, PHASE, EdsError, check_one_of
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE, EdsError, check_one_of
 
 #: Two-sided: how often the intervals that are given hold the truth.
 COVERAGES = (0.68, 0.95)
@@ -66,6 +67,7 @@ def partition_coefficients(
         where the reference's share is not significant; ``_detected`` (the phase holds more than
         chance), ``_reference_detected``, and one-sided limits at 95 %, ``_upper_limit`` (never
         negative: report it where the phase's share is not detected) and ``_lower_limit``.
+        ``doubt`` and ``assumed`` [element] as the composition has them, the latter of `phase`.
         The phase is a scalar coordinate, so that results of several phases concatenate.
 
     Raises
@@ -98,7 +100,7 @@ def partition_coefficients(
     made = xr.Dataset(
         {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
         {ELEMENT: one[ELEMENT], "coverage": list(COVERAGES), PHASE: phase},
-    )
+    ).assign(_marks({phase: one, reference: other}, per))
     parameters = {"phase": phase, "reference": reference, "per": per or "", "kind": kind}
     attrs = provenance.with_step(composition.attrs, "partition_coefficients", **parameters)
     return _described(made, f"{phase} / {reference}").assign_attrs(
@@ -225,6 +227,19 @@ def _pair(
     of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
     errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
     return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
+
+
+def _marks(parts: dict[str, xr.Dataset], per: str | None) -> dict[str, tuple[str, np.ndarray]]:
+    """Return what is in doubt of either phase, also through `per`, and assumed of the first."""
+    found = {}
+    if all(DOUBT in part for part in parts.values()):
+        doubts = [part[DOUBT] for part in parts.values()]
+        doubts += [d.sel({ELEMENT: per}, drop=True) for d in doubts if per is not None]
+        found[DOUBT] = (ELEMENT, marks.joined(*doubts).values)
+    one = next(iter(parts.values()))
+    if ASSUMED in one:
+        found[ASSUMED] = (ELEMENT, one[ASSUMED].values)
+    return found
 
 
 def _limits(

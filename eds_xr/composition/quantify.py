@@ -15,6 +15,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, number, number_or_array
+from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
@@ -28,9 +29,10 @@ from eds_xr.composition.results import (
     elements_of_lines,
     history_parameters,
     line_names,
+    marks_of_elements,
     of_lines,
 )
-from eds_xr.schema import ELEMENT, EdsError
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
@@ -107,7 +109,8 @@ def quantify(
         oxygen by stoichiometry, which has none of its own) [element];
         ``absorption_correction`` where there is one. Negative net counts stay negative. A
         pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
-        the k-factors are computed.
+        the k-factors are computed. ``doubt`` and ``assumed`` [..., element] as the lines have
+        them; what is assumed is zero, without error or limit.
 
     Raises
     ------
@@ -294,6 +297,11 @@ def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
             text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
             about = {"long_name": text, "units": "1"}
             found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
+    one, two = (composition.sel({ELEMENT: n}, drop=True) for n in (element, other))
+    if DOUBT in composition:
+        found[DOUBT] = marks.joined(one[DOUBT], two[DOUBT])
+    if ASSUMED in composition:
+        found[ASSUMED] = one[ASSUMED] & b.notnull()
     return xr.Dataset(found, attrs=composition.attrs)
 
 
@@ -339,6 +347,7 @@ def _labelled(
     """Return a composition with the attributes of its lines, its method and its history."""
     attrs = provenance.with_step(lines.attrs, _STEPS[method], **parameters)
     more = {"method": method, "standardless": int(parameters["standardless"])}
+    found = found.assign(marks_of_elements(lines, found))
     return found.assign_attrs(attrs | more | chosen.attrs)
 
 

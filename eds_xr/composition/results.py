@@ -10,10 +10,20 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import number
+from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel, composition_block
 from eds_xr.composition.k_factors.table import Table
 from eds_xr.composition.valences import oxygen_per_atom
-from eds_xr.schema import ELEMENT, LINE, EdsError, check_one_of, spatial_dims
+from eds_xr.schema import (
+    ASSUMED,
+    DOUBT,
+    ELEMENT,
+    LINE,
+    EdsError,
+    check_one_of,
+    spatial_dims,
+    zero_where_assumed,
+)
 from eds_xr.xray.absorption import attenuation_m2_kg
 from eds_xr.xray.elements import atomic_mass, element_names
 from eds_xr.xray.lines import split_line
@@ -90,6 +100,7 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
         )
     if not keep:
         raise EdsError("no element is left to quantify: fit more, or exclude fewer")
+    lines = zero_where_assumed(lines)
     part = lines[["net", *(n for n in LIMITS if n in lines)]].sel({LINE: keep})
     part.attrs = {}
     if "covariance" in lines:
@@ -174,6 +185,18 @@ def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str)
     padded = np.pad(values, (0, more), constant_values=np.nan)
     attrs = {"long_name": long_name, "units": units}
     return xr.DataArray(padded, {ELEMENT: elements.symbols}, (ELEMENT,), attrs=attrs)
+
+
+def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return what is in doubt, and what is assumed, of lines, as far as lines say so [element]."""
+    found, names = {}, composition[LINE].values
+    for name, nothing in ((DOUBT, ""), (ASSUMED, False)):
+        if name in lines:
+            values = marks.mark_of(lines, name, lines.net)
+            values = values.reindex({LINE: names}, fill_value=nothing)
+            values = values.drop_vars([n for n, c in values.coords.items() if LINE in c.dims])
+            found[name] = values.rename({LINE: ELEMENT})
+    return found
 
 
 def history_parameters(table: Table, elements: Elements, angle_deg: float | None) -> dict[str, Any]:

@@ -7,9 +7,10 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.chunks import computed
+from eds_xr.composition import marks
 from eds_xr.composition.limits import as_text, limits_of
 from eds_xr.composition.quantities import chosen_quantity, deviation, units_of
-from eds_xr.schema import PHASE, EdsError, spatial_dims
+from eds_xr.schema import ASSUMED, DOUBT, PHASE, EdsError, spatial_dims
 
 
 def upper_limits(
@@ -39,7 +40,8 @@ def upper_limits(
     Dataset
         ``value``, ``sd`` (statistical), ``detected`` (above Currie's critical level: false in 95
         of 100 blanks), ``upper_limit``, and as ``text`` ``0.34(5)`` where detected, else
-        ``< 0.12``; dimensions of the quantity. Systematic uncertainty is not in it.
+        ``< 0.12``; dimensions of the quantity; ``doubt`` and ``assumed`` where the Dataset has
+        them. Systematic uncertainty is not in it.
 
     Raises
     ------
@@ -61,10 +63,10 @@ def upper_limits(
     limits = limits_of(data, name, confidence)
     text = as_text(data, name, confidence, 1.0).assign_attrs(long_name=what, units=units_of(value))
     attrs = provenance.with_step(data.attrs, "upper_limits", quantity=name, confidence=confidence)
-    return xr.Dataset(
-        {"value": value, "sd": sd.assign_attrs(long_name=f"standard deviation of the {what}")},
-        attrs=attrs,
-    ).assign(detected=limits.detected, upper_limit=limits.upper_limit, text=text)
+    sd = sd.assign_attrs(long_name=f"standard deviation of the {what}")
+    found = {"value": value, "sd": sd, "detected": limits.detected}
+    found |= {"upper_limit": limits.upper_limit, "text": text}
+    return xr.Dataset(found | _marks(data), attrs=attrs)
 
 
 def compare_regions(
@@ -101,6 +103,7 @@ def compare_regions(
         ``snr``, their ratio. Against the reference: ``signal_gain``, ``noise_gain`` (how many
         times lower the noise is) and ``snr_gain``, the product, each with ``_variance``;
         ``expected_noise_gain`` [phase], the root of the ratio of the numbers of pixels.
+        ``doubt`` [phase, line] as the lines have it. What is assumed has no signal: NaN.
 
     Raises
     ------
@@ -112,6 +115,8 @@ def compare_regions(
     The variance of net counts is itself known to about ``1 / sqrt(variance)``, as that of a count.
     """
     pixels = _pixels(spectra, lines, reference)
+    measured = ~marks.mark_of(lines, ASSUMED, lines.net)
+    lines = lines.assign({n: lines[n].where(measured) for n in ("net", "variance")})
     size = pixels.sel({PHASE: reference}, drop=True)
     found = _gains(lines, pixels, reference, _common_share(pixels, masks, reference))
     found |= {
@@ -126,7 +131,12 @@ def compare_regions(
         name: found[name].assign_attrs(long_name=text, units=units)
         for name, (text, units) in _COMPARED.items()
     }
-    return xr.Dataset(described, attrs=attrs | {"reference": reference})
+    return xr.Dataset(described | _marks(lines), attrs=attrs | {"reference": reference})
+
+
+def _marks(data: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return what is in doubt, and what is assumed, where a Dataset says so."""
+    return {name: data[name] for name in (DOUBT, ASSUMED) if name in data}
 
 
 _COMPARED = {

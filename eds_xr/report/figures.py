@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.composition.marks import ASSUMED_TEXT
 from eds_xr.report.drawn_table import draw_text_table
 from eds_xr.report.tables import to_text
 from eds_xr.schema import COLORS, COMPONENT, ENERGY, PHASE, EdsError
@@ -157,6 +158,9 @@ def _table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> s
         parts.append(
             f"<:\u00a0not detected, upper limit at {100 * confidence:g}\u00a0% confidence."
         )
+    if any(cell == ASSUMED_TEXT for cell in text.values.ravel()):
+        parts.append("Assumed: zero by the choice of the subtraction's scale, not measured.")
+    parts += [f"{note[0].upper()}{note[1:]}." for note in text.attrs.get("notes", [])]
     if "systematic" in dataset and bool((dataset.systematic > 0).any()):
         known = 100 * dataset.systematic.where(dataset.systematic > 0)
         low, high = (round(float(v)) for v in (known.min(), known.max()))

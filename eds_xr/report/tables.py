@@ -14,10 +14,12 @@ from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.atomic_write import written_file
 from eds_xr.chunks import computed
+from eds_xr.composition import marks
 from eds_xr.composition.fractions import systematic_deviation
 from eds_xr.composition.limits import as_text, limits_of
 from eds_xr.composition.quantities import chosen_quantity, deviation, quantities, units_of
 from eds_xr.csv_text import plain_text
+from eds_xr.schema import ASSUMED, DOUBT
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -88,7 +90,9 @@ def to_text(
     Returns
     -------
     DataArray of str
-        With the dimensions of the quantity.
+        With the dimensions of the quantity. Signs, as of footnotes, follow numbers that are not
+        to be believed; what is assumed is ``0 (assumed)``. The attribute ``notes`` says what
+        each sign means, and which elements were left out.
 
     Raises
     ------
@@ -166,9 +170,11 @@ def _columns(
 
 def _with_errors(dataset: xr.Dataset, name: str, confidence: float) -> dict[str, xr.DataArray]:
     values, systematic = dataset[name], systematic_deviation(dataset, name)
-    found = {name: values, f"{name}_sd": deviation(dataset, name)}
+    measured = ~marks.mark_of(dataset, ASSUMED, values)
+    found = {name: values, f"{name}_sd": deviation(dataset, name).where(measured)}
     if systematic is not None:
-        found[f"{name}_systematic_sd"] = systematic.assign_attrs(units=units_of(values))
+        spread = systematic.where(measured)
+        found[f"{name}_systematic_sd"] = spread.assign_attrs(units=units_of(values))
     if name in AMOUNTS:
         limits = limits_of(dataset, name, confidence)
         found |= {f"{name}_{n}": limits[n] for n in ("detected", "upper_limit")}
@@ -205,6 +211,11 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
         f"_upper_limit: one-sided, {100 * confidence:g} % confidence; "
         "_detected: above the critical level",
     ]
+    if DOUBT in dataset:
+        lines.append("doubt: why a number is not to be believed; empty where it is")
+    if ASSUMED in dataset:
+        lines.append("assumed: zero by the choice of a subtraction's scale, not measured")
+    lines += marks.left_out_note(dataset.attrs)
     warned = [f"warning: {w}" for w in _texts(dataset, "warnings")]
     steps = [f"history: {line}" for line in _texts(dataset, "history")]
     return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]

@@ -10,7 +10,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of
-from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims
+from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims, zero_where_assumed
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_same_spectra,
@@ -71,18 +71,19 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
 
     Notes
     -----
-    A scale follows the counts of the lines that it is taken from, which is allowed for: net counts
-    of a single pinned line are zero by construction, and their error is next to nothing. That does
-    not say how much of its element there is; ``detection_limit`` does.
+    A scale follows the counts of the lines that it is taken from, which is allowed for. Lines that
+    are ``assumed``, as a single pinned one is, stay zero without error: they are not measured.
     """
     check_lines(lines)
     lines = with_own_covariance(lines)
     added = common_covariance(lines, spectra)
     diagonal = np.diagonal(added.values, axis1=-2, axis2=-1)
-    return lines.assign(
-        variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
-        covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
-        common_covariance=added,
+    return zero_where_assumed(
+        lines.assign(
+            variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
+            covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
+            common_covariance=added,
+        )
     )
 
 

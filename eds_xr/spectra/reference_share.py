@@ -15,10 +15,12 @@ from eds_xr.spectra.shapes.families import Shapes, families_seen, places_of_line
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.lines import line_energy_kev
-from eds_xr.xray.windows import window_weights
+from eds_xr.xray.windows import line_windows_kev, window_weights
 
 #: Net counts of a line of the reference, in standard deviations, that are enough to divide by.
 LEAST_SIGNIFICANCE = 5.0
+#: Fitted peaks are not quite of the right shape: error of the counts where a line is, relative.
+SHAPE_ERROR = 0.02
 
 
 class Share(NamedTuple):
@@ -32,6 +34,7 @@ class Share(NamedTuple):
     p_value: float = float("nan")  # of so large a disagreement by chance; NaN for one line
     worst: str = ""  # the line without which the others agree best
     by_counts: np.ndarray | None = None  # [energy]: what one more count of the mixture adds
+    taken: np.ndarray = np.empty(0)  # [line]: the part of its own counts that the choice takes away
 
 
 class Nets(NamedTuple):
@@ -72,8 +75,30 @@ def find_share(
     chance = float(chi2.sf(misfit, len(lines) - 1)) if len(lines) > 1 else float("nan")
     return Share(
         value, variance, tuple(lines), mine.net / other.net, pulls,
-        chance, lines[_worst(mine, other)], by_nets @ mine.by_counts,
+        chance, lines[_worst(mine, other)], by_nets @ mine.by_counts, by_nets * other.net,
     )  # fmt: skip
+
+
+def lines_left(
+    mixture: xr.Dataset,
+    reference: xr.Dataset,
+    share: Share,
+    lines: Sequence[str],
+    elements: Sequence[str],
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what a subtraction leaves of other lines [line]: over its error, counts, and error.
+
+    With the error of the share, and an allowance for the shape of fitted peaks.
+    """
+    pixels = float(mixture.n_pixels) / float(reference.n_pixels)
+    mine, other = _fitted([mixture, reference], lines, elements, separable=False)
+    windows = [line_windows_kev(line)[0] for line in lines]
+    gross = [float(mixture.counts.sel({ENERGY: slice(*window)}).sum()) for window in windows]
+    variance = np.diag(mine.covariance) + (share.value * pixels) ** 2 * np.diag(other.covariance)
+    variance = variance + share.variance * (pixels * other.net) ** 2
+    sd = np.sqrt(variance + (SHAPE_ERROR * np.array(gross)) ** 2)
+    left = mine.net - share.value * pixels * other.net
+    return left / sd, left, sd
 
 
 def window_net(spectra: xr.Dataset, line: str) -> tuple[xr.DataArray, xr.DataArray]:
@@ -170,8 +195,9 @@ def _nets_of_both(
 
 
 def _fitted(
-    spectra: Sequence[xr.Dataset], lines: Sequence[str], elements: Sequence[str]
-) -> list[Nets]:
+    spectra: Sequence[xr.Dataset], lines: Sequence[str], elements: Sequence[str],
+    *, separable: bool = True,
+) -> list[Nets]:  # fmt: skip
     """Return the net counts of families fitted to each spectrum with one design."""
     parts = [s.sel({ENERGY: slice(*FIT_RANGE_KEV)}) for s in spectra]
     counts, variance = (
@@ -187,7 +213,8 @@ def _fitted(
         if line not in places:
             raise EdsError(f"{line} is not emitted at a beam energy of {beam:g} keV")
     columns, shares = [places[n][0] for n in lines], np.array([places[n][1] for n in lines])
-    shapes.check_separable(columns)
+    if separable:
+        shapes.check_separable(columns)
     inside = np.isin(spectra[0][ENERGY].values, parts[0][ENERGY].values)
     found = []
     for pair in zip(counts, variance, strict=True):

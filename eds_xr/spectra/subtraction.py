@@ -12,15 +12,19 @@ from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
-from eds_xr.spectra.reference_share import Share, find_share
+from eds_xr.spectra.reference_share import Share, find_share, lines_left
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import element_names
-from eds_xr.xray.lines import split_line
+from eds_xr.xray.lines import principal_lines, split_line
 
 #: A difference this many standard deviations below zero is a warning.
 NEGATIVE_SIGMA = 5.0
-#: Lines that chance lets disagree so much less often than this are a warning.
+#: Lines that chance lets disagree so much, or be so far below zero, less often are a warning.
 LEAST_CHANCE = 1e-3
+#: Of several lines, the scale takes this part of one's own counts away: then it is zero by that
+#: choice, or its counts are too few by so much that they are in doubt.
+MOSTLY_PINNED, PARTLY_PINNED = 0.5, 0.05
 _SUBTRACTED = {
     "counts": ("counts", "counts"),
     "variance": ("variance of the counts", "counts^2"),
@@ -28,6 +32,8 @@ _SUBTRACTED = {
     "scale_variance": ("variance of the scale, statistical", "1"),
     "scale_slope": ("counts per unit of scale", "counts"),
     "scale_by_counts": ("scale per count of the mixture", "1"),
+    "pinned": ("lines that are zero by the choice of the scale", "1"),
+    "pinned_in_part": ("lines that the choice of the scale lowers", "1"),
 }
 
 
@@ -53,9 +59,10 @@ def subtract_phase(
     scale : str, float or sequence of str
         The share of the reference's counts per pixel that a pixel of the mixture holds. As the
         name of a line that only the reference emits (``"Si_Ka"``), it is the ratio of that line's
-        net counts per pixel, and the line is zero in the result by construction: judge purity by
-        the others. Of several lines (``["Si_Ka", "Al_Ka"]``) it is their common ratio, with their
-        covariance, and whether they agree is tested.
+        net counts per pixel, and the line is zero in the result by construction: its element is
+        assumed to be absent, not measured, and purity is judged by the others. Of several lines
+        (``["Si_Ka", "Al_Ka"]``) it is their common ratio, with their covariance, and whether they
+        agree is tested.
     elements : sequence of str, optional
         All that is in the two spectra, stray elements too; default is the attribute ``elements``.
         The net counts of the lines then come from a fit of the lines of all of them, as neighbours
@@ -69,11 +76,13 @@ def subtract_phase(
         ``variance`` = mixture + scale^2 reference: see :func:`add_common_errors`);
         ``scale_slope`` [energy; counts], what one unit of scale takes away, and
         ``scale_by_counts`` [energy], what one more count of the mixture adds to the scale;
-        attributes
-        ``pinned_lines`` and ``warnings``, a list that is also issued as
-        :class:`SubtractionWarning`. From several lines also ``line_scale`` and ``line_pull``
-        [line], the scale by each line alone and its distance from the common one over its
-        standard deviation, and ``scale_p``, the probability of so large a disagreement by chance.
+        ``pinned``, the lines that are zero by the choice of the scale (``fit_lines`` marks them
+        ``assumed``; of several lines those that decide it), and ``pinned_in_part``, others of the
+        several (in ``doubt``: a true amount is lowered); attributes ``pinned_lines`` and
+        ``warnings``, a list that is also issued as :class:`SubtractionWarning`. From several lines
+        also ``line_scale`` and ``line_pull`` [line], the scale by each line alone and its distance
+        from the common one over its standard deviation, and ``scale_p``, the probability of so
+        large a disagreement by chance.
 
     Raises
     ------
@@ -85,8 +94,10 @@ def subtract_phase(
     Notes
     -----
     A line that disagrees, of a larger share than the others, is emitted by what is left, too, or
-    by a further phase in the mask. Real matrices vary from place to place by a per cent or so,
-    which lines of some 10^5 counts see.
+    by a further phase in the mask. A single line has none to disagree with: that its element is
+    absent shows to be wrong only where too much is subtracted for the lines of other elements.
+    (Another family of the element tells nothing, the grain emits both.) Real matrices vary from
+    place to place by a per cent or so, which lines of some 10^5 counts see.
     """
     mixture, reference = two_spectra(mixture, reference)
     share = _share(mixture, reference, scale, elements)
@@ -105,6 +116,7 @@ def subtract_phase(
                 ENERGY,
                 np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts,
             ),
+            **_pinned(mixture, share),
         },
         attrs=provenance.with_step(
             mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
@@ -113,7 +125,8 @@ def subtract_phase(
     for name, (text, units) in _SUBTRACTED.items():
         rest[name].attrs = {"long_name": text, "units": units}
     rest = rest.assign(_consistency(share))
-    rest.attrs["warnings"] = [*_disagreement(share), *_negative_regions(rest)]
+    told = [*_disagreement(share), *_negative_regions(rest)]
+    rest.attrs["warnings"] = told or _too_low(mixture, reference, share, elements)
     rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
     for message in rest.attrs["warnings"]:
         warn(message, SubtractionWarning)
@@ -146,8 +159,27 @@ def _share(
         split_line(line)
     if not lines:
         raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
-    known = mixture.attrs.get("elements", ()) if elements is None else elements
-    return find_share(mixture, reference, lines, element_names(known))
+    return find_share(mixture, reference, lines, _known(mixture, elements))
+
+
+def _known(mixture: xr.Dataset, elements: Sequence[str] | None) -> list[str]:
+    return element_names(mixture.attrs.get("elements", ()) if elements is None else elements)
+
+
+def _pinned(mixture: xr.Dataset, share: Share) -> dict[str, xr.DataArray]:
+    """Return the lines that are zero by the choice of the scale, and those lowered by it.
+
+    What an earlier subtraction made zero in the mixture stays so.
+    """
+    mostly, partly = (
+        [n for n, part in zip(share.lines, share.taken, strict=True) if low <= part < high]
+        for low, high in ((MOSTLY_PINNED, np.inf), (PARTLY_PINNED, MOSTLY_PINNED))
+    )
+    found = {}
+    for name, lines in (("pinned", mostly), ("pinned_in_part", partly)):
+        before = str(mixture[name].item()).split(", ") if name in mixture else []
+        found[name] = xr.DataArray(", ".join(dict.fromkeys(n for n in [*before, *lines] if n)))
+    return found
 
 
 def _check_share(share: Share) -> None:
@@ -188,6 +220,35 @@ def _disagreement(share: Share) -> list[str]:
     return [
         f"the lines disagree on the scale (by chance with probability {share.p_value:.1g}): "
         f"{share.worst} gives {own:.3f}, all together {share.value:.3f}; {why}; leave it out"
+    ]
+
+
+def _too_low(
+    mixture: xr.Dataset, reference: xr.Dataset, share: Share, elements: Sequence[str] | None
+) -> list[str]:
+    """Name the line that is left furthest below zero, if that is no chance.
+
+    A grain adds to lines, so none allows a larger share of the reference than its own ratio.
+    """
+    from scipy.stats import norm
+
+    known = _known(mixture, elements)
+    energy, (low, high) = mixture[ENERGY].values, FIT_RANGE_KEV
+    seen = float(max(low, energy[0])), float(min(high, energy[-1]))
+    pinned = {line.split("_")[0] for line in share.lines}
+    lines = principal_lines([e for e in known if e not in pinned], *seen)
+    others = list(lines.values())
+    if not (others and share.lines):
+        return []
+    z, left, sd = lines_left(mixture, reference, share, others, known)
+    worst = int(np.argmin(z))
+    if not norm.cdf(z[worst]) * len(others) < LEAST_CHANCE:
+        return []
+    names = ", ".join(dict.fromkeys(line.split("_")[0] for line in share.lines))
+    return [
+        f"{others[worst]} is left with {left[worst]:.0f} +- {sd[worst]:.0f} counts: too much of "
+        f"the reference is subtracted; what is left holds {names} (assumed to be absent), or the "
+        "mask of the mixture holds another phase"
     ]
 
 

@@ -43,8 +43,11 @@ def test_add_common_errors__the_scale_follows_the_counts_of_its_line(shapes):
         float(rest.scale_variance), rel=0.05
     )
     assert float((follows * mixture.counts).sum()) == pytest.approx(float(rest.scale), rel=0.02)
-    lines = fit_lines(rest, LISTED, calibration=Calibration())
-    both = add_common_errors(lines, rest)
+    assumed = fit_lines(rest, LISTED, calibration=Calibration())
+    assert float(add_common_errors(assumed, rest).variance.sel(line="Si_Ka")) == 0
+    free = rest.assign(pinned="")  # as if nothing were assumed
+    lines = fit_lines(free, LISTED, calibration=Calibration())
+    both = add_common_errors(lines, free)
     pinned = both.variance.sel(line="Si_Ka") / lines.variance.sel(line="Si_Ka")
     assert 0 <= float(pinned) < 0.02  # zero by construction
     assert np.linalg.eigvalsh(both.covariance).min() > 0

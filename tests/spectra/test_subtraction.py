@@ -3,10 +3,14 @@ import warnings
 import numpy as np
 import pytest
 import xarray as xr
-from support.drawn_spectra import drawn
+from support.drawn_spectra import ENERGY_KEV, LISTED, drawn
 
 from eds_xr import provenance, simulate
+from eds_xr.composition.quantify import quantify
+from eds_xr.report.tables import to_text
 from eds_xr.schema import EdsError
+from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 from eds_xr.spectra.sums import sum_spectra
@@ -215,6 +219,103 @@ def test_subtract_phase__several_lines_errors(pyrolite):
     ]:
         with pytest.raises(EdsError, match=message):
             subtract_phase(fp, brg, scale=scale)
+
+
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_subtract_phase__a_pinned_line_is_assumed_and_not_measured(shapes):
+    """A grain with Mg of its own, pinned by Mg: no limit may say how little there is."""
+    brg, fp, capv = (shapes.sel(phase=p).values for p in ("Brg", "Fp", "Ca-Pv"))
+    rng = np.random.default_rng(2)
+    mixture, reference = drawn(5e4 * brg + 1e5 * capv + 3e3 * fp, rng), drawn(2e5 * brg, rng)
+    rest = subtract_phase(mixture, reference, scale="Mg_Ka")
+    assert rest.pinned.item() == "Mg_Ka"
+    for given in (rest, rest[["counts", "variance"]]):  # chosen variables leave the attributes
+        lines = fit_lines(given, LISTED)
+        assert lines.assumed.sel(line=lines.assumed).line.values.tolist() == ["Mg_Ka"]
+        mg = lines.sel(line="Mg_Ka")
+        assert float(mg.net) == float(mg.variance) == 0
+        assert (lines.covariance.sel(line_other="Mg_Ka") == 0).all()
+        for name in ("critical_level", "detection_limit", "quantification_limit"):
+            assert np.isnan(mg[name])
+    text = to_text(quantify(add_common_errors(fit_lines(rest, LISTED), rest)))
+    assert text.sel(element="Mg").item() == "0 (assumed)"
+    assert "(" in text.sel(element="Ca").item()
+
+
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_subtract_phase__pinned_lines_stay_with_their_phase(pyrolite):
+    spectra, _, _ = pyrolite
+    brg = spectra.sel(phase="Brg", drop=True)
+    pure = [
+        subtract_phase(spectra.sel(phase=p, drop=True), brg, scale=line)
+        for p, line in (("Fp", "Si_Ka"), ("Ca-Pv", "Mg_Ka"))
+    ]
+    names = xr.DataArray(["Brg", "Fp", "Ca-Pv"], dims="phase", name="phase")
+    joined = xr.concat([brg, *pure], dim=names, combine_attrs="override")
+    lines = add_common_errors(fit_lines(joined, LISTED), joined)
+    found = lines.assumed.to_series()
+    assert sorted(found[found].index) == [("Ca-Pv", "Mg_Ka"), ("Fp", "Si_Ka")]
+    assert (lines.variance.where(lines.assumed, 0) == 0).all()
+    free = lines.variance.where(~lines.assumed)
+    assert (free.fillna(1) > 0).all()
+    turned = fit_lines(joined.isel(phase=[2, 0]), LISTED)
+    assert turned.assumed.sel(phase="Ca-Pv", line="Mg_Ka").item()
+    assert int(turned.assumed.sum()) == 1
+
+
+def test_subtract_phase__a_number_assumes_no_line(pyrolite):
+    spectra, _, _ = pyrolite
+    rest = subtract_phase(spectra.sel(phase="Fp"), spectra.sel(phase="Brg"), scale=0.4)
+    assert rest.pinned.item() == ""
+    assert not fit_lines(rest, LISTED).assumed.any()
+
+
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+def test_subtract_phase__of_several_lines_those_that_decide_are_assumed(shapes):
+    brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))
+    calcium = simulate.phase_spectra([simulate.Phase("Ca", {"Ca": 1})], ENERGY_KEV).loadings.values
+    rng = np.random.default_rng(3)
+    reference = drawn(2e6 * brg, rng)
+    rest = subtract_phase(drawn(5e5 * brg + 1e5 * fp, rng), reference, scale=["Si_Ka", "Al_Ka"])
+    lines = fit_lines(rest, LISTED)
+    assert (rest.pinned.item(), rest.pinned_in_part.item()) == ("Si_Ka", "")  # Al has few counts
+    assert lines.assumed.sel(line=["Si_Ka", "Al_Ka"]).values.tolist() == [True, False]
+    mixture = drawn(5e5 * brg + 1e5 * calcium[0], rng)
+    both = subtract_phase(mixture, reference, scale=["Si_Ka", "Mg_Ka"])
+    assert {both.pinned.item(), both.pinned_in_part.item()} == {"Si_Ka", "Mg_Ka"}
+    lines = fit_lines(both, LISTED)
+    doubtful = lines.line[lines.doubt != ""].values.tolist()
+    assert doubtful == [both.pinned_in_part.item()]
+    assert lines.doubt.sel(line=doubtful[0]).item() == "pinned in part, the subtraction lowers it"
+
+
+@pytest.mark.filterwarnings("ignore::eds_xr.SubtractionWarning")
+def test_subtract_phase__a_second_subtraction_keeps_what_the_first_assumed(shapes):
+    brg, fp, capv = (shapes.sel(phase=p).values for p in ("Brg", "Fp", "Ca-Pv"))
+    rng = np.random.default_rng(4)
+    mixture = drawn(5e4 * brg + 1e5 * fp + 3e4 * capv, rng)
+    rest = subtract_phase(mixture, drawn(2e5 * brg, rng), scale="Si_Ka")
+    twice = subtract_phase(rest, drawn(2e5 * capv, rng), scale="Ca_Ka")
+    assert twice.pinned.item() == "Si_Ka, Ca_Ka"
+
+
+@pytest.mark.parametrize(("own", "warned"), [(0.0, False), (0.1, True)])
+def test_subtract_phase__too_low_lines_contradict_what_is_assumed(shapes, own, warned):
+    """Mg of the grain's own takes too much matrix away, and with it Al that the grain lacks."""
+    brg = shapes.sel(phase="Brg").values
+    magnesium, calcium = simulate.phase_spectra(
+        [simulate.Phase("Mg", {"Mg": 1}), simulate.Phase("CaSi", {"Ca": 1, "Si": 1})], ENERGY_KEV
+    ).loadings.values
+    grain = (1 - own) * calcium + own * magnesium
+    found = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        mixture, reference = drawn(1e5 * brg + 3e5 * grain, rng), drawn(1e6 * brg, rng)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SubtractionWarning)
+            rest = subtract_phase(mixture, reference, scale="Mg_Ka")
+        found.append(bool(rest.attrs["warnings"]))
+    assert all(found) if warned else not any(found)
 
 
 def _pair_of_spectra():

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import product
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -17,25 +20,38 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
+from eds_xr.progress import warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
-from eds_xr.spectra.identification.candidates import LINE_PLACE_KEV, make_candidates
+from eds_xr.spectra.identification.axis_search import (
+    PRIOR_ODDS,
+    AxisSearch,
+    Pattern,
+    make_pattern,
+    shifted,
+)
+from eds_xr.spectra.identification.candidates import make_candidates
+from eds_xr.spectra.identification.channels import bin_starts, detector_start_kev
+from eds_xr.spectra.identification.likelihood_fit import AXIS_DOUBT
 from eds_xr.spectra.identification.nuisance_shapes import make_spectrum
 from eds_xr.spectra.identification.search import Search, select
 from eds_xr.spectra.identification.verdicts import Finding, Reading
-from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
-from eds_xr.spectra.shapes.families import Calibration, families_seen
+from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
 
-#: Energies used when none are given [keV]: from oxygen on.
-IDENTIFY_RANGE_KEV = (0.4, 20.0)
-#: How much more likely an element is before the spectrum is seen when it is expected, or known to
-#: come from microscope and preparation. It decides between elements that the data cannot tell.
-PRIOR_ODDS = 10.0
-#: Evidence of the first round, which only serves to calibrate the energy axis. Its lines have fixed
-#: places in their family: until all strong elements are found, doubts would stand for them.
-_FIRST_CHANCE = 1e-20
+#: Energies used when none are given end here [keV]; they begin where the detector does.
+_LAST_KEV = 20.0
+#: The axis is looked for by lines up to this energy [keV].
+_AXIS_LAST_KEV = 12.5
+#: Evidence of the first round, which only serves to calibrate the energy axis.
+_FIRST_CHANCE = 1e-10
+#: What an axis may still be off by once it is calibrated, see `AXIS_DOUBT`.
+_CALIBRATED = (0.002, 0.0004, 0.03, 0.015)
+
+
+class AxisWarning(UserWarning):
+    """The energy axis of a spectrum could not be found from its peaks."""
 
 
 @in_one_thread
@@ -45,7 +61,7 @@ def identify(
     expected: Sequence[str] | None = None,
     candidates: Sequence[str] | None = None,
     false_alarm: float = 0.01,
-    range_kev: tuple[float, float] = IDENTIFY_RANGE_KEV,
+    range_kev: tuple[float, float] | None = None,
 ) -> xr.Dataset:
     """Identify the elements in spectra, with their evidence and their aliases.
 
@@ -119,12 +135,29 @@ def identify(
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
-        range_kev=list(range_kev),
+        range_kev=list(setting.range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
+    doubts = list(dict.fromkeys(x.doubt for x in parts if x.doubt))
+    if doubts:
+        warn(
+            f"the energy axis of {sum(bool(x.doubt) for x in parts)} of {len(parts)} spectra could "
+            f"not be found: {'; '.join(doubts)}. Elements are named on the axis as it is, and may "
+            "be wrong; correct it (assign_coords, calibrate), or give range_kev where peaks are",
+            AxisWarning,
+        )
     return _as_dataset(parts, spectra, leading, setting).assign_attrs(
-        attrs, tried=len(tried), left_out=left_out
+        attrs, tried=len(tried), left_out=left_out, axis="; ".join(doubts) or "found"
     )
+
+
+@dataclass(frozen=True)
+class _Reported:
+    """What is said of a spectrum; ``doubt`` is why its axis could not be found, "" if it was."""
+
+    findings: dict[str, Finding]
+    axis: Calibration
+    doubt: str
 
 
 class _Setting:
@@ -132,62 +165,73 @@ class _Setting:
 
     def __init__(
         self, spectra: xr.Dataset, asked: list[str], tried: list[str], false_alarm: float,
-        range_kev: tuple[float, float],
+        range_kev: tuple[float, float] | None,
     ) -> None:  # fmt: skip
         self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
         self.seen: set[str] = set()
-        self.energy = spectra[ENERGY].values.astype(float)
-        inside = np.flatnonzero((self.energy >= range_kev[0]) & (self.energy <= range_kev[1]))
+        self.energy = energy = spectra[ENERGY].values.astype(float)
+        if range_kev is None:
+            total = spectra.counts.values.reshape(-1, energy.size).sum(axis=0)
+            range_kev = detector_start_kev(energy, total), _LAST_KEV
+        inside = np.flatnonzero((energy >= range_kev[0]) & (energy <= range_kev[1]))
         if inside.size < 50:
             raise EdsError(
                 f"only {inside.size} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
                 "widen range_kev"
             )
         self.part = slice(int(inside[0]), int(inside[-1]) + 1)
+        self.range_kev = float(energy[inside[0]]), float(energy[inside[-1]])
         self.beam_kev = beam_energy_of(spectra.attrs)
         self.resolution = resolution_of(spectra.attrs)
+        self.starts = bin_starts(energy[self.part], self.resolution)
+        self.likely = {*asked, *STRAY_LINES}
 
-    def identify(self, one: xr.Dataset) -> tuple[dict[str, Finding], Calibration]:
+    def identify(self, one: xr.Dataset) -> _Reported:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
-        nominal = Calibration(noise_kev2=noise, source="nominal")
-        search = self._search(counts, variance, nominal, _FIRST_CHANCE, 0.0)
-        found, _ = select(search)
-        names = [search.candidates[i].element for i in found]
-        calibration = self._calibrate(counts, variance, names) if names else nominal
-        tries = len(search.candidates)
-        search = self._search(
-            counts, variance, calibration, 1 - (1 - self.false_alarm) ** (1 / tries)
-        )
+        axis, names, doubt = self._axis(counts)
+        search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
+        found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
+        calibration = shifted(axis, fitted.axis)
+        chance = 1 - (1 - self.false_alarm) ** (1 / len(search.candidates))
+        search = self._search(counts, variance, calibration, _CALIBRATED, chance)
         found, fitted = select(search, found)
+        calibration = shifted(calibration, fitted.axis)
         reading = Reading(search, found, fitted, self.false_alarm)
-        return reading.findings(self.asked), calibration
+        return _Reported(reading.findings(self.asked), calibration, doubt)
+
+    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str], str]:
+        """Return the energy axis that the spectrum asks for, elements that say so, any doubt.
+
+        With a doubt, the axis is the one that the spectrum came with.
+        """
+        pattern, names = self._pattern
+        search = AxisSearch(self.energy, counts, pattern)
+        axes = search.find()
+        doubt = search.doubt(axes)
+        noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
+        if doubt:
+            return Calibration(noise_kev2=noise, source=doubt), [], doubt
+        best = axes[0]
+        found = Calibration(best.gain, best.offset_kev, noise, source="fitted")
+        return found, [names[i] for i in best.elements], ""
+
+    @cached_property
+    def _pattern(self) -> tuple[Pattern, list[str]]:
+        low, high = self.range_kev
+        inside = low + 0.05, min(high, _AXIS_LAST_KEV)
+        return make_pattern(self.tried, self.likely, inside, self.resolution, self.beam_kev)
 
     def _search(
-        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration, chance: float,
-        line_place_kev: float = LINE_PLACE_KEV,
+        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration,
+        doubt: tuple[float, float, float, float], chance: float,
     ) -> Search:  # fmt: skip
-        axis, beam = self.energy, self.beam_kev
-        spectrum = make_spectrum(axis, counts, variance, self.part, calibration, beam)
-        made = make_candidates(self.tried, axis[self.part], calibration, beam, line_place_kev)
+        axis, part, beam = self.energy, self.part, self.beam_kev
+        spectrum = make_spectrum(axis, counts, variance, part, self.starts, calibration, beam)
+        made = make_candidates(self.tried, axis[part], self.starts, calibration, beam)
         self.seen.update(x.element for x in made)
-        likely = {*self.asked, *STRAY_LINES}
-        odds = np.array([PRIOR_ODDS if x.element in likely else 1.0 for x in made])
-        return Search(spectrum, made, odds, chance)
-
-    def _calibrate(
-        self, counts: np.ndarray, variance: np.ndarray, elements: list[str]
-    ) -> Calibration:
-        """Return the energy axis that the peaks ask for; soft ones depart from a straight line."""
-        part, beam = self.part, self.beam_kev
-        if self.energy[part][-1] > 2 * FIT_RANGE_KEV[0]:
-            start = max(part.start, int(np.searchsorted(self.energy, FIT_RANGE_KEV[0])))
-            part = slice(start, part.stop)
-        energy = self.energy[part]
-        families = families_seen(elements, energy, beam)
-        both = counts[part], variance[part]
-        return find_calibration(energy, *both, families, beam, self.resolution)
+        odds = np.array([PRIOR_ODDS if x.element in self.likely else 1.0 for x in made])
+        return Search(replace(spectrum, axis=doubt), made, odds, chance)
 
 
 # -- input and output ----------------------------------------------------------------------------
@@ -219,38 +263,38 @@ _NUMBERS = {
 
 
 def _as_dataset(
-    parts: list[tuple[dict[str, Finding], Calibration]],
+    parts: list[_Reported],
     spectra: xr.Dataset,
     leading: list[str],
     setting: _Setting,
 ) -> xr.Dataset:
     order = {name: i for i, name in enumerate(NATURAL_ELEMENTS)}
-    reported = {e for found, _ in parts for e in found}
+    reported = {e for one in parts for e in one.findings}
     names = sorted(reported, key=lambda e: (order.get(e, len(order)), e))
-    rows = [[found.get(e, Finding("not found")) for e in names] for found, _ in parts]
+    rows = [[one.findings.get(e, Finding("not found")) for e in names] for one in parts]
     shape, dims = [spectra.sizes[d] for d in leading], [*leading, ELEMENT]
 
-    def table(values: list[list[object]]) -> xr.Variable:
-        flat = np.array(values) if names else np.array([], type(values[0][0]) if values[0] else str)
-        return xr.Variable(dims, flat.reshape(*shape, len(names)))
+    def table(values: list[list[Any]], kind: type) -> xr.Variable:
+        return xr.Variable(dims, np.array(values, kind).reshape(*shape, len(names)))
 
-    def axis(values: list[float], text: str) -> xr.Variable:
+    def axis(values: list[Any], text: str) -> xr.Variable:
         return xr.Variable(leading, np.array(values).reshape(shape), {"long_name": text})
 
     lost = [[[(x.replaced or {}).get(c, math.nan) for c in setting.tried] for x in r] for r in rows]
     replaced = np.array(lost).reshape(*shape, len(names), len(setting.tried))
     about = {"long_name": "log likelihood ratio when replaced", "units": "nats"}
     variables = {
-        "found": table([[x.verdict == "found" for x in row] for row in rows]),
-        "verdict": table([[x.verdict for x in row] for row in rows]),
-        "line": table([[x.line for x in row] for row in rows]),
-        "alias": table([[", ".join(x.alias) for x in row] for row in rows]),
+        "found": table([[x.verdict == "found" for x in row] for row in rows], bool),
+        "verdict": table([[x.verdict for x in row] for row in rows], str),
+        "line": table([[x.line for x in row] for row in rows], str),
+        "alias": table([[", ".join(x.alias) for x in row] for row in rows], str),
         "replaced": xr.Variable([*dims, "candidate"], replaced, about),
-        "gain": axis([c.gain for _, c in parts], "gain of the energy axis"),
-        "offset_kev": axis([c.offset_kev for _, c in parts], "offset of the energy axis"),
+        "gain": axis([x.axis.gain for x in parts], "gain of the energy axis"),
+        "offset_kev": axis([x.axis.offset_kev for x in parts], "offset of the energy axis"),
+        "axis": axis([x.doubt or "found" for x in parts], "whether the energy axis was found"),
     }
     for name, (text, units) in _NUMBERS.items():
-        values = table([[getattr(x, name) for x in row] for row in rows])
+        values = table([[getattr(x, name) for x in row] for row in rows], float)
         values.attrs = {"long_name": text, "units": units}
         variables[name] = values
     stray = [STRAY_LINES.get(e, "") for e in names]

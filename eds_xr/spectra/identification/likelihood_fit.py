@@ -7,13 +7,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eds_xr.spectra.identification.candidates import Candidate
+from eds_xr.spectra.identification.candidates import SHARED, Candidate
 
+#: What the axis and the detector may differ from the calibration by, for all peaks alike, as standard
+#: deviations: place [keV], gain, noise (relative variance), share of counts in a tail.
+AXIS_DOUBT = (0.005, 0.001, 0.1, 0.015)
+#: What may be off at any place as wide as a peak, as a share of the counts there.
+_PEAK_ERROR = 0.005
 #: Doubts that change the fit by less than this many standard deviations are left out.
 _LEAST_DOUBT = 0.5
 #: A mean is no lower than this share of peaks and background, whatever the doubts take away.
 _LEAST_MEAN = 0.2
 _MOST_STEPS = 15
+#: Of columns of unit length, what is added to their squares. Doubts may hold all but a millionth of a
+#: column; what is left of it is rounding then, and squares of rounding errors may be negative.
+RIDGE = 1e-6
 #: A fit ends when a step changes its deviance by less.
 _CONVERGED = 0.05
 
@@ -24,20 +32,26 @@ class Spectrum:
 
     Attributes
     ----------
-    counts : ndarray [channel]
-    excess : ndarray [channel]
+    counts : ndarray [bin]
+    excess : ndarray [bin]
         Variance beyond the mean's. A difference of spectra scatters more than its counts say: the
         excess is added to counts and model, and the sum scatters as Poisson's law has it.
-    smooth : ndarray [channel, term]
+    smooth : ndarray [bin, term]
         What is there without elements: background and sum peaks, of positive amounts.
-    places : ndarray [channel, place]
+    places : ndarray [bin, place]
         Where the model may be off, in shares of it; a standard deviation each.
+    bumps : ndarray [bin, place]
+        Places as wide as a peak, where lines may be that no table has.
+    axis : (float, float, float, float)
+        What axis and detector may be off by, see `AXIS_DOUBT`.
     """
 
     counts: np.ndarray
     excess: np.ndarray
     smooth: np.ndarray
     places: np.ndarray
+    bumps: np.ndarray
+    axis: tuple[float, float, float, float] = AXIS_DOUBT
 
 
 @dataclass(frozen=True)
@@ -55,7 +69,8 @@ class LikelihoodFit:
 
     ``columns`` [channel, free parameter] are what the last step of least squares was free to do,
     ``held`` is 1 for doubts, which are expected to be 0 +- 1; ``owner`` tells which element a
-    column belongs to (-1: none). ``deviance`` includes the penalty of the doubts.
+    column belongs to (-1: none). ``deviance`` includes the penalty of the doubts. ``axis`` is by
+    how much axis and detector depart from the calibration.
     """
 
     chosen: tuple[Candidate, ...]
@@ -64,6 +79,7 @@ class LikelihoodFit:
     columns: np.ndarray
     held: np.ndarray
     owner: np.ndarray
+    axis: np.ndarray
 
     @property
     def mean(self) -> np.ndarray:
@@ -90,7 +106,7 @@ def fit(
     here = _start(spectrum, chosen, start)
     before = np.inf
     for _ in range(_MOST_STEPS):
-        doubts, doubted = _doubts(spectrum, chosen, here)
+        doubts, doubted, shared = _doubts(spectrum, chosen, here)
         positive, free = _solve(spectrum.counts, columns, doubts, here.mean)
         here = _point(spectrum, chosen, columns @ positive, doubts @ free, positive)
         deviance = _deviance(spectrum.counts + spectrum.excess, here.mean) + float(free @ free)
@@ -105,7 +121,16 @@ def fit(
         columns=np.hstack([columns[:, used], doubts]),
         held=np.append(np.zeros(used.sum()), np.ones(free.size)),
         owner=np.append(owner[used], doubted),
+        axis=_spread(free, shared) * spectrum.axis,
     )
+
+
+def _spread(values: np.ndarray, there: np.ndarray) -> np.ndarray:
+    """Return the first values where they are there, 0 elsewhere."""
+    found = np.zeros(there.size)
+    found[there] = values[: there.sum()]
+    return found
+
 
 
 def _start(spectrum: Spectrum, chosen: Sequence[Candidate], start: LikelihoodFit | None) -> Point:
@@ -155,7 +180,7 @@ def _solve(
     root = np.linalg.cholesky(gram[n:, n:] + np.eye(doubts.shape[1]))
     cross = solve_triangular(root, np.column_stack([gram[n:, :n], pull[n:]]), lower=True)
     rest = gram[:n, :n] - cross[:, :n].T @ cross[:, :n]
-    turn = np.linalg.cholesky(rest + 1e-10 * np.eye(n))
+    turn = np.linalg.cholesky(rest + RIDGE * np.eye(n))
     aim = solve_triangular(turn, pull[:n] - cross[:, :n].T @ cross[:, n], lower=True)
     amounts, _ = nnls(turn.T, aim, maxiter=50 * n)
     free = solve_triangular(root.T, cross[:, n] - cross[:, :n] @ amounts)
@@ -164,16 +189,30 @@ def _solve(
 
 def _doubts(
     spectrum: Spectrum, chosen: Sequence[Candidate], here: Point
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what the fit may do beside its columns [channel, doubt], and whose it is."""
-    parts = [here.certain * spectrum.places.T]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return what the fit may do beside its columns [bin, doubt], whose it is (-1: all).
+
+    And which changes of the axis are among it, as the first of all.
+    """
+    shared, unknown = np.zeros((len(spectrum.axis), here.mean.size)), np.zeros_like(here.mean)
+    own = []
     for one, values in zip(chosen, here.amounts, strict=True):
+        shared += np.tensordot(values, one.changes[:, SHARED], 1)
+        unknown += one.unknown @ values
         there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
-        parts.append(np.vstack(there) if there else np.zeros((0, here.mean.size)))
-    owner = np.repeat(np.arange(-1, len(chosen)), [len(x) for x in parts])
-    rows = np.vstack(parts)
+        own.append(np.vstack(there) if there else np.zeros((0, here.mean.size)))
+    errors = np.hypot(_PEAK_ERROR * here.certain, unknown)
+    parts = [
+        np.array(spectrum.axis)[:, None] * shared,
+        errors * spectrum.bumps.T,
+        here.certain * spectrum.places.T,
+    ]
+    rows = np.vstack([*parts, *own])
+    owner = np.repeat(
+        [-1, *range(len(chosen))], [sum(len(x) for x in parts), *(len(x) for x in own)]
+    )
     felt = (rows * rows) @ (1 / here.mean) > _LEAST_DOUBT**2
-    return rows[felt].T, owner[felt]
+    return rows[felt].T, owner[felt], felt[: len(spectrum.axis)]
 
 
 def _deviance(counts: np.ndarray, mean: np.ndarray) -> float:

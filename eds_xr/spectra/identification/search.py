@@ -8,10 +8,16 @@ from collections.abc import Sequence
 import numpy as np
 
 from eds_xr.spectra.identification.candidates import Candidate
-from eds_xr.spectra.identification.likelihood_fit import LikelihoodFit, Spectrum, fit
+from eds_xr.spectra.identification.likelihood_fit import RIDGE, LikelihoodFit, Spectrum, fit
 
 #: Evidence (twice the log likelihood ratio) that needs no fit of its own.
 PLENTY = 100.0
+#: A candidate of which the fit can do all but this share already adds nothing.
+_NEW = 2e-3
+#: Gains below this are not worth an exact number: that of the best corner is taken.
+_NOTABLE = 2.0
+#: The strongest family of an element stands this many standard deviations above all that is open.
+VISIBLE = 2.5
 #: Candidates tried with a fit of their own before the search ends.
 _MOST_TRIALS = 4
 
@@ -34,12 +40,12 @@ class Surroundings:
         self.values = counts / np.sqrt(fitted.mean)
         self.mean, self.held = fitted.mean, fitted.held
         self.gram = both.T @ both
-        self.gram[np.arange(free), np.arange(free)] += fitted.held / self.length[:free] ** 2 + 1e-10
+        self.gram[np.arange(free), np.arange(free)] += fitted.held / self.length[:free] ** 2 + 1e-8
         self.pull = both.T @ self.values
         self.owner, self.block, self.free = fitted.owner, block, free
 
-    def gains(self, without: int | None = None) -> np.ndarray:
-        """Return by how much the deviance would fall with each candidate.
+    def gains(self, without: int | None = None, only: int | None = None) -> np.ndarray:
+        """Return by how much the deviance would fall with each candidate, or with only one.
 
         With `without`, in a fit that lacks its element of that number: what the element itself
         then gains is the evidence for it, and what others gain tells whether they could replace it.
@@ -48,16 +54,21 @@ class Surroundings:
 
         kept = np.flatnonzero(self.owner != (-2 if without is None else without))
         root = np.linalg.cholesky(self.gram[np.ix_(kept, kept)])
-        known = np.column_stack([self.gram[kept, self.free :], self.pull[kept]])
+        blocks = self.block if only is None else (self.block[only],)
+        first = blocks[0].start
+        new = slice(self.free + first, self.free + blocks[-1].stop)
+        known = np.column_stack([self.gram[kept, new], self.pull[kept]])
         done = solve_triangular(root, known, lower=True)
-        gram = self.gram[self.free :, self.free :] - done[:, :-1].T @ done[:, :-1]
-        pull = self.pull[self.free :] - done[:, :-1].T @ done[:, -1]
-        return np.array([_gain(gram[b, b], pull[b]) for b in self.block])
+        gram = self.gram[new, new] - done[:, :-1].T @ done[:, :-1]
+        gram[np.diag_indices_from(gram)] += RIDGE
+        pull = self.pull[new] - done[:, :-1].T @ done[:, -1]
+        parts = [slice(b.start - first, b.stop - first) for b in blocks]
+        return np.array([_gain(gram[b, b], pull[b]) for b in parts])
 
     def amounts(
         self, shapes: np.ndarray, without: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return amounts of shapes [channel, family], of either sign, and their two variances.
+        """Return amounts of shapes [bin, family], of either sign, and their two variances.
 
         With all that the fit may do, doubts included; and from counting alone.
         """
@@ -84,9 +95,12 @@ def _gain(gram: np.ndarray, pull: np.ndarray) -> float:
 
     scale = np.sqrt(np.maximum(np.diag(gram), 1e-300))
     # nothing that the fit cannot do already, or nothing of positive amounts
-    if scale.max() < 1e-4 or pull.max() <= 0:
+    if scale.max() < _NEW or pull.max() <= 0:
         return 0.0
     gram, pull = gram / np.outer(scale, scale), pull / scale
+    alone = float(pull.max()) ** 2
+    if scale.size == 1 or alone < _NOTABLE:
+        return alone
     root = np.linalg.cholesky(gram + 1e-8 * np.eye(scale.size))
     amounts, _ = nnls(root.T, np.linalg.solve(root, pull))
     return float(pull @ amounts)
@@ -99,6 +113,7 @@ class Search:
         self, spectrum: Spectrum, candidates: Sequence[Candidate], odds: np.ndarray, chance: float
     ) -> None:
         self.spectrum, self.candidates = spectrum, candidates
+        self.names = [c.element for c in candidates]
         self.log_odds, self.chance = np.log(odds), chance
         self.corners = np.hstack([c.shapes @ c.corners for c in candidates])
         stops = np.cumsum([c.corners.shape[1] for c in candidates]).tolist()
@@ -106,7 +121,7 @@ class Search:
         self.size = np.array([c.shapes.shape[1] for c in candidates])
         heights = (c.shapes / np.maximum(c.shapes.max(axis=0), 1e-300) for c in candidates)
         near = [height.max(axis=1) > 0.02 for height in heights]
-        self.window = np.stack(near).astype(float)  # [candidate, channel]: 1 near its lines, else 0
+        self.window = np.stack(near).astype(float)  # [candidate, bin]: 1 near its lines, else 0
 
     def fit(self, chosen: Sequence[int], start: LikelihoodFit | None = None) -> LikelihoodFit:
         """Fit some of the candidates."""
@@ -161,17 +176,26 @@ def select(search: Search, chosen: Sequence[int] = ()) -> tuple[list[int], Likel
 def evidence(search: Search, found: Sequence[int], fitted: LikelihoodFit) -> np.ndarray:
     """Return the evidence for each element found: deviance gained by it, over the misfit there.
 
-    From the curvature at the fit; where that is weak, from a fit without the element.
+    From the curvature at the fit; where that is weak, from a fit without the element. None for
+    elements of which no family is visible.
     """
     around = search.around(fitted)
     worse = search.misfit(fitted, np.zeros(len(search.candidates)))
-    values = np.array([around.gains(k)[i] / worse[i] for k, i in enumerate(found)])
+    values = np.array([around.gains(k, i)[0] / worse[i] for k, i in enumerate(found)])
     for k, i in enumerate(found):
-        if values[k] < PLENTY:
+        if values[k] < PLENTY and not _visible(around, search.candidates[i], k):
+            values[k] = 0.0
+        elif values[k] < PLENTY:
             rest = [*found[:k], *found[k + 1 :]]
             gain = search.fit(rest, fitted).deviance - fitted.deviance
             values[k] = max(values[k], gain / worse[i])
     return values
+
+
+def _visible(around: Surroundings, one: Candidate, k: int) -> bool:
+    """Return whether a family of an element is seen alone: no sum of hints makes an element."""
+    amounts, whole, _ = around.amounts(one.shapes, k)
+    return bool((amounts / np.sqrt(whole)).max() > VISIBLE)
 
 
 def _add(

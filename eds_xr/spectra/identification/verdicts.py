@@ -10,7 +10,7 @@ import numpy as np
 
 from eds_xr.spectra.identification.candidates import Candidate
 from eds_xr.spectra.identification.likelihood_fit import LikelihoodFit
-from eds_xr.spectra.identification.search import PLENTY, Search, chance_of_noise, evidence
+from eds_xr.spectra.identification.search import PLENTY, VISIBLE, Search, chance_of_noise, evidence
 
 #: An element that is not found is an alias when others give this share of the counts at its line;
 #: each that gives the lesser share is named.
@@ -18,8 +18,6 @@ _EXPLAINED, _NAMED = 0.5, 0.1
 #: Rivals of a weak element: how many are tried, how alike (cosine) one of their lines of at least
 #: this share of its family must be to its telling line.
 _MOST_RIVALS, _ALIKE, _STRONG = 4, 0.25, 0.2
-#: A line tells of its element when it is this many standard deviations strong.
-_CLEAR = 3.0
 
 
 @dataclass(frozen=True)
@@ -170,7 +168,9 @@ def _telling_line(
     Of families half as telling as the best, the hardest: the least absorbed.
     """
     clear, expected = amounts / spread, one.corners.mean(axis=1) / spread
-    worth = clear if clear.max() > _CLEAR else expected
-    within = [line for line in one.lines if worth[line[1]] >= worth.max() / 2]
+    seen = clear.max() > VISIBLE
+    worth = clear if seen else expected
+    least = max(worth.max() / 2, VISIBLE) if seen else worth.max() / 2
+    within = [line for line in one.lines if worth[line[1]] >= least]
     family = min(line[1] for line in within or one.lines)
     return max((x for x in one.lines if x[1] == family), key=lambda line: line[2])

@@ -26,6 +26,7 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     left_out_message,
     reported_lines,
 )
+from eds_xr.spectra.line_fits.fitted_lines import with_assumed
 from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
@@ -133,10 +134,11 @@ def fit_lines(
         deviation of the net counts if there were none: ``critical_level`` (``1.645 s``: chance
         exceeds it in 5 % of cases), ``detection_limit`` (``2.71 + 3.29 s``: a signal that is
         found in 95 % of cases) and ``quantification_limit`` (of 10 % relative standard
-        deviation); ``element`` [line]; ``reduced_chi2`` [...]; ``model``, ``background_model``
-        and ``residual_z`` [..., energy]; with `sum_peaks`, their counts ``sum_peaks`` and
-        ``sum_peaks_variance`` [...]. The calibration is in the attributes, and
-        ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
+        deviation); ``element`` [line]; ``assumed`` [..., line; bool] where a subtraction was
+        pinned to lines: these are zero, without error or limit; ``reduced_chi2`` [...];
+        ``model``, ``background_model`` and ``residual_z`` [..., energy]; with `sum_peaks`, their
+        counts ``sum_peaks`` and ``sum_peaks_variance`` [...]. The calibration is in the attributes,
+        and ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
         peaks that are left.
 
     Raises
@@ -214,6 +216,7 @@ def fit_lines(
     for where, peak in peaks:
         if not peak.artefacts:
             warn(f"{where}{peak}", MissingLineWarning)
+    found = with_assumed(found, spectra)
     return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
         warnings=[*told, *(f"{where}{peak}" for where, peak in peaks)]
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import xarray as xr
 
-from eds_xr.schema import ENERGY, LINE, EdsError
+from eds_xr.schema import ASSUMED, DOUBT, ENERGY, LINE, EdsError, zero_where_assumed
 
 _NEEDED = {"net", "variance", "covariance"}
 
@@ -40,6 +41,51 @@ def check_same_spectra(lines: xr.Dataset, other: xr.Dataset) -> None:
             )
 
 
+def with_assumed(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
+    """Return lines with those that a subtraction was pinned to set to zero, as ``assumed``.
+
+    The whole family is: its lines were fitted as one. A line that was pinned in part is in doubt.
+    """
+    pinned = _pinned(lines, spectra, "pinned")
+    if pinned is None:
+        return lines
+    lines = zero_where_assumed(lines.assign({ASSUMED: pinned}))
+    partly = _pinned(lines, spectra, "pinned_in_part")
+    if partly is None or not partly.any():
+        return lines
+    doubt = lines.get(DOUBT, xr.full_like(partly, "", dtype=object)).astype(object)
+    lowered = "pinned in part, the subtraction lowers it"
+    return lines.assign({DOUBT: doubt.where(~partly | (doubt != ""), lowered).astype(str)})
+
+
 def with_own_covariance(lines: xr.Dataset) -> xr.Dataset:
     """Return lines whose covariance is of themselves alone, after some of them were chosen."""
     return lines.sel({"line_other": lines[LINE].values})
+
+
+def _pinned(lines: xr.Dataset, spectra: xr.Dataset, name: str) -> xr.DataArray | None:
+    """Return which lines [..., line; bool] belong to families that a variable of spectra names."""
+    texts = spectra.get(name)
+    if texts is None:  # variables may have been chosen; a single spectrum's attributes stay
+        found = spectra.attrs.get("pinned_lines", [])
+        if name != "pinned" or len(found) != 1 or spectra.counts.ndim > 1:
+            return None
+        texts = xr.DataArray(str(found[0]))
+    families = [_family(str(n)) for n in lines[LINE].values]
+
+    def named(text: object) -> np.ndarray:  # NaN for a phase that was not subtracted
+        own = {_family(n) for n in text.split(", ")} if isinstance(text, str) else set()
+        return np.array([f in own for f in families])
+
+    return (
+        xr.apply_ufunc(
+            named, texts, vectorize=True, output_core_dims=[[LINE]], output_dtypes=[bool]
+        )
+        .assign_coords({LINE: lines[LINE]})
+        .assign_attrs(long_name="zero by assumption")
+    )
+
+
+def _family(line: str) -> str:
+    """Return element and shell of a line."""
+    return line[: line.find("_") + 2]

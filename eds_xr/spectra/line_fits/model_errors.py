@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import LINE, EdsError
+from eds_xr.schema import LINE, EdsError, zero_where_assumed
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_net,
@@ -103,7 +103,8 @@ def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.
     squares = [(other.net.sel({LINE: lines[LINE]}) - lines.net) ** 2 for other in refits]
     added = sum(squares[1:], squares[0]) / len(squares)
     attrs = {"long_name": "variance due to the model of the spectrum", "units": "counts^2"}
-    return add_variance(lines, added).assign(model_variance=added.assign_attrs(attrs))
+    found = add_variance(lines, added).assign(model_variance=added.assign_attrs(attrs))
+    return zero_where_assumed(found)
 
 
 def add_variance(lines: xr.Dataset, added: xr.DataArray) -> xr.Dataset:
@@ -113,7 +114,8 @@ def add_variance(lines: xr.Dataset, added: xr.DataArray) -> xr.Dataset:
     same = xr.DataArray(
         np.eye(names.size), {LINE: names, "line_other": names}, (LINE, "line_other")
     )
-    return lines.assign(
+    lines = lines.assign(
         variance=(lines.variance + added).assign_attrs(lines.variance.attrs),
         covariance=(lines.covariance + added * same).assign_attrs(lines.covariance.attrs),
     )
+    return zero_where_assumed(lines)

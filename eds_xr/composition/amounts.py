@@ -184,6 +184,7 @@ def _with_errors(
         f"{name}_by_error": np.broadcast_to(
             by_errors, (*statistical.shape[:-1], by_errors.shape[-1])
         ),
+        f"{name}_by_net": by_counts,
     }
 
 

@@ -87,7 +87,8 @@ def partition_coefficients(
     one, other = (_of_phase(composition, name, kind) for name in (phase, reference))
     if per is not None:
         _check_divisor(per, {phase: one, reference: other}, kind)
-    pair = _pair(one, other, _between(one, between), per, kind)
+    shared = _between(one, between) + _shared(one, other, kind)
+    pair = _pair(one, other, shared, per, kind)
     ends = zip(*(pair.interval(quantile(c)) for c in COVERAGES), strict=True)
     lower, upper = (((ELEMENT, "coverage"), np.stack(end, axis=-1)) for end in ends)
     parts = {
@@ -295,6 +296,15 @@ def _between(one: xr.Dataset, between: xr.DataArray | None) -> np.ndarray:
         raise EdsError(f"between lacks {', '.join(sorted(missing))}")
     table = between.sel({ELEMENT: names, OTHER: names}).transpose(ELEMENT, OTHER)
     return np.asarray(table.values)
+
+
+def _shared(one: xr.Dataset, other: xr.Dataset, kind: str) -> np.ndarray:
+    """Return the covariance of two phases by what their lines share [element, element_other]."""
+    name = f"{kind}_shared_error"
+    if name not in one:
+        return np.zeros((one.sizes[ELEMENT],) * 2)
+    errors = [part[name].transpose("mode", ELEMENT).fillna(0.0).values for part in (one, other)]
+    return np.asarray(errors[0].T @ errors[1])
 
 
 def _check_divisor(per: str, parts: dict[str, xr.Dataset], kind: str) -> None:

@@ -28,7 +28,9 @@ from eds_xr.xray.absorption import attenuation_m2_kg
 from eds_xr.xray.elements import atomic_mass, element_names
 from eds_xr.xray.lines import split_line
 
-OTHER, ERROR = "element_other", "error"
+OTHER, ERROR, MEASURED = "element_other", "error", "measured_line"
+#: What lines may bring of their errors beside the total: by effect, and what spectra share.
+PARTS = ("effect_covariance", "shared_error")
 #: Counts that lines from ``fit_lines`` may bring, and compositions then show as fractions.
 LIMITS = ("critical_level", "detection_limit", "quantification_limit")
 #: The ``line`` of oxygen that balances charges.
@@ -101,11 +103,12 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
     if not keep:
         raise EdsError("no element is left to quantify: fit more, or exclude fewer")
     lines = zero_where_assumed(lines)
-    part = lines[["net", *(n for n in LIMITS if n in lines)]].sel({LINE: keep})
+    part = lines[["net", *(n for n in (*LIMITS, "shared_error") if n in lines)]].sel({LINE: keep})
     part.attrs = {}
     if "covariance" in lines:
         # by name: the caller may have chosen lines, which leaves line_other as it was
-        return part.assign(covariance=lines.covariance.sel({LINE: keep, "line_other": keep}))
+        both = [n for n in ("covariance", "effect_covariance") if n in lines]
+        return part.assign(lines[both].sel({LINE: keep, "line_other": keep}).data_vars)
     same = xr.DataArray(np.eye(len(keep)), {LINE: keep, "line_other": keep}, (LINE, "line_other"))
     part = part.assign(covariance=lines.variance.sel({LINE: keep}) * same)
     return part.assign_attrs(covariance_assumed_diagonal=1)
@@ -133,8 +136,9 @@ def attenuation_to_detector(
 
 def counts_per_electron(lines: xr.Dataset, dose: xr.DataArray) -> xr.Dataset:
     """Return lines with counts divided by the electrons that made them."""
-    counts = {name: lines[name] / dose for name in ("net", *LIMITS) if name in lines}
-    return lines.assign(counts | {"covariance": lines.covariance / dose**2})
+    counts = {n: lines[n] / dose for n in ("net", *LIMITS, "shared_error") if n in lines}
+    squares = {n: lines[n] / dose**2 for n in ("covariance", "effect_covariance") if n in lines}
+    return lines.assign(counts | squares)
 
 
 def composition_of(
@@ -145,7 +149,7 @@ def composition_of(
 ) -> xr.Dataset:
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
-    outputs = _outputs(model, limits)
+    outputs = _outputs(model, limits, any(n in lines for n in PARTS))
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
@@ -160,6 +164,7 @@ def composition_of(
             "output_sizes": {
                 **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
                 ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
+                MEASURED: lines.sizes[LINE],
             }
         },
     )
@@ -173,7 +178,7 @@ def composition_of(
         LINE: (ELEMENT, elements.lines),
         ERROR: [*line_names(lines), *COMMON_ERRORS],
     }
-    result = xr.Dataset(named).assign_coords(coords)
+    result = _with_parts(xr.Dataset(named).assign_coords(coords), lines)
     _check_found(result, lines, model)
     own = of_lines(model.relative, elements, "relative uncertainty of the factor", "1")
     return result.assign(systematic=own.fillna(0.0))
@@ -223,7 +228,30 @@ def _check_lines(lines: xr.Dataset) -> None:
         split_line(name)
 
 
-def _outputs(model: QuantificationModel, limits: tuple[str, ...]) -> dict[str, list[str]]:
+def _with_parts(found: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
+    """Return a composition with what its lines tell of their errors beside the total."""
+    lines = lines.drop_vars([LINE, "line_other", ELEMENT], errors="ignore")
+    slopes = {n: v for n, v in found.data_vars.items() if str(n).endswith("_by_net")}
+    for name, values in slopes.items():
+        kind = str(name).removesuffix("_by_net")
+        slope = values.drop_vars(LINE).rename({MEASURED: LINE})
+        if "effect_covariance" in lines:
+            other = slope.rename({LINE: "line_other", ELEMENT: OTHER})
+            made = xr.dot(slope, lines.effect_covariance, other, dim=[LINE, "line_other"])
+            about = found[f"{kind}_covariance"].attrs | {
+                "long_name": f"covariance of the {_LONG_NAMES[kind][0]} by what it is due to"
+            }
+            found[f"{kind}_effect_covariance"] = made.transpose("effect", ...).assign_attrs(about)
+        if "shared_error" in lines:
+            made = xr.dot(slope, lines.shared_error.fillna(0.0), dim=LINE)
+            about = {"long_name": "errors that spectra share", "units": _LONG_NAMES[kind][1]}
+            found[f"{kind}_shared_error"] = made.transpose("mode", ...).assign_attrs(about)
+    return found.drop_vars(slopes)
+
+
+def _outputs(
+    model: QuantificationModel, limits: tuple[str, ...], parts: bool
+) -> dict[str, list[str]]:
     """Return the variables of the composition and their dimensions, beside those of spectra."""
     kinds = ["atomic_fraction", "weight_fraction"]
     kinds += ["atoms_per_area"] if model.own_thickness else []
@@ -233,6 +261,7 @@ def _outputs(model: QuantificationModel, limits: tuple[str, ...]) -> dict[str, l
         found |= {f"{kind}_covariance": [ELEMENT, OTHER]}
         found |= {f"{kind}_systematic_covariance": [ELEMENT, OTHER]}
         found |= {f"{kind}_by_error": [ELEMENT, ERROR]}
+        found |= {f"{kind}_by_net": [ELEMENT, MEASURED]} if parts else {}
         found |= {f"{kind}_{n}": [ELEMENT] for n in limits if kind != "atoms_per_area"}
     if model.own_thickness:
         mass = ("", "_variance", "_systematic_variance")

@@ -14,6 +14,7 @@ from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims, z
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_same_spectra,
+    with_error,
     with_own_covariance,
 )
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
@@ -61,8 +62,8 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     Returns
     -------
     Dataset
-        As `lines`, with the addition in ``variance`` and ``covariance``, and on its own as
-        ``common_covariance`` [..., line, line_other; counts^2].
+        As `lines`, with the addition in ``variance`` and ``covariance`` (its effect is
+        ``matrix``), and on its own as ``common_covariance`` [..., line, line_other; counts^2].
 
     Raises
     ------
@@ -75,16 +76,9 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     are ``assumed``, as a single pinned one is, stay zero without error: they are not measured.
     """
     check_lines(lines)
-    lines = with_own_covariance(lines)
-    added = common_covariance(lines, spectra)
-    diagonal = np.diagonal(added.values, axis1=-2, axis2=-1)
-    return zero_where_assumed(
-        lines.assign(
-            variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
-            covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
-            common_covariance=added,
-        )
-    )
+    added = common_covariance(with_own_covariance(lines), spectra)
+    found = with_error(lines, added, "matrix").assign(common_covariance=added)
+    return zero_where_assumed(found)
 
 
 def _of_modes(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:

@@ -41,7 +41,7 @@ def with_matrix_variation(
         spans = a_tile[f"{grain}+{MATRIX}"] + a_tile[MATRIX]
         added.loc[{PHASE: grain}] = taken**2 * between[PINNED[grain]] * spans
     attrs = {"long_name": "variance due to the matrix", "units": "counts^2"}
-    return add_variance(lines, added).assign(matrix_variance=added.assign_attrs(attrs))
+    return add_variance(lines, added, "matrix").assign(matrix_variance=added.assign_attrs(attrs))
 
 
 def lines_of_all_pixels(
@@ -54,7 +54,7 @@ def lines_of_all_pixels(
     """
     size = unmixed.counts.sum(ENERGY) / pure.counts.sum(ENERGY)
     beyond = (lines.matrix_variance + lines.model_variance) * size**2
-    return add_variance(add_common_errors(fitted, unmixed), beyond)
+    return add_variance(add_common_errors(fitted, unmixed), beyond, "matrix")
 
 
 def _tiles_spanned(mask: xr.DataArray) -> float:

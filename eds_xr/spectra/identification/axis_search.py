@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -158,7 +157,9 @@ class AxisSearch:
             if worth[best] < _PRICE or len(chosen) == most:
                 break
             chosen.append(int(owner[best]))
-        left = values @ values - amounts @ (2 * pull[active] - gram[np.ix_(active, active)] @ amounts)
+        left = values @ values - amounts @ (
+            2 * pull[active] - gram[np.ix_(active, active)] @ amounts
+        )
         expected = (offset_kev / _EXPECTED[0]) ** 2 + ((gain - 1) / _EXPECTED[1]) ** 2
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
         return Axis(
@@ -170,9 +171,7 @@ class AxisSearch:
             self._most_lines_kev(active[owner[active] >= 0], amounts[owner[active] >= 0]),
         )
 
-    def _most_lines_kev(
-        self, columns: np.ndarray, amounts: np.ndarray
-    ) -> tuple[float, float]:
+    def _most_lines_kev(self, columns: np.ndarray, amounts: np.ndarray) -> tuple[float, float]:
         edges = self.pattern.edges
         counts = np.cumsum(self.pattern.columns[:, columns] @ amounts)
         low, high = (int(np.searchsorted(counts, q * counts[-1])) for q in (0.1, 0.9))

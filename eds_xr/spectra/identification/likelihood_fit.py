@@ -132,7 +132,6 @@ def _spread(values: np.ndarray, there: np.ndarray) -> np.ndarray:
     return found
 
 
-
 def _start(spectrum: Spectrum, chosen: Sequence[Candidate], start: LikelihoodFit | None) -> Point:
     """Return where a fit begins: elements that `start` lacks have no amounts yet."""
     if start is None:

@@ -1,4 +1,4 @@
-"""When net counts are not to be believed, and by how much the misfit at a line widens their error."""
+"""When net counts are not to be believed, and by how much misfit at a line widens errors."""
 
 from __future__ import annotations
 

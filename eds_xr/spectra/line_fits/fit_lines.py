@@ -27,7 +27,7 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     reported_lines,
 )
 from eds_xr.spectra.line_fits.fitted_lines import with_assumed
-from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect
+from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect, mode_coords
 from eds_xr.spectra.line_fits.missing_peaks import Peak
 from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
 from eds_xr.spectra.shapes.background import Background, background_shapes
@@ -350,13 +350,8 @@ def _fit_all(
         full = [sizes.get(str(d), len(values)) for d in dims]
         found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
     elements = (LINE, [name.split("_")[0] for name in names])
-    coords = {
-        LINE: names,
-        "line_other": names,
-        "element": elements,
-        "effect": list(EFFECTS),
-        "mode_effect": ("mode", effects),
-    }
+    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS)}
+    coords |= mode_coords(model.errors.learned, effects)
     return xr.Dataset(found, {**part.coords, **coords}), peaks
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import numpy as np
 import xarray as xr
 
@@ -61,6 +63,29 @@ def with_assumed(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
 def with_own_covariance(lines: xr.Dataset) -> xr.Dataset:
     """Return lines whose covariance is of themselves alone, after some of them were chosen."""
     return lines.sel({"line_other": lines[LINE].values})
+
+
+def with_error(lines: xr.Dataset, added: xr.DataArray, effect: str) -> xr.Dataset:
+    """Return lines with a covariance [..., line, line_other] added, which is due to an effect."""
+    lines = with_own_covariance(lines)
+    diagonal = lines.variance.copy(data=_diagonal(added, lines.variance.dims))
+    lines = lines.assign(
+        variance=(lines.variance + diagonal).assign_attrs(lines.variance.attrs),
+        covariance=(lines.covariance + added).assign_attrs(lines.covariance.attrs),
+    )
+    if "effect_covariance" not in lines:
+        return lines
+    parts = lines.effect_covariance
+    effects = list(dict.fromkeys([*parts["effect"].values.tolist(), effect]))
+    more = added.expand_dims(effect=[effect]).reindex(effect=effects, fill_value=0.0)
+    total = parts.reindex(effect=effects, fill_value=0.0) + more
+    total = total.transpose(*parts.dims).assign_attrs(parts.attrs)
+    return lines.drop_dims("effect").assign(effect_covariance=total)
+
+
+def _diagonal(covariance: xr.DataArray, dims: tuple[Hashable, ...]) -> np.ndarray:
+    table = covariance.transpose(*(d for d in dims if d != LINE), LINE, "line_other").values
+    return np.moveaxis(np.diagonal(table, axis1=-2, axis2=-1), -1, dims.index(LINE))
 
 
 def _pinned(lines: xr.Dataset, spectra: xr.Dataset, name: str) -> xr.DataArray | None:

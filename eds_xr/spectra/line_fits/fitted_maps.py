@@ -17,6 +17,7 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     left_out,
     left_out_message,
 )
+from eds_xr.spectra.line_fits.line_errors import mode_coords
 from eds_xr.spectra.line_fits.pixel_model import lazy_fit, pixel_model, shared_response
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.spectra.shapes.families import Calibration
@@ -121,7 +122,7 @@ def fitted_maps(
             LINE: names,
             "line_other": names,
             "element": (LINE, [name.split("_")[0] for name in names]),
-            "mode_effect": ("mode", effects),
+            **mode_coords(model.learned, effects),
         },
         attrs=provenance.with_step(
             attrs, "fitted_maps", elements=model.elements, stray=list(stray),

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -63,7 +66,7 @@ class ByParameter:
 
 def by_effect(
     counting: np.ndarray, slopes: np.ndarray, learned: Learned, misfit: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Return the covariances by effect, the errors that spectra share, and their effects.
 
     Parameters
@@ -89,7 +92,14 @@ def by_effect(
         few = _fewest(errors.reshape(slopes.shape[0] * slopes.shape[1], errors.shape[2]))
         shared.append(few.T.reshape(-1, *errors.shape[:-1]))
         effects += [effect] * few.shape[1]
-    return covariance, np.concatenate(shared), np.array(effects, dtype=str)
+    return covariance, np.concatenate(shared), effects
+
+
+def mode_coords(learned: Learned, effects: Sequence[str]) -> dict[str, Any]:
+    """Return the coordinates of shared errors; modes of different fits have different names."""
+    digest = hashlib.sha256(learned.x.round(3).tobytes()).hexdigest()[:8]
+    names = [f"{effect} {i} of {digest}" for i, effect in enumerate(effects)]
+    return {"mode": names, "mode_effect": ("mode", np.array(effects, dtype=str))}
 
 
 def _fewest(errors: np.ndarray) -> np.ndarray:

@@ -15,7 +15,7 @@ from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_net,
     check_same_spectra,
-    with_own_covariance,
+    with_error,
 )
 
 
@@ -82,8 +82,8 @@ def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.
     Returns
     -------
     Dataset
-        As `lines`, with the addition in ``variance`` and ``covariance``, and on its own as
-        ``model_variance``.
+        As `lines`, with the addition in ``variance`` and ``covariance`` (its effect is
+        ``background``), and on its own as ``model_variance``.
 
     Raises
     ------
@@ -103,19 +103,14 @@ def with_model_variation(lines: xr.Dataset, refits: Sequence[xr.Dataset]) -> xr.
     squares = [(other.net.sel({LINE: lines[LINE]}) - lines.net) ** 2 for other in refits]
     added = sum(squares[1:], squares[0]) / len(squares)
     attrs = {"long_name": "variance due to the model of the spectrum", "units": "counts^2"}
-    found = add_variance(lines, added).assign(model_variance=added.assign_attrs(attrs))
-    return zero_where_assumed(found)
+    found = add_variance(lines, added, "background")
+    return zero_where_assumed(found.assign(model_variance=added.assign_attrs(attrs)))
 
 
-def add_variance(lines: xr.Dataset, added: xr.DataArray) -> xr.Dataset:
+def add_variance(lines: xr.Dataset, added: xr.DataArray, effect: str) -> xr.Dataset:
     """Return lines with a variance [..., line] added, independent from line to line."""
     names = lines[LINE].values
-    lines = with_own_covariance(lines)
     same = xr.DataArray(
         np.eye(names.size), {LINE: names, "line_other": names}, (LINE, "line_other")
     )
-    lines = lines.assign(
-        variance=(lines.variance + added).assign_attrs(lines.variance.attrs),
-        covariance=(lines.covariance + added * same).assign_attrs(lines.covariance.attrs),
-    )
-    return zero_where_assumed(lines)
+    return zero_where_assumed(with_error(lines, added * same, effect))

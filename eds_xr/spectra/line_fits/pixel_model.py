@@ -110,7 +110,7 @@ def net_weights(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
     return (design / variance[:, None]) @ covariance
 
 
-def shared_response(model: PixelModel) -> tuple[np.ndarray, np.ndarray]:
+def shared_response(model: PixelModel) -> tuple[np.ndarray, list[str]]:
     """Return what all pixels share of errors, a net count of a line, and the effects [mode].
 
     Changes of the net counts of a line for each net count of another: [mode, line, line_other].

@@ -17,7 +17,7 @@ _CHANCE = 1e-4
 #: A misfit of this many times the variance expected, or more, is told; less only widens errors.
 _TOLD_MISFIT = 2.0
 #: Amounts this much correlated are one number, not two.
-_ONE_NUMBER = -0.95
+_ONE_NUMBER = -0.9
 #: A missing peak within so many full widths at half maximum takes part in a line's counts.
 _BESIDE = 1.5
 #: A line of a family is off its tables when it is so many standard deviations from them.

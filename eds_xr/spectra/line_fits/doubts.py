@@ -87,12 +87,12 @@ def doubts(
     return texts
 
 
-def lines_off_tables(x: np.ndarray, own: np.ndarray, names: Sequence[str]) -> list[str]:
+def lines_off_tables(x: np.ndarray, names: Sequence[str]) -> list[str]:
     """Return the lines whose weight or place had to leave what the tables allow.
 
-    `own` are the indices of the parameters of `names`.
+    `x` are the parameters of `names`.
     """
-    return [n for i, n in zip(own.tolist(), names, strict=True) if abs(x[i]) > _OFF_TABLES]
+    return sorted({n for value, n in zip(x, names, strict=True) if abs(value) > _OFF_TABLES})
 
 
 def _strongest(family: Family) -> str:

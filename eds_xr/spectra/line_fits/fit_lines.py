@@ -191,10 +191,10 @@ def fit_lines(
         energy, *_as_rows(part), families, beam, resolution_of(part.attrs),
         calibration=calibration, background=smooth, escape=escape,
     )  # fmt: skip
-    chosen = reported_lines(elements, lines, energy, beam, learned.shapes.families)
+    chosen = reported_lines(elements, lines, energy, beam, learned.families)
     tabulated.check_separable(column for column, _ in chosen.values())
     calibration = learned.calibration
-    shapes = Shapes(energy, learned.shapes.families, calibration, beam, background=smooth)
+    shapes = Shapes(energy, learned.families, calibration, beam, background=smooth)
     low = families_below([*elements, *stray], energy, beam)
     sums = _sum_peaks(part, shapes, low) if sum_peaks else None
     columns, shares, windows = _reported(shapes, chosen)

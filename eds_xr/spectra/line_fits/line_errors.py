@@ -12,7 +12,7 @@ import numpy as np
 
 from eds_xr.spectra.line_fits.doubts import lines_off_tables
 from eds_xr.spectra.shapes.learning import Learned, response
-from eds_xr.spectra.shapes.weak_knowledge import EFFECTS
+from eds_xr.spectra.shapes.weak_knowledge import COMMON, EFFECTS
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class ByParameter:
     @cached_property
     def off_tables(self) -> list[str]:
         """Lines whose weight or place had to leave what the tables allow."""
-        return lines_off_tables(self.learned.x, *self.learned.weak.of_lines)
+        return lines_off_tables(self.learned.x[COMMON:], self.learned.weak.of_lines)
 
     def slopes(
         self, design: np.ndarray, amounts: np.ndarray, covariance: np.ndarray, variance: np.ndarray

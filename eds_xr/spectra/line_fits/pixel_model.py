@@ -77,8 +77,8 @@ def pixel_model(
         energy, total[None], total[None], families, beam, resolution_of(part.attrs),
         calibration=calibration,
     )  # fmt: skip
-    chosen = reported_lines(elements, lines, energy, beam, learned.shapes.families)
-    shapes = Shapes(energy, learned.shapes.families, learned.calibration, beam)
+    chosen = reported_lines(elements, lines, energy, beam, learned.families)
+    shapes = Shapes(energy, learned.families, learned.calibration, beam)
     Shapes(energy, families, learned.calibration, beam).check_separable(
         column for column, _ in chosen.values()
     )

@@ -11,7 +11,7 @@ import numpy as np
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.spectra.shapes.peaks import Calibration as Calibration
-from eds_xr.spectra.shapes.peaks import Peaks
+from eds_xr.spectra.shapes.peaks import peak_counts
 from eds_xr.xray.detector import (
     FWHM_PER_SIGMA,
     SILICON_EDGE_KEV,
@@ -173,4 +173,4 @@ def _family_shapes(
     true: np.ndarray, families: Sequence[Family], calibration: Calibration
 ) -> np.ndarray:
     """Return each family's counts [channel, family]."""
-    return Peaks.of([(f.energies_kev, f.photons) for f in families]).counts(true, calibration)
+    return peak_counts(true, [(f.energies_kev, f.photons) for f in families], calibration)

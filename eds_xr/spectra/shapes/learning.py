@@ -16,10 +16,12 @@ from functools import cached_property
 
 import numpy as np
 
+from eds_xr.spectra.shapes.families import Family
 from eds_xr.spectra.shapes.linear_fit import smooth_variance, weighted_least_squares
 from eds_xr.spectra.shapes.peaks import Calibration
 from eds_xr.spectra.shapes.weak_knowledge import (
     CALIBRATION_PRIOR,
+    COMMON,
     EFFECTS,
     TAIL_PRIOR,
     KnownShapes,
@@ -28,7 +30,9 @@ from eds_xr.spectra.shapes.weak_knowledge import (
 
 _MOST_STEPS = 20
 #: Steps end when no parameter moves by more [standard deviations].
-_CONVERGED = 1e-3
+_CONVERGED = 2e-3
+#: One standard deviation of a parameter changes spectra by at least so much, as a chi-square.
+_LEAST_FELT = 0.03
 #: A parameter is this many standard deviations off at most: the spectrum is of something else.
 MOST_OFF = 4.0
 
@@ -50,9 +54,14 @@ class Learned:
     given: np.ndarray
 
     @cached_property
+    def families(self) -> list[Family]:
+        """The families as found."""
+        return self.weak.families_at(self.x)
+
+    @cached_property
     def calibration(self) -> Calibration:
         """The calibration, with its covariance."""
-        found = self.shapes.calibration
+        found = self.weak.calibration_at(self.x)
         if not self.looked_for[:3].all():
             return found
         free = np.flatnonzero(self.looked_for)
@@ -97,19 +106,39 @@ def learn(
 
     A given calibration is kept as it is, with its covariance.
     """
-    x, given = np.zeros(weak.effects.size), np.zeros((weak.effects.size,) * 2)
-    looked_for = np.ones(x.size, dtype=bool)
     spectra = [(counts, smooth_variance(variance)) for counts, variance in spectra]
+    total = [tuple(np.sum(part, axis=0) for part in zip(*spectra, strict=True))]
+    x, looked_for, given = np.zeros(COMMON), np.ones(COMMON, dtype=bool), np.zeros((COMMON,) * 2)
     if look_for_calibration:  # first alone: lines must not take the place of their neighbours
-        x = _descend(weak, background, spectra, x, weak.effects == "calibration")[0]
+        bare = weak.only(np.arange(weak.effects.size) < COMMON)
+        x = _descend(bare, background, total, x, bare.effects == "calibration")[0]
     else:
         known = math.isqrt(len(weak.calibration.covariance))
         units = (*CALIBRATION_PRIOR, *TAIL_PRIOR)[:known]
         covariance = np.reshape(weak.calibration.covariance, (known, known))
         given[:known, :known] = covariance / np.outer(units, units)
         looked_for[: max(3, known)] = False
-    x, shapes, information = _descend(weak, background, spectra, x, looked_for)
-    return Learned(weak, x, shapes, information, looked_for, given)
+    weak = weak.only(_felt(weak, x, background, spectra))
+    more = weak.effects.size - COMMON
+    looked_for = np.append(looked_for, np.ones(more, dtype=bool))
+    x, shapes, information = _descend(
+        weak, background, spectra, np.append(x, np.zeros(more)), looked_for
+    )
+    return Learned(weak, x, shapes, information, looked_for, np.pad(given, (0, more)))
+
+
+def _felt(
+    weak: WeakKnowledge, common: np.ndarray, background: np.ndarray,
+    spectra: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> np.ndarray:  # fmt: skip
+    """Return which parameters change a spectrum by something beside the scatter of its counts."""
+    shapes = weak.at(np.append(common, np.zeros(weak.effects.size - COMMON)))
+    design, felt = np.hstack([shapes.peaks, background]), np.zeros(weak.effects.size)
+    for counts, variance in spectra:
+        amounts, _ = weighted_least_squares(design, counts, variance)
+        slopes = shapes.slopes(amounts[: shapes.peaks.shape[1]])
+        felt += (slopes**2 / variance[:, None]).sum(axis=0)
+    return (felt > _LEAST_FELT) | (np.arange(felt.size) < COMMON)
 
 
 def _descend(

@@ -13,8 +13,8 @@ from eds_xr.xray.detector import FANO_KEV
 #: Mean energies that counts in the tail of a peak have lost [keV]: charge lost near the entrance
 #: of the crystal. Two lengths stand for what differs from detector to detector.
 TAILS_KEV = (0.06, 0.25)
-#: Peaks are followed to so many standard deviations, tails to so many of their lengths.
-_REACH_SIGMA, _REACH_TAIL = 6.0, 5.0
+#: Peaks are followed to so many standard deviations.
+REACH_SIGMA = 6.0
 
 
 @dataclass(frozen=True)
@@ -48,98 +48,85 @@ class Calibration:
         return np.sqrt(self.noise_kev2 + self.fano_kev * np.asarray(energy_kev))
 
 
-@dataclass(frozen=True)
-class Peaks:
-    """Single lines: energies [keV] and photons, each of one column of a design matrix."""
+def peak_counts(
+    true: np.ndarray, groups: Sequence[tuple[Sequence[float], Sequence[float]]],
+    calibration: Calibration,
+) -> np.ndarray:  # fmt: skip
+    """Return the counts [channel, group] of groups of lines (energies [keV], photons).
 
-    energies_kev: np.ndarray
-    photons: np.ndarray
-    column: np.ndarray
-    columns: int
+    `true` [channel; keV] is the true axis.
+    """
+    sizes = [len(energies) for energies, _ in groups]
+    energies, photons = (
+        np.concatenate([np.asarray(g[i], float) for g in groups] or [np.zeros(0)]) for i in range(2)
+    )
+    spread = SpreadLines(true, energies, calibration)
+    column = np.repeat(np.arange(len(groups)), sizes)
+    return with_tails(true, spread.sums(spread.counts(), photons, column, len(groups)), calibration)
 
-    @staticmethod
-    def of(groups: Sequence[tuple[Sequence[float], Sequence[float]]]) -> Peaks:
-        """Return the lines of groups of (energies, photons), a column each."""
-        sizes = [len(energies) for energies, _ in groups]
-        energies, photons = (
-            np.concatenate([np.asarray(g[i], float) for g in groups] or [np.zeros(0)])
-            for i in range(2)
-        )
-        return Peaks(energies, photons, np.repeat(np.arange(len(groups)), sizes), len(groups))
 
-    def counts(self, true: np.ndarray, calibration: Calibration) -> np.ndarray:
-        """Return the counts of each column [channel, column] on a true axis [channel; keV]."""
-        found = self._main(true, calibration)[0]
-        for share, length in zip(calibration.tails, TAILS_KEV, strict=True):
-            if share:
-                found += share * self.tail(true, calibration, length)
-        return found
+def with_tails(true: np.ndarray, counts: np.ndarray, calibration: Calibration) -> np.ndarray:
+    """Return counts [channel, column] of which shares have lost energy."""
+    pairs = zip(calibration.tails, TAILS_KEV, strict=True)
+    changes = [share * change_by_tail(true, counts, length) for share, length in pairs if share]
+    return sum(changes, counts)
 
-    def slopes(self, true: np.ndarray, calibration: Calibration) -> PeakSlopes:
-        """Return how the counts of each column change with the calibration.
 
-        Of the peaks without their tails, whose share is too small to matter.
-        """
-        return PeakSlopes(*self._main(true, calibration)[1:])
+def change_by_tail(true: np.ndarray, counts: np.ndarray, length_kev: float) -> np.ndarray:
+    """Return what changes when all counts [channel, column] lose energy, exponentially distributed.
 
-    def tail(self, true: np.ndarray, calibration: Calibration, length_kev: float) -> np.ndarray:
-        """Return what changes when all counts of a peak lose energy [channel, column].
+    With this mean, to within what lies below the axis.
+    """
+    from scipy.signal import lfilter
 
-        Exponentially distributed, with this mean: the distribution of a normal variable less an
-        exponential one, less that of the normal variable.
-        """
-        from scipy.special import log_ndtr
+    kept = length_kev / (length_kev + (true[-1] - true[0]) / (true.size - 1))
+    lost = lfilter([1 - kept], [1, -kept], counts[::-1], axis=0)[::-1]
+    return np.asarray(lost - counts)
 
-        sigma = calibration.sigma_kev(self.energies_kev)[:, None]
-        ratio = sigma / length_kev
-        lowest = -_REACH_SIGMA - _REACH_TAIL / ratio.min() if ratio.size else 0.0
-        channel, z = self._edges(true, sigma, lowest)
-        lost = np.exp(ratio * z + ratio**2 / 2 + log_ndtr(-z - ratio))
-        return self._gathered(true.size, channel, np.diff(lost, axis=1) * self.photons[:, None])
 
-    def _main(self, true: np.ndarray, calibration: Calibration) -> tuple[np.ndarray, ...]:
+class SpreadLines:
+    """Single lines spread over channels by the detector; each has the channels near it."""
+
+    def __init__(self, true: np.ndarray, energies: np.ndarray, calibration: Calibration) -> None:
+        self.channels, self.noise_kev2 = true.size, calibration.noise_kev2
+        self.energies, self.sigma = energies[:, None], calibration.sigma_kev(energies)[:, None]
+        step = (true[-1] - true[0]) / (true.size - 1)
+        reach = math.ceil(REACH_SIGMA * float(self.sigma.max(initial=0.0)) / step)
+        nearest = np.round((energies - true[0]) / step).astype(int)[:, None]
+        channel = nearest + np.arange(-reach, reach + 2)
+        self.z = (true[0] + (channel - 0.5) * step - self.energies) / self.sigma
+        self.channel = channel[:, :-1]
+        self.inside = (self.channel >= 0) & (self.channel < true.size)
+        self.height = np.exp(-(self.z**2) / 2) / math.sqrt(2 * math.pi)
+
+    def counts(self) -> np.ndarray:
+        """Return the share of each line's counts in its channels [line, near]."""
         from scipy.special import ndtr
 
-        sigma = calibration.sigma_kev(self.energies_kev)[:, None]
-        channel, z = self._edges(true, sigma, -_REACH_SIGMA)
-        height = np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi)
-        by_width = -z * height
-        noise = calibration.noise_kev2 / (2 * sigma**2)
-        energy = z * sigma + self.energies_kev[:, None]
-        offset = height / sigma
-        parts = (ndtr(z), offset, offset * energy, by_width * noise)
-        return tuple(
-            self._gathered(true.size, channel, np.diff(part, axis=1) * self.photons[:, None])
-            for part in parts
-        )
+        return np.diff(ndtr(self.z), axis=1)
 
-    def _edges(
-        self, true: np.ndarray, sigma: np.ndarray, lowest: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the channels near each line, and the distances of their edges in sigmas."""
-        step = (true[-1] - true[0]) / (true.size - 1)
-        widest = float(sigma.max()) if sigma.size else 0.0
-        below, above = math.floor(lowest * widest / step), math.ceil(_REACH_SIGMA * widest / step)
-        nearest = np.round((self.energies_kev - true[0]) / step).astype(int)[:, None]
-        channel = nearest + np.arange(below, above + 2)
-        edges = true[0] + (channel - 0.5) * step
-        return channel[:, :-1], (edges - self.energies_kev[:, None]) / sigma
+    def by_offset(self) -> np.ndarray:
+        """Return how these change with the offset of the axis; a line moved up is its opposite."""
+        return np.diff(self.height / self.sigma, axis=1)
 
-    def _gathered(self, channels: int, channel: np.ndarray, values: np.ndarray) -> np.ndarray:
-        """Return values [line, channel near it] summed by column [channel, column]."""
-        inside = (channel >= 0) & (channel < channels)
-        place = channel * self.columns + self.column[:, None]
-        total = np.bincount(place[inside], values[inside], channels * self.columns)
-        return total.reshape(channels, self.columns)
+    def by_gain(self) -> np.ndarray:
+        """Return how they change with the gain of the axis."""
+        return np.diff(self.height * (self.z + self.energies / self.sigma), axis=1)
 
+    def by_noise(self) -> np.ndarray:
+        """Return how they change with the logarithm of the noise."""
+        part = self.noise_kev2 / (2 * self.sigma**2)
+        return np.diff(-self.z * self.height, axis=1) * part
 
-@dataclass(frozen=True)
-class PeakSlopes:
-    """Changes of counts [channel, column] by the axis' offset and gain, and by the noise.
+    def sums(
+        self, values: np.ndarray, photons: np.ndarray, column: np.ndarray, columns: int
+    ) -> np.ndarray:
+        """Return values [line, near] times photons, summed by column [channel, column].
 
-    A line moved up by an energy is an axis moved down by it: ``-offset``.
-    """
-
-    offset: np.ndarray
-    gain: np.ndarray
-    noise: np.ndarray
+        Lines of a negative column are left out.
+        """
+        inside = self.inside & (column >= 0)[:, None]
+        place = self.channel * columns + column[:, None]
+        weights = (values * photons[:, None])[inside]
+        total = np.bincount(place[inside], weights, self.channels * columns)
+        return total.reshape(self.channels, columns)

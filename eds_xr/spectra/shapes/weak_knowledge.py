@@ -6,6 +6,7 @@ which kind its error is.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +14,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from eds_xr.spectra.shapes.families import Family
-from eds_xr.spectra.shapes.peaks import TAILS_KEV, Calibration, Peaks
+from eds_xr.spectra.shapes.peaks import (
+    TAILS_KEV,
+    Calibration,
+    SpreadLines,
+    change_by_tail,
+    with_tails,
+)
 from eds_xr.xray.detector import SILICON_EDGE_KEV, SILICON_KA_KEV, escape_fraction
 from eds_xr.xray.lines import family
 
@@ -32,8 +39,8 @@ PLACE_PRIOR_KEV = 0.0015
 #: A foil absorbs its own lines unlike where an edge lies between them (Zn Lb1 above, La below):
 #: half of 50 ug/cm2, 100 nm of 5 g/cm3, on the way out at 20 degrees [g/cm^2].
 FOIL_G_CM2 = 7.3e-5
-#: Lines of which the axis holds less than this share of their family are as tabulated.
-_LEAST_SHARE = 0.004
+#: How many parameters all lines have in common: gain, offset, noise, two tails, escape peaks.
+COMMON = 6
 
 
 @dataclass(frozen=True)
@@ -45,8 +52,6 @@ class KnownShapes:
     family is ``owner`` [parameter]; all for amounts of 1.
     """
 
-    families: list[Family]
-    calibration: Calibration
     peaks: np.ndarray
     common: np.ndarray
     own: np.ndarray
@@ -60,7 +65,8 @@ class KnownShapes:
 class WeakKnowledge:
     """The parameters, for families on an energy axis [channel; keV].
 
-    With `escape`, escape peaks are expected, and their counts are among those of the lines.
+    First `COMMON`, then the weights of named lines, then their places. With `escape`, escape peaks
+    are expected, and their counts are among those of the lines.
     """
 
     def __init__(
@@ -69,83 +75,80 @@ class WeakKnowledge:
     ) -> None:  # fmt: skip
         self.energy, self.families, self.calibration = energy, list(families), calibration
         self.escape = escape
-        self.groups = [(i, name) for i, f in enumerate(families) for name in f.groups]
-        group = {place: g for g, place in enumerate(self.groups)}
-        self.line_group = np.array(
-            [group[i, name] for i, f in enumerate(families) for name in f.names], dtype=int
+        self.names = [name for f in families for name in f.groups]
+        number = {name: g for g, name in enumerate(self.names)}
+        group = np.array([number[n] for f in families for n in f.names], dtype=int)
+        family_of = np.repeat(np.arange(len(families)), [len(f.names) for f in families])
+        self.group_family = np.repeat(np.arange(len(families)), [len(f.groups) for f in families])
+        own = np.array([e for f in families for e in f.energies_kev])
+        photons, lost = np.array([p for f in families for p in f.photons]), escape_fraction(own)
+        some = np.flatnonzero(own > SILICON_EDGE_KEV)
+        # each line, then the escape peaks of those that have one
+        self.energies = np.append(own, own[some] - SILICON_KA_KEV)
+        self.group, self.family_of = (
+            np.append(group, group[some]),
+            np.append(family_of, family_of[some]),
         )
-        self.energies = np.array([e for f in families for e in f.energies_kev])
-        self.photons = np.array([p for f in families for p in f.photons])
-        self.member = np.zeros((len(self.groups), len(families)))
-        self.member[np.arange(len(self.groups)), [i for i, _ in self.groups]] = 1
-        self.lost = escape_fraction(self.energies)
+        self.photons = np.append(photons, np.zeros(some.size))
+        self.escaping = np.append(-photons * lost, (photons * lost)[some])
+        size = len(self.names)
+        total = np.bincount(group, photons, size)
+        self.lost = np.bincount(group, photons * lost, size) / np.maximum(total, 1e-300)
         doubts = _doubts(families, beam_kev)
-        self.weight_sd = np.array([doubts[name][0] for _, name in self.groups])
-        self.place_sd = np.array([doubts[name][1] for _, name in self.groups])
-        here = self._lines(np.zeros(6), np.zeros(len(self.groups)), np.zeros(len(self.groups)))[0]
-        seen = here.counts(self._true(calibration), calibration).sum(axis=0)
-        self.free = np.flatnonzero(seen > _LEAST_SHARE)
-        self.effects = np.array(
-            ["calibration"] * 3 + ["shape"] * 3
-            + ["line_weights"] * self.free.size + ["shape"] * self.free.size
-        )  # fmt: skip
+        self.weight_sd, self.place_sd = np.array([doubts[n] for n in self.names]).reshape(-1, 2).T
+        self.weights = self.places = np.arange(size)
+
+    def only(self, parameters: np.ndarray) -> WeakKnowledge:
+        """Return the same with only some of the parameters of single lines [parameter; bool]."""
+        weights, places = np.split(parameters[COMMON:], [self.weights.size])
+        made = copy.copy(self)
+        made.weights, made.places = self.weights[weights], self.places[places]
+        return made
+
+    @property
+    def effects(self) -> np.ndarray:
+        """The effect that each parameter belongs to [parameter]."""
+        numbers = (3, COMMON - 3, self.weights.size, self.places.size)
+        return np.repeat(["calibration", "shape", "line_weights", "shape"], numbers)
+
+    @property
+    def of_lines(self) -> list[str]:
+        """The named line of each parameter after the common ones."""
+        return [self.names[g] for g in (*self.weights, *self.places)]
 
     def at(self, x: np.ndarray) -> KnownShapes:
         """Return the shapes for a value of each parameter."""
-        calibration = self._calibration(x)
-        weight, place = (np.zeros(len(self.groups)) for _ in range(2))
-        weight[self.free], place[self.free] = np.split(x[6:], 2)
-        lines, escaped = self._lines(x, weight, place)
-        true = self._true(calibration)
-        counts, slopes = lines.counts(true, calibration), lines.slopes(true, calibration)
-        tails = [
-            sd * lines.tail(true, calibration, length)
+        calibration, photons, energies = self.calibration_at(x), *self._lines(x)
+        true = calibration.gain * self.energy + calibration.offset_kev
+        spread = SpreadLines(true, energies, calibration)
+        counts, moved, size = spread.counts(), spread.by_offset(), len(self.families)
+        by_axis = [
+            sd * spread.sums(part, photons, self.family_of, size)
+            for sd, part in zip(
+                CALIBRATION_PRIOR, (spread.by_gain(), moved, spread.by_noise()), strict=True
+            )
+        ]
+        peaks = spread.sums(counts, photons, self.family_of, size)
+        by_tail = [
+            sd * change_by_tail(true, peaks, length)
             for sd, length in zip(TAIL_PRIOR, TAILS_KEV, strict=True)
         ]
-        bare = replace(calibration, tails=(0.0, 0.0))
-        axis = (slopes.gain, slopes.offset, slopes.noise)
-        common = [sd * part for sd, part in zip(CALIBRATION_PRIOR, axis, strict=True)]
-        common += [*tails, ESCAPE_PRIOR * escaped.counts(true, bare)]
-        free, sd = self.free, self.place_sd
-        own = np.hstack(
-            [counts[:, free] * self.weight_sd[free], -slopes.offset[:, free] * sd[free]]
-        )
-        owner = np.array([self.groups[g][0] for g in free], dtype=int)
+        escaped = ESCAPE_PRIOR * spread.sums(counts, self.escaping, self.family_of, size)
+        weights = spread.sums(counts, photons, self._column(self.weights), self.weights.size)
+        places = spread.sums(moved, photons, self._column(self.places), self.places.size)
+        own = [
+            with_tails(true, weights, calibration) * self.weight_sd[self.weights],
+            -places * self.place_sd[self.places],
+        ]
         return KnownShapes(
-            self._families(lines, x, weight),
-            calibration,
-            counts @ self.member,
-            np.stack(common) @ self.member,
-            own,
-            np.tile(owner, 2),
+            with_tails(true, peaks, calibration),
+            np.stack([*by_axis, *by_tail, escaped]),
+            np.hstack(own),
+            self.group_family[np.append(self.weights, self.places)],
         )
 
-    @property
-    def of_lines(self) -> tuple[np.ndarray, list[str]]:
-        """The parameters of single lines, and the names of these."""
-        names = [self.groups[g][1] for g in self.free]
-        return np.arange(6, self.effects.size), [*names, *names]
-
-    def net_slopes(self, x: np.ndarray, names: Sequence[str]) -> np.ndarray:
-        """Return the relative changes of named lines' shares of their families [line, parameter].
-
-        With the family's amount held.
-        """
-        known = {name: g for g, (_, name) in enumerate(self.groups)}
-        found = np.zeros((len(names), x.size))
-        for row, name in zip(found, names, strict=True):
-            g = known[name]
-            row[6 : 6 + self.free.size][self.free == g] = self.weight_sd[g]
-            if not self.escape:
-                row[5] = (
-                    -ESCAPE_PRIOR * self._mean_lost(g) / (1 - self._escape(x) * self._mean_lost(g))
-                )
-        return found
-
-    def _true(self, calibration: Calibration) -> np.ndarray:
-        return calibration.gain * self.energy + calibration.offset_kev
-
-    def _calibration(self, x: np.ndarray) -> Calibration:
+    def calibration_at(self, x: np.ndarray) -> Calibration:
+        """Return the calibration for a value of each parameter."""
         gain, offset, noise = (x[:3] * CALIBRATION_PRIOR).tolist()
         old = self.calibration
         return replace(
@@ -156,46 +159,59 @@ class WeakKnowledge:
             tails=tuple((np.array(old.tails) + x[3:5] * TAIL_PRIOR).tolist()),
         )
 
+    def families_at(self, x: np.ndarray) -> list[Family]:
+        """Return the families for a value of each parameter, escape peaks among their lines."""
+        photons, energies = self._lines(x)
+        kept = 1 - (0.0 if self.escape else self._escape(x)) * self.lost
+        factor = kept * np.exp(self._of_groups(x)[0])
+        found = []
+        for i, old in enumerate(self.families):
+            mine = self.family_of == i
+            names = tuple(self.names[g] for g in self.group[mine])
+            groups = {
+                n: old.groups[n] * float(f)
+                for n, f, j in zip(self.names, factor, self.group_family, strict=True)
+                if i == j
+            }
+            lines = tuple(energies[mine].tolist()), tuple(photons[mine].tolist())
+            found.append(Family(old.element, old.shell, *lines, groups, names))
+        return found
+
+    def net_slopes(self, x: np.ndarray, names: Sequence[str]) -> np.ndarray:
+        """Return the relative changes of named lines' shares of their families [line, parameter].
+
+        With the family's amount held.
+        """
+        found = np.zeros((len(names), x.size))
+        for row, g in zip(found, (self.names.index(n) for n in names), strict=True):
+            row[COMMON : COMMON + self.weights.size][self.weights == g] = self.weight_sd[g]
+            if not self.escape:
+                row[5] = -ESCAPE_PRIOR * self.lost[g] / (1 - self._escape(x) * self.lost[g])
+        return found
+
     def _escape(self, x: np.ndarray) -> float:
         """Return the share of escape peaks over what is expected of silicon."""
         return float(self.escape) + ESCAPE_PRIOR * float(x[5])
 
-    def _mean_lost(self, group: int) -> float:
-        mine = self.line_group == group
-        return float(self.lost[mine] @ self.photons[mine] / max(self.photons[mine].sum(), 1e-300))
+    def _of_groups(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return logarithms of weights over those tabulated, and shifts [keV], of named lines."""
+        weight, place = np.zeros(len(self.names)), np.zeros(len(self.names))
+        weights, places = np.split(x[COMMON:], [self.weights.size])
+        weight[self.weights] = weights * self.weight_sd[self.weights]
+        place[self.places] = places * self.place_sd[self.places]
+        return weight, place
 
-    def _lines(self, x: np.ndarray, weight: np.ndarray, place: np.ndarray) -> tuple[Peaks, Peaks]:
-        """Return all lines with their escape peaks, a column a group, and what one escape moves."""
-        energies = self.energies + (self.place_sd * place)[self.line_group]
-        photons = self.photons * np.exp(self.weight_sd * weight)[self.line_group]
-        some = self.energies > SILICON_EDGE_KEV
-        lost, share = photons * self.lost, self._escape(x)
-        group, columns = self.line_group, len(self.groups)
-        both = np.append(energies, energies[some] - SILICON_KA_KEV), np.append(group, group[some])
-        moved = np.append(-lost, lost[some])
-        made = np.append(photons, np.zeros(some.sum())) + share * moved
-        return tuple(Peaks(both[0], p, both[1], columns) for p in (made, moved))
+    def _lines(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return photons and energies of all lines and escape peaks."""
+        weight, place = self._of_groups(x)
+        photons = self.photons + self._escape(x) * self.escaping
+        return photons * np.exp(weight)[self.group], self.energies + place[self.group]
 
-    def _families(self, lines: Peaks, x: np.ndarray, weight: np.ndarray) -> list[Family]:
-        """Return the families as these parameters have them."""
-        found, share = [], self._escape(x)
-        family_of = np.array([i for i, _ in self.groups], dtype=int)[lines.column]
-        for i, old in enumerate(self.families):
-            mine = family_of == i
-            groups = {}
-            for g, (j, name) in enumerate(self.groups):
-                if i == j:
-                    kept = 1.0 if self.escape else 1 - share * self._mean_lost(g)
-                    groups[name] = old.groups[name] * math.exp(self.weight_sd[g] * weight[g]) * kept
-            names = tuple(self.groups[g][1] for g in lines.column[mine])
-            energies, photons = lines.energies_kev[mine].tolist(), lines.photons[mine].tolist()
-            found.append(
-                replace(
-                    old, energies_kev=tuple(energies), photons=tuple(photons), groups=groups,
-                    names=names,
-                )
-            )  # fmt: skip
-        return found
+    def _column(self, groups: np.ndarray) -> np.ndarray:
+        """Return the place of each line's group among some; -1 where it is not one of them."""
+        place = np.full(len(self.names), -1)
+        place[groups] = np.arange(groups.size)
+        return place[self.group]
 
 
 def _doubts(families: Sequence[Family], beam_kev: float) -> dict[str, tuple[float, float]]:

@@ -78,8 +78,8 @@ def test_fit_lines__tables_that_are_wrong_within_their_doubt_are_held():
     rng = np.random.default_rng(5)
     with only_amounts():
         for _ in range(40):
-            at = weak.at(rng.normal(size=weak.effects.size))
-            mean = amounts @ at.peaks.T + 2e4 * smooth / smooth.sum()
+            x = rng.normal(size=weak.effects.size)
+            mean = amounts @ weak.at(x).peaks.T + 2e4 * smooth / smooth.sum()
             counts = xr.DataArray(
                 rng.poisson(np.maximum(mean, 0)).astype(float),
                 {"phase": ["a", "b"], "energy": AXIS},
@@ -88,9 +88,8 @@ def test_fit_lines__tables_that_are_wrong_within_their_doubt_are_held():
             spectra = xr.Dataset({"counts": counts, "variance": counts}, attrs=ATTRS)
             fit = fit_lines(spectra, elements, stray=stray)
             true = fit.net.copy(data=amounts[:, [shares[n][0] for n in fit.line.values]])
-            true *= [
-                next(f.groups[n] for f in at.families if n in f.groups) for n in true.line.values
-            ]
+            groups = {n: s for f in weak.families_at(x) for n, s in f.groups.items()}
+            true *= [groups[n] for n in true.line.values]
             pulls.append(((fit.net - true) / fit.variance**0.5).values)
             zinc = fit.sel(line="Zn_Ka", line_other="Zn_Ka")
             own = zinc.covariance - (zinc.shared_error**2).sum("mode")

@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.line_spectra import ENERGY, TRUE_AXIS
 
-from eds_xr.spectra.shapes.families import Calibration, families_seen
-from eds_xr.spectra.shapes.peaks import TAILS_KEV, Peaks
-from eds_xr.spectra.shapes.weak_knowledge import EFFECTS, WeakKnowledge
+from eds_xr.spectra.shapes.families import families_seen
+from eds_xr.spectra.shapes.peaks import TAILS_KEV, Calibration, peak_counts
+from eds_xr.spectra.shapes.weak_knowledge import COMMON, EFFECTS, WeakKnowledge
 
 WIDE = np.arange(-1.0, 14.0, 0.01)
 AXIS = ENERGY[(ENERGY > 0.7) & (ENERGY < 12)]
@@ -28,13 +28,13 @@ def test_weak_knowledge__slopes_are_those_of_the_counts(escape):
         step[j] = 1e-3
         change = (made.at(x + step).peaks - made.at(x - step).peaks) @ amounts / 2e-3
         off = np.abs(change - slopes[:, j]).max()
-        assert off < 0.03 * np.abs(change).max() + 1e-9  # tails do not move in the slopes
+        assert off < 0.06 * np.abs(change).max() + 1e-9  # tails do not move in the slopes
 
 
 def test_weak_knowledge__at_zero_peaks_are_as_tabulated():
     made = weak()
     families = families_seen(("Na", "Zn", "W"), AXIS, 200.0)
-    peaks = Peaks.of([(f.energies_kev, f.photons) for f in families]).counts(AXIS, TRUE_AXIS)
+    peaks = peak_counts(AXIS, [(f.energies_kev, f.photons) for f in families], TRUE_AXIS)
     np.testing.assert_allclose(made.at(np.zeros(made.effects.size)).peaks, peaks, atol=1e-12)
 
 
@@ -44,27 +44,32 @@ def test_weak_knowledge__net_slopes_hold_the_familys_amount():
     x = rng.normal(0, 0.5, made.effects.size)
     found = made.net_slopes(x, names)
 
-    def shares(at):
-        return np.array([next(f.groups[n] for f in at.families if n in f.groups) for n in names])
+    def shares(x):
+        groups = {n: s for f in made.families_at(x) for n, s in f.groups.items()}
+        return np.array([groups[n] for n in names])
 
     for j in range(x.size):
         step = np.zeros_like(x)
         step[j] = 1e-4
-        change = np.log(shares(made.at(x + step)) / shares(made.at(x - step))) / 2e-4
+        change = np.log(shares(x + step) / shares(x - step)) / 2e-4
         np.testing.assert_allclose(found[:, j], change, atol=1e-6)
 
 
 def test_weak_knowledge__every_parameter_has_an_effect():
     made = weak()
     assert set(made.effects) < set(EFFECTS)
-    indices, names = made.of_lines
-    assert len(names) == indices.size == made.effects.size - 6
+    assert len(made.of_lines) == made.effects.size - COMMON
+    few = made.only(np.arange(made.effects.size) < COMMON + 3)
+    assert few.of_lines == made.of_lines[:3]
+    x = np.random.default_rng(0).normal(size=few.effects.size)
+    np.testing.assert_allclose(
+        few.at(x).peaks, made.at(np.append(x, np.zeros(made.effects.size - x.size))).peaks
+    )
 
 
 @given(share=st.floats(0, 0.2), other=st.floats(0, 0.2), energy=st.floats(1.0, 10.0))
 def test_peaks__tails_move_counts_down_and_keep_them(share, other, energy):
-    one = Peaks.of([([energy], [1.0])])
-    tailed = one.counts(WIDE, Calibration(tails=(share, other)))[:, 0]
+    tailed = peak_counts(WIDE, [([energy], [1.0])], Calibration(tails=(share, other)))[:, 0]
     assert tailed.sum() == pytest.approx(1, abs=0.01 * (share + other) + 1e-6)
     lost = share * TAILS_KEV[0] + other * TAILS_KEV[1]
     assert WIDE @ tailed == pytest.approx(energy - lost, abs=0.05 * lost + 1e-4)
@@ -72,4 +77,4 @@ def test_peaks__tails_move_counts_down_and_keep_them(share, other, energy):
 
 
 def test_peaks__without_lines():
-    assert Peaks.of([]).counts(WIDE, Calibration()).shape == (WIDE.size, 0)
+    assert peak_counts(WIDE, [], Calibration()).shape == (WIDE.size, 0)

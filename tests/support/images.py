@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-ENERGY_KEV = 0.04 + 0.1 * np.arange(64)  # a channel in each background window of Ca Ka
+ENERGY_KEV = 0.05 + 0.1 * np.arange(64)
 
 
 def small_image() -> xr.DataArray:

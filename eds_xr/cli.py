@@ -162,6 +162,10 @@ def quantify(
     ] = "measured",
     thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
     density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    half: Annotated[
+        int | None,
+        typer.Option(help="Labels were made on the first of hold_out('half', seed=HALF)."),
+    ] = None,
     weight: Annotated[bool, typer.Option(help="Print weight per cent, not atomic.")] = False,
     csv: Annotated[Path | None, typer.Option(help="Write all numbers there.")] = None,
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
@@ -175,7 +179,7 @@ def quantify(
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
-    fitted = _fitted(_phase_sums(store, labels), elements, stray, lines)
+    fitted = _fitted(_phase_sums(store, labels, half), elements, stray, lines)
     found = to_composition(
         fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3
     )
@@ -204,16 +208,19 @@ def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Da
     return found
 
 
-def _phase_sums(store: str, labels: Path | None) -> xr.Dataset:
-    """Return the spectra of all labelled phases, or of the whole image."""
+def _phase_sums(store: str, labels: Path | None, half: int | None) -> xr.Dataset:
+    """Return the spectra of all labelled phases, or of the whole image; or their second half."""
     import xarray as xr
 
+    from eds_xr.image.split import split_counts
     from eds_xr.schema import PHASE, label_array
     from eds_xr.segmentation import masks, scribbles
     from eds_xr.spectra.sums import sum_spectra
     from eds_xr.store.opening import open as open_store
 
     image = open_store(store)
+    if half is not None:  # the counts that chose the pixels are left out
+        _, image = split_counts(image, seed=half)
     if labels is None:
         ones = xr.ones_like(image.isel(energy=0, drop=True), dtype="uint8")
         painted = label_array(ones.data, image, ["whole image"])

@@ -230,6 +230,19 @@ def test_quantify__saved_segmentation_k_factors_and_oxygen(labelled, tmp_path):
     assert 0.35 < table.loc[("Brg", "O"), "weight_fraction"] < 0.55
 
 
+def test_quantify__measures_the_half_that_did_not_choose(labelled, tmp_path):
+    tables = {}
+    for half in ("all", "0"):
+        path = tmp_path / f"{half}.csv"
+        options = ["--labels", labelled / "labels.png", "--csv", path]
+        done = quantified(labelled, *options, *(["--half", half] if half != "all" else []))
+        assert done.exit_code == 0, done.output
+        tables[half] = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+    errors = tables["0"].atomic_fraction_sd / tables["all"].atomic_fraction_sd
+    assert errors[("Brg", "Si")] == pytest.approx(2**0.5, rel=0.05)
+    assert '"half": 2' in path.read_text().replace('""', '"')
+
+
 def test_quantify__without_labels_is_of_the_whole_image(labelled):
     done = quantified(labelled, elements="")  # and of the elements that the store names
     assert done.exit_code == 0, done.output

@@ -36,11 +36,16 @@ def _check(made):
     assert set(composition.element.values) == {"Mg", "Si", "Ca", "Fe"}
     np.testing.assert_allclose(composition.atomic_fraction.sum("element"), 1)
     assert "atomic_fraction" in Path("phases.csv").read_text()
-    # every phase named has pixels, and their sums are those of the image
+    # every phase named has pixels, and their sums are those of the half that did not choose them
     assert np.bincount(label.values.ravel())[1:].min() > 0
     assert int(made["spectra"].n_pixels.sum()) == label.size
-    total = made["image"].sum(("y", "x"), dtype=np.int64)
-    np.testing.assert_array_equal(made["spectra"].counts.sum("phase"), total)
+    total, chosen, measured = (
+        made[name].sum(("y", "x"), dtype=np.int64).compute()
+        for name in ("image", "choose", "measure")
+    )
+    np.testing.assert_array_equal(made["spectra"].counts.sum("phase"), measured)
+    np.testing.assert_array_equal(chosen + measured, total)
+    assert 0.4 < float(measured.sum() / total.sum()) < 0.6
 
 
 @pytest.mark.slow

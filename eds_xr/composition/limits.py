@@ -1,4 +1,4 @@
-"""Limits and intervals of normal estimates; NumPy in, NumPy out, element by element."""
+"""Limits and intervals of normal estimates, and of few counts, element by element."""
 
 from __future__ import annotations
 
@@ -7,8 +7,20 @@ import xarray as xr
 
 from eds_xr.composition import marks
 from eds_xr.composition.number_text import above_text, below_text, value_text
-from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level, deviation, units_of
+from eds_xr.composition.quantities import (
+    CRITICAL_SIGMA,
+    critical_level,
+    deviation,
+    one_count,
+    units_of,
+)
 from eds_xr.schema import ASSUMED, DOUBT
+
+#: With fewer counts of background, net counts are far from normal: normal limits of 95 % held in
+#: 70 to 93 % of simulations with 0.2 to 30 counts.
+FEW_COUNTS = 80.0
+#: How often chance alone passes for detected, as at Currie's critical level.
+FALSE_ALARM = 0.05
 
 
 def limit_sigma(value: np.ndarray, sd: np.ndarray, confidence: float) -> np.ndarray:
@@ -29,6 +41,20 @@ def upper_limit(value: np.ndarray, sd: np.ndarray, confidence: float) -> np.ndar
     with np.errstate(invalid="ignore"):
         limit = value + limit_sigma(value, sd, confidence) * sd
     return np.where(sd > 0, limit, np.maximum(value, 0.0 * sd))
+
+
+def poisson_upper_limit(net: np.ndarray, background: np.ndarray, confidence: float) -> np.ndarray:
+    """Return the one-sided upper limit of counts on a background, by Poisson's law.
+
+    With a flat prior at and above zero, for a background that is known (O. Helene, Nucl. Instrum.
+    Methods 212 (1983) 319). It holds at least as often as `confidence` says at any true value, and
+    is 3.0 for none seen at 95 %, however little the background.
+    """
+    from scipy.special import gammaincc, gammainccinv
+
+    seen = np.maximum(net + background, 0.0) + 1
+    above = (1 - confidence) * gammaincc(seen, background)
+    return np.asarray(gammainccinv(seen, above) - background)
 
 
 def ratio_interval(
@@ -65,21 +91,21 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
     """Return ``detected`` and ``upper_limit`` of a quantity, its own where the Dataset has them.
 
     The deviation is not taken below that of a blank, from which the critical level comes: where
-    counts happen to be few, their own variance is too small.
+    counts happen to be few, their own variance is too small. Of few counts the limit and what is
+    detected follow Poisson's law, see :func:`poisson_upper_limit`.
     """
     if f"{quantity}_upper_limit" in dataset:
         return xr.Dataset({n: dataset[f"{quantity}_{n}"] for n in ("detected", "upper_limit")})
     value, sd = dataset[quantity], deviation(dataset, quantity)
     level, assumed = critical_level(dataset, quantity), marks.mark_of(dataset, ASSUMED, value)
-    spread = np.maximum(sd, (level / CRITICAL_SIGMA).where(sd > 0, 0.0))
-    limit = xr.apply_ufunc(
-        upper_limit, value, spread, kwargs={"confidence": confidence}, dask="parallelized"
-    )
+    detected, limit = xr.apply_ufunc(
+        _limits_block, value, sd, level, one_count(dataset, quantity),
+        kwargs={"confidence": confidence}, output_core_dims=[[], []], dask="parallelized",
+        output_dtypes=[bool, float],
+    )  # fmt: skip
     return xr.Dataset(
         {
-            "detected": (value > level).assign_attrs(
-                long_name="above the critical level", units="1"
-            ),
+            "detected": detected.assign_attrs(long_name="above the critical level", units="1"),
             "upper_limit": limit.where(~assumed).assign_attrs(
                 long_name=f"upper limit at {100 * confidence:g} % confidence",
                 units=units_of(value),
@@ -110,6 +136,26 @@ def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float)
         .astype(str)
         .assign_attrs(notes=[*notes, *marks.left_out_note(dataset.attrs)])
     )
+
+
+def _limits_block(
+    value: np.ndarray, sd: np.ndarray, level: np.ndarray, one: np.ndarray, *, confidence: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what is detected, and upper limits; `one` count is worth so much, if that is known."""
+    from scipy.special import gammainc
+
+    value, sd, level, one = np.broadcast_arrays(value, sd, level, one)
+    spread = np.maximum(sd, np.where(sd > 0, level / CRITICAL_SIGMA, 0.0))
+    detected, limit = value > level, upper_limit(value, spread, confidence)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        net, blank = value / one, (level / CRITICAL_SIGMA / one) ** 2
+        background = np.maximum(blank, (sd / one) ** 2 - np.maximum(net, 0))
+        few = ((sd > 0) | (level > 0)) & (one > 0) & (background < FEW_COUNTS)
+    net, background = net[few], background[few]
+    limit[few] = one[few] * poisson_upper_limit(net, background, confidence)
+    by_chance = gammainc(np.maximum(net + background, 1e-9), background)
+    detected[few] = (net > 0) & (by_chance < FALSE_ALARM)
+    return detected, limit
 
 
 def _one_text(value: float, sd: float, upper: float, lower: float, detected: bool) -> str:

@@ -49,7 +49,8 @@ def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = No
     Dataset over ``oxide``
         ``weight_fraction`` [..., oxide; 1] with ``_variance`` and ``_covariance`` [..., oxide,
         oxide_other], statistical, and ``_systematic_variance`` and ``_systematic_covariance``,
-        due to the k-factors; ``_critical_level``; ``element`` [oxide]. If oxygen was measured,
+        due to the k-factors; ``_critical_level``, and ``_detection_limit`` where the composition
+        has it; ``element`` [oxide]. If oxygen was measured,
         ``oxygen_excess`` [...], measured over needed less 1, with its two variances.
 
     Raises
@@ -77,7 +78,7 @@ def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = No
         composition, "weight_fraction", "weight fraction of the oxide", (found, slope), spreads,
         OXIDE, list(names),
     )  # fmt: skip
-    made = _with_critical_level(made, composition, np.where(parts > 0, slope, 0.0))
+    made = _with_limits(made, composition, np.where(parts > 0, slope, 0.0))
     made = made.assign_coords({ELEMENT: (OXIDE, list(names.values()))})
     made = made.assign(_marks(composition, OXIDE, list(names.values())))
     return made.assign(_oxygen_excess(composition, elements, oxygen)).assign_attrs(
@@ -137,7 +138,7 @@ def formula(
         composition, "cations", "cations per formula unit", found, spreads,
         ELEMENT, [elements[i] for i in keep],
     )  # fmt: skip
-    made = _with_critical_level(made, composition, np.where(parts > 0, found[1], 0.0))
+    made = _with_limits(made, composition, np.where(parts > 0, found[1], 0.0))
     made = made.assign(_marks(composition, ELEMENT, made[ELEMENT].values.tolist()))
     for name, text, part in (
         ("cation_sum", "sum of the cations", one),
@@ -311,12 +312,15 @@ def _marks(composition: xr.Dataset, dim: str, elements: Sequence[str]) -> dict[s
     return found
 
 
-def _with_critical_level(
-    made: xr.Dataset, composition: xr.Dataset, own_slope: np.ndarray
-) -> xr.Dataset:
-    """Carry the critical level along: of little of an element, its own slope is the factor."""
+def _with_limits(made: xr.Dataset, composition: xr.Dataset, own_slope: np.ndarray) -> xr.Dataset:
+    """Carry the limits along: of little of an element, its own slope is the factor."""
     name = str(next(iter(made.data_vars)))
-    level = critical_level(composition, "atomic_fraction").transpose(..., ELEMENT)
-    values = (own_slope * level.values[..., None, :]).sum(-1)
-    about = {"long_name": f"critical level of the {made[name].attrs['long_name']}", "units": "1"}
-    return made.assign({f"{name}_critical_level": (made[name].dims, values, about)})
+    limits = {"critical_level": critical_level(composition, "atomic_fraction")}
+    if "atomic_fraction_detection_limit" in composition:  # none of what has no line
+        limits["detection_limit"] = composition.atomic_fraction_detection_limit.fillna(0.0)
+    for end, limit in limits.items():
+        values = (own_slope * limit.transpose(..., ELEMENT).values[..., None, :]).sum(-1)
+        text = f"{end.replace('_', ' ')} of the {made[name].attrs['long_name']}"
+        about = {"long_name": text, "units": "1"}
+        made[f"{name}_{end}"] = (made[name].dims, values, about)
+    return made

@@ -11,7 +11,7 @@ from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.composition import marks
 from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
-from eds_xr.composition.limits import limit_sigma, quantile, ratio_interval
+from eds_xr.composition.limits import limit_sigma, limits_of, quantile, ratio_interval
 from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE, EdsError, check_one_of
@@ -96,7 +96,7 @@ def partition_coefficients(
         "systematic_variance": (ELEMENT, pair.systematic_variance),
         "lower": lower,
         "upper": upper,
-        **_limits(pair, one, other, kind),
+        **_limits(pair, one, other, per, kind),
     }
     made = xr.Dataset(
         {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
@@ -244,20 +244,21 @@ def _marks(parts: dict[str, xr.Dataset], per: str | None) -> dict[str, tuple[str
 
 
 def _limits(
-    pair: _Pair, one: xr.Dataset, other: xr.Dataset, kind: str
+    pair: _Pair, one: xr.Dataset, other: xr.Dataset, per: str | None, kind: str
 ) -> dict[str, tuple[str, np.ndarray]]:
     """Return what is detected, and one-sided limits at 95 %."""
-    levels = [critical_level(part, kind).values for part in (one, other)]
-    detected = [part[kind].values > x for part, x in zip((one, other), levels, strict=True)]
-    # the noise of a blank, on the scale of what is divided
+    limits = [limits_of(part, kind, LIMIT_CONFIDENCE) for part in (one, other)]
+    # the noise of a blank and the limit of few counts, on the scale of what is divided
+    scale = 1.0 if per is None else 1 / float(one[kind].sel({ELEMENT: per}))
+    blank = critical_level(one, kind).values / CRITICAL_SIGMA * scale
     with np.errstate(divide="ignore", invalid="ignore"):
-        blank = np.nan_to_num(levels[0] / CRITICAL_SIGMA * pair.a / one[kind].values)
-    spread = np.where(pair.of_a > 0, np.maximum(pair.of_a, blank**2), pair.of_a)
-    of_blank = pair._replace(of_a=spread)
-    sigma = np.nan_to_num(limit_sigma(pair.a, np.sqrt(spread), LIMIT_CONFIDENCE))
+        spread = np.where(pair.of_a > 0, np.maximum(pair.of_a, blank**2), pair.of_a)
+        own = (limits[0].upper_limit.values * scale - pair.a) / np.sqrt(spread)
+    sigma = np.fmax(limit_sigma(pair.a, np.sqrt(spread), LIMIT_CONFIDENCE), own)
+    of_blank, sigma = pair._replace(of_a=spread), np.nan_to_num(sigma, posinf=0.0)
     return {
-        "detected": (ELEMENT, detected[0]),
-        "reference_detected": (ELEMENT, detected[1]),
+        "detected": (ELEMENT, limits[0].detected.values),
+        "reference_detected": (ELEMENT, limits[1].detected.values),
         "upper_limit": (ELEMENT, of_blank.interval(sigma)[1]),
         "lower_limit": (ELEMENT, pair.interval(CRITICAL_SIGMA)[0]),
     }

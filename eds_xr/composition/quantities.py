@@ -68,3 +68,16 @@ def critical_level(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
     if f"{quantity}_detection_limit" in dataset:  # somewhat above L_C, as L_D > 2 L_C
         return (dataset[f"{quantity}_detection_limit"] / 2).fillna(from_deviation)
     return from_deviation
+
+
+def one_count(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
+    """Return what a count of its line is worth in a quantity; 0 where that is not known.
+
+    Currie's detection limit lies 1.645^2 counts above twice the critical level.
+    """
+    if quantity == "net":
+        return xr.DataArray(1.0)
+    names = [f"{quantity}_{n}" for n in ("detection_limit", "critical_level")]
+    if not all(n in dataset for n in names):
+        return xr.DataArray(0.0)
+    return ((dataset[names[0]] - 2 * dataset[names[1]]) / CRITICAL_SIGMA**2).fillna(0.0)

@@ -22,8 +22,8 @@ def upper_limits(
 
     What is measured cannot be negative, its estimate can. The limit is that of a normal estimate
     with a flat prior at and above zero (ISO 11929:2010; K. Weise et al., Radiat. Prot. Dosim. 121
-    (2006) 52): never negative, and at or above the truth at least as often as `confidence` says,
-    whatever the truth is.
+    (2006) 52), of few counts that of Poisson's law with the same prior: never negative, and at or
+    above the truth at least as often as `confidence` says, whatever the truth is.
 
     Parameters
     ----------
@@ -38,10 +38,10 @@ def upper_limits(
     Returns
     -------
     Dataset
-        ``value``, ``sd`` (statistical), ``detected`` (above Currie's critical level: false in 95
-        of 100 blanks), ``upper_limit``, and as ``text`` ``0.34(5)`` where detected, else
-        ``< 0.12``; dimensions of the quantity; ``doubt`` and ``assumed`` where the Dataset has
-        them. Systematic uncertainty is not in it.
+        ``value``, ``sd`` (statistical), ``detected`` (above Currie's critical level: false in 95 of
+        100 blanks, and of few counts by Poisson's law), ``upper_limit``, and as ``text``
+        ``0.34(5)`` where detected, else ``< 0.12``; dimensions of the quantity; ``doubt`` and
+        ``assumed`` where the Dataset has them. Systematic uncertainty is not in it.
 
     Raises
     ------

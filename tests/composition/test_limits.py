@@ -5,15 +5,24 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.stats import poisson
+from support.line_spectra import only_amounts
 
 from eds_xr.composition.limits import (
     as_text,
     limit_sigma,
     limits_of,
+    poisson_upper_limit,
     quantile,
     ratio_interval,
     upper_limit,
 )
+from eds_xr.composition.minerals import formula, oxides
+from eds_xr.composition.partition import partition_coefficients
+from eds_xr.composition.quantify import quantify
+from eds_xr.spectra.line_fits.fit_lines import fit_lines
+from eds_xr.spectra.shapes.families import Calibration
+from eds_xr.xray.detector import peak_sigma_kev
 
 
 def covered(a, b, variances, truth, confidence):
@@ -125,3 +134,128 @@ def test_as_text__detected_below_and_open():
     data = xr.Dataset({name: ("element", values) for name, values in part.items()})
     assert as_text(data, "q", 0.95, 1.0).values.tolist() == ["3.00(10)", "< 1.1", "> 1.2", "-"]
     assert as_text(data, "q", 0.95, 100.0).values.tolist()[:2] == ["300(10)", "< 110"]
+
+
+# -- few counts ----------------------------------------------------------------------------------
+
+COUNTS = np.arange(200)
+
+
+def of_window(background):
+    """Return the net counts of a window for each number of counts in it, and their limits."""
+    net = COUNTS - background
+    parts = {
+        "net": net, "variance": COUNTS.astype(float),
+        "critical_level": np.full(net.size, 1.645 * background**0.5),
+        "detection_limit": np.full(net.size, 2.71 + 3.29 * background**0.5),
+    }  # fmt: skip
+    lines = xr.Dataset({n: ("line", v) for n, v in parts.items()}, {"line": COUNTS})
+    return net, limits_of(lines, "net", 0.95)
+
+
+def feldman_cousins(background, confidence=0.95):
+    """Return the lower and upper ends for each number of counts (Phys. Rev. D 57 (1998) 3873)."""
+    signals = np.arange(0, 40, 0.02)[:, None]
+    chance = poisson.pmf(COUNTS, signals + background)
+    best = poisson.pmf(COUNTS, np.maximum(COUNTS, background))
+    order = np.argsort(-chance / np.maximum(best, 1e-300), axis=1)
+    added = np.cumsum(np.take_along_axis(chance, order, axis=1), axis=1)
+    last = (added < confidence).sum(axis=1)[:, None]
+    inside = np.zeros(chance.shape, bool)
+    np.put_along_axis(inside, order, np.arange(COUNTS.size) <= last, axis=1)
+    seen = inside.any(axis=0)
+    ends = inside.argmax(axis=0), signals.size - 1 - inside[::-1].argmax(axis=0)
+    return tuple(np.where(seen, signals[end, 0], np.nan) for end in ends)
+
+
+@pytest.mark.parametrize("background", [0.2, 0.5, 1.0, 3.0, 8.0, 20.0])
+def test_limits_of__few_counts_are_covered_as_often_as_feldman_and_cousins_cover_them(background):
+    """Normal limits held in 70 to 93 %: none counted is not the same as none there."""
+    _, found = of_window(background)
+    limit, (low, high) = found.upper_limit.values, feldman_cousins(background)
+    for signal in (0.0, 0.3, 0.7, 1.0, 1.7, 2.0, 3.0, 5.0, 7.0, 10.0):
+        chance = poisson.pmf(COUNTS, signal + background)
+        held = chance[limit >= signal].sum()
+        theirs = chance[(low <= signal) & (signal <= high + 0.02)].sum()
+        assert held >= 0.95
+        assert theirs >= 0.95
+    few = COUNTS <= background + 10
+    assert (limit[few] < 1.3 * high[few] + 2.3).all()  # and not for being loose
+
+
+@pytest.mark.parametrize("background", [0.2, 1.0, 3.0, 20.0])
+def test_limits_of__few_counts_are_rarely_detected_by_chance(background):
+    net, found = of_window(background)
+    by_chance = poisson.pmf(COUNTS, background)[found.detected.values].sum()
+    assert by_chance <= 0.05
+    assert by_chance > 0.003  # and not for never being detected
+    assert found.detected.values[net > 4 * (background + 1) ** 0.5].all()
+
+
+def test_poisson_upper_limit__known_values():
+    # none seen: the limit is -ln 0.05, whatever the background; without any, the classical ones
+    none = poisson_upper_limit(np.array([0.0, -0.2, -5.0]), np.array([0.0, 0.2, 5.0]), 0.95)
+    np.testing.assert_allclose(none, -np.log(0.05), rtol=1e-9)
+    seen = poisson_upper_limit(np.array([1.0, 2.0, 5.0]), np.zeros(3), 0.95)
+    np.testing.assert_allclose(seen, [4.744, 6.296, 10.513], atol=1e-3)
+
+
+def test_poisson_upper_limit__of_many_counts_is_normal():
+    net, background = np.array([-200.0, 0.0, 300.0]), np.full(3, 4e4)
+    normal = upper_limit(net, np.sqrt(background + np.maximum(net, 0)), 0.95)
+    np.testing.assert_allclose(poisson_upper_limit(net, background, 0.95), normal, rtol=0.01)
+
+
+def test_limits_of__few_counts_of_a_composition_are_those_of_its_line():
+    """What a count is worth follows from the limits, in fractions, oxides and formulae alike."""
+    net = np.array([3e4, 2e4, 1.5])
+    blank = np.array([20.0, 20.0, 1.0])
+    parts = {
+        "net": net, "variance": net + blank, "critical_level": 1.645 * blank**0.5,
+        "detection_limit": 2.71 + 3.29 * blank**0.5,
+    }  # fmt: skip
+    lines = xr.Dataset({n: ("line", v) for n, v in parts.items()})
+    lines = lines.assign_coords(line=["Mg_Ka", "Si_Ka", "Ca_Ka"])
+    counts = float(limits_of(lines, "net", 0.95).upper_limit[2])
+    assert counts == pytest.approx(float(poisson_upper_limit(1.5, 1.0, 0.95)))
+    made = quantify(lines)
+    for result, quantity in (
+        (made, "atomic_fraction"), (made, "weight_fraction"), (oxides(made), "weight_fraction"),
+        (formula(made, oxygens=3), "cations"),
+    ):  # fmt: skip
+        limits = limits_of(result, quantity, 0.95).upper_limit[2] / result[quantity][2]
+        assert float(limits) == pytest.approx(counts / 1.5, rel=2e-3), quantity
+
+
+def test_partition_coefficients__few_counts_have_poissons_limit():
+    net = xr.DataArray([[3e4, 0.0], [3e4, 3e3]], {"phase": ["a", "b"], "line": ["Si_Ka", "Ca_Ka"]},
+                       ("phase", "line"))  # fmt: skip
+    blank = 0 * net + 0.5
+    lines = xr.Dataset({
+        "net": net, "variance": net.clip(0) + blank, "critical_level": 1.645 * blank**0.5,
+        "detection_limit": 2.71 + 3.29 * blank**0.5,
+    })  # fmt: skip
+    found = partition_coefficients(quantify(lines), "a", reference="b").sel(element="Ca")
+    # none but half a count of background on average: as few as 3 counts against 3000 +- 55
+    counts = float(poisson_upper_limit(0.0, 0.5, 0.95))
+    assert float(found.partition_coefficient_upper_limit) == pytest.approx(counts / 3e3, rel=0.15)
+    assert not bool(found.partition_coefficient_detected)
+
+
+@pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
+@pytest.mark.parametrize(("background", "signal"), [(0.2, 1.0), (0.2, 3.0)])
+def test_limits_of__few_counts_of_fitted_lines_are_covered(background, signal):
+    """Of whole spectra of a dozen counts: the fit's net counts and blank are as good as known."""
+    calibration = Calibration(noise_kev2=float(peak_sigma_kev(0.0) ** 2))
+    width = float(calibration.sigma_kev(3.691))
+    energy = -0.2 + 0.01 * np.arange(1300)
+    peak = np.exp(-0.5 * ((energy - 3.691) / width) ** 2)
+    inside = np.abs(energy - 3.691) <= 2.3548 * width  # where fit_lines counts the background
+    expected = background / inside.sum() + signal * peak / peak.sum()
+    counts = np.random.default_rng(4).poisson(expected, (60, energy.size))
+    parts = {name: (("phase", "energy"), counts) for name in ("counts", "variance")}
+    spectra = xr.Dataset(parts, {"energy": energy})
+    with only_amounts():
+        lines = fit_lines(spectra, ["Ca"], calibration=calibration)
+    held = (limits_of(lines, "net", 0.95).upper_limit >= signal).mean()
+    assert held > 0.9  # 95 % of 60, less two deviations; normal limits held in 67 and 83 %

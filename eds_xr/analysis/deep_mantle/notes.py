@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import xarray as xr
 
 from eds_xr.composition.limits import limits_of
-from eds_xr.schema import LINE, PHASE
+from eds_xr.schema import ASSUMED, LINE, PHASE
 
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
 NOISE_ANGLE_DEG = 8.0
 #: Of upper limits.
 CONFIDENCE = 0.95
+#: What is assumed to be zero is contradicted from so many standard deviations on.
+CONTRADICTION_SIGMA = 3.0
 
 
 def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:
@@ -29,17 +29,32 @@ def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:
     ]
 
 
-def not_detected(lines: xr.Dataset, pinned: Mapping[str, str]) -> list[str]:
-    """Name the lines that chance explains, without those `pinned` to zero in a phase."""
+def not_detected(lines: xr.Dataset) -> list[str]:
+    """Name the lines that chance explains, without those assumed to be zero in a phase."""
     limits = limits_of(lines, "net", CONFIDENCE)
     notes = []
     for phase in lines[PHASE].values.tolist():
         one = limits.sel({PHASE: phase})
-        for line in one[LINE].values[~one.detected.values]:
-            if pinned.get(phase) != line:
-                limit = float(one.upper_limit.sel({LINE: line}))
+        open_ = ~one.detected & ~lines[ASSUMED].sel({PHASE: phase})
+        for line in one[LINE].values[open_.values]:
+            limit = float(one.upper_limit.sel({LINE: line}))
+            notes.append(
+                f"{str(line).split('_')[0]} is not detected in {phase}: at most "
+                f"{limit:.0f} counts ({100 * CONFIDENCE:g} %)"
+            )
+    return notes
+
+
+def contradicted(lines: xr.Dataset, assumed: xr.DataArray) -> list[str]:
+    """Name the lines that are assumed to be zero in a phase, and are not by another way."""
+    notes = []
+    for phase in lines[PHASE].values.tolist():
+        for line in assumed[LINE].values[assumed.sel({PHASE: phase}).values].tolist():
+            one = lines.sel({PHASE: phase, LINE: line})
+            net, sd = float(one.net), float(one.variance) ** 0.5
+            if abs(net) > CONTRADICTION_SIGMA * sd:
                 notes.append(
-                    f"{str(line).split('_')[0]} is not detected in {phase}: at most "
-                    f"{limit:.0f} counts ({100 * CONFIDENCE:g} %)"
+                    f"pure {phase}: the subtraction takes {line} for zero, all pixels give it "
+                    f"{net:.0f} +- {sd:.0f} counts"
                 )
     return notes

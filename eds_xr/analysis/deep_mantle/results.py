@@ -17,7 +17,7 @@ from eds_xr.composition.partition import QUANTITY, partition_coefficients, share
 from eds_xr.composition.quantify import quantify
 from eds_xr.composition.traces import compare_regions
 from eds_xr.report.tables import write_csv
-from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE
+from eds_xr.schema import ASSUMED, COMPONENT, ELEMENT, LINE, PHASE
 
 #: Oxygens per formula unit.
 OXYGENS = {"Brg": 3, "Fp": 1, "Ca-Pv": 3}
@@ -42,10 +42,11 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        Values with errors are pairs ``[value, standard deviation]``. Those of net counts and
-        atoms hold counting, the matrix's variation from place to place and the choice of the
-        background; the k-factors' uncertainty comes on top. Those under ``snr`` are counting only.
-        Partition coefficients of what a grain holds too little of are ``{"upper_limit": ...}``.
+        Values with errors are pairs ``[value, standard deviation]``. Those of net counts and atoms
+        hold counting, the matrix's variation from place to place and the choice of the background;
+        the k-factors' uncertainty comes on top. Those under ``snr`` are counting only. What is
+        assumed to be zero has no deviation, ``[0.0, None]``. Partition coefficients of what a grain
+        holds too little of are ``{"upper_limit": ...}``.
     """
     return {
         "sample": {
@@ -164,7 +165,9 @@ def _partition(study: Study, grain: str) -> dict[str, Any]:
         one = coefficients.sel({ELEMENT: name})
         value, variance = float(one[QUANTITY]), float(one[f"{QUANTITY}_variance"])
         limit = float(one[f"{QUANTITY}_upper_limit"])
-        if one[f"{QUANTITY}_detected"] and np.isfinite(limit):
+        if one[ASSUMED]:
+            found[str(name)] = [0.0, None]
+        elif one[f"{QUANTITY}_detected"] and np.isfinite(limit):
             found[str(name)] = [value, variance**0.5]
         else:  # the matrix may hold none of it
             found[str(name)] = {"upper_limit": limit if np.isfinite(limit) else None}
@@ -220,10 +223,13 @@ def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:
 
 def _pairs(
     data: xr.Dataset, value: str, variance: str, dim: str, phase: str
-) -> dict[str, list[float]]:
+) -> dict[str, list[float | None]]:
     one = data.sel({PHASE: phase})
-    pairs = zip(one[value].values.tolist(), (one[variance].values ** 0.5).tolist(), strict=True)
-    return {str(name): list(pair) for name, pair in zip(one[dim].values, pairs, strict=True)}
+    parts = (one[n].values.tolist() for n in (dim, value, variance, ASSUMED))
+    return {
+        str(name): [number, None if assumed else spread**0.5]
+        for name, number, spread, assumed in zip(*parts, strict=True)
+    }
 
 
 def _plain(data: xr.Dataset) -> xr.Dataset:

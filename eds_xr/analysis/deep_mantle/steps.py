@@ -134,7 +134,8 @@ def find_masks(rotated: xr.Dataset, segmentation: xr.Dataset) -> xr.DataArray:
 def pure_spectra(spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
     """Return the spectra of the phases, the grains after subtraction ``[phase, energy]``."""
     matrix = spectra.sel({PHASE: MATRIX}, drop=True)
-    parts = [matrix.assign(scale=0.0, scale_variance=0.0)]
+    nothing = {"scale": 0.0, "scale_variance": 0.0, "pinned": "", "pinned_in_part": ""}
+    parts = [matrix.assign(nothing)]
     for grain in GRAINS:
         mixture = spectra.sel({PHASE: f"{grain}+{MATRIX}"}, drop=True)
         if int(mixture.n_pixels) == 0:

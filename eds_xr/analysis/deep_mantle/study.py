@@ -19,12 +19,11 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.deep_mantle.matrix_errors import lines_of_all_pixels, with_matrix_variation
-from eds_xr.analysis.deep_mantle.notes import not_detected
+from eds_xr.analysis.deep_mantle.notes import contradicted, not_detected
 from eds_xr.analysis.deep_mantle.steps import (
     ELEMENTS,
     MATRIX,
     PHASES,
-    PINNED,
     STRAY,
     choosing_channels,
     factorise,
@@ -45,6 +44,7 @@ from eds_xr.schema import (
     EdsError,
     check_energy_in_kev,
     check_spectrum_image,
+    zero_where_assumed,
 )
 from eds_xr.segmentation import masks as mk
 from eds_xr.spectra.common_errors import add_common_errors
@@ -161,14 +161,17 @@ def run(
     lines = add_common_errors(_fit(pure, calibration), pure)
     notes += lines.attrs["warnings"]
     regions = _fit(spectra.sel({PHASE: [MATRIX, "rectangle"]}), calibration)
-    notes += not_detected(lines, PINNED)
+    notes += not_detected(lines)
     varied = _fit(sums.sel({PHASE: tiles[PHASE]}), calibration)
     lines = with_matrix_variation(lines, pure, varied, masks)
     refits = [_fit(pure, calibration, other) for other in OTHER_RANGES_KEV]
     lines = with_model_variation(lines, refits)
     say("unmixing: the spectra of the phases from all pixels")
     unmixed = refine_spectra(image, pure, seed=seed)
-    unmixed_lines = lines_of_all_pixels(unmixed, _fit(unmixed, calibration), pure, lines)
+    # as if nothing were assumed, to see whether all pixels agree
+    free = lines_of_all_pixels(unmixed, _fit(unmixed.drop_vars("pinned"), calibration), pure, lines)
+    notes += contradicted(free, lines.assumed)
+    unmixed_lines = zero_where_assumed(free.assign(assumed=lines.assumed))
     return Study(
         image, total, rank, factors, rotated, segmentation, masks, spectra, pure, lines, regions,
         quantify(lines), unmixed, unmixed_lines, quantify(unmixed_lines), correlation, seed, notes,

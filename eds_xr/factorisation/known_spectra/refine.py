@@ -117,7 +117,7 @@ def refine_spectra(
         error of how much of one phase is in another's spectrum, as independent errors of one
         standard deviation each (see :func:`eds_xr.add_common_errors`). ``misfit``
         [phase]: mean square of the given spectra less the refined ones, in their variance, about
-        1 or less when the phases are the same everywhere. ``n_pixels``.
+        1 or less when the phases are the same everywhere. ``n_pixels``; ``pinned`` as given.
 
     Raises
     ------
@@ -161,6 +161,8 @@ def refine_spectra(
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
     found = _labelled(result, spectra, image).assign(n_pixels=inside.sum())
+    if "pinned" in spectra:  # a given spectrum decides what is pure, with what it assumes
+        found = found.assign(pinned=spectra["pinned"])
     return found.assign_attrs(provenance.of_the_recording(attrs))
 
 

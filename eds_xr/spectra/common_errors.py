@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from eds_xr.spectra.line_fits.fitted_lines import (
 )
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance
+from eds_xr.spectra.shapes.weak_knowledge import WeakKnowledge
 
 
 def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
@@ -148,7 +150,7 @@ class _LineFit:
 def _fitted(lines: xr.Dataset) -> dict[str, Any]:
     """Return how the lines were fitted, from their history."""
     steps = [s for s in provenance.history(lines) if s["step"] == "fit_lines"]
-    if not steps or "calibration_gain" not in lines.attrs:
+    if not steps or "learned_shapes" not in lines.attrs:
         raise EdsError("expected lines from fit_lines, with their history and calibration")
     return steps[-1]
 
@@ -158,14 +160,16 @@ def _design(
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Return the shapes [channel, shape], the column of each line and its share of the family."""
     step = _fitted(lines)
-    gain, offset, noise, fano = (
-        float(lines.attrs[f"calibration_{n}"])
-        for n in ("gain", "offset_kev", "noise_kev2", "fano_kev")
+    names = ("gain", "offset_kev", "noise_kev2", "fano_kev")
+    calibration = Calibration(
+        *(float(lines.attrs[f"calibration_{n}"]) for n in names),
+        tails=tuple(lines.attrs["calibration_tails"]),
     )
-    calibration = Calibration(gain, offset, noise, fano)
-    families = families_seen(
-        [*step["elements"], *step["stray"]], energy, beam, escape=bool(step.get("escape", False))
+    tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam)
+    weak = WeakKnowledge(
+        energy, tabulated, calibration, beam, escape=bool(step.get("escape", False))
     )
+    families = weak.families_at(weak.told(json.loads(lines.attrs["learned_shapes"])))
     places = places_of_lines(families)
     missing = [str(n) for n in lines[LINE].values if n not in places]
     if missing:

@@ -164,7 +164,10 @@ def run(
     notes += not_detected(lines)
     varied = _fit(sums.sel({PHASE: tiles[PHASE]}), calibration)
     lines = with_matrix_variation(lines, pure, varied, masks)
-    refits = [_fit(pure, calibration, other) for other in OTHER_RANGES_KEV]
+    refits = [
+        _fit(pure, calibrate(spectra, [*ELEMENTS, *STRAY], range_kev=other), other)
+        for other in OTHER_RANGES_KEV
+    ]
     lines = with_model_variation(lines, refits)
     say("unmixing: the spectra of the phases from all pixels")
     unmixed = refine_spectra(image, pure, seed=seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 from eds_xr.spectra.shapes.families import Calibration, Family, places_of_lines
+from eds_xr.spectra.shapes.learning import Learned
 from eds_xr.xray.elements import element_names
 from eds_xr.xray.lines import components, line_energy_kev, principal_lines, split_line
 
@@ -88,10 +90,12 @@ def left_out_message(elements: Sequence[str], energy: np.ndarray) -> str:
 
 
 def fit_attrs(
-    elements: Sequence[str], chosen: Mapping[str, Any], calibration: Calibration
+    elements: Sequence[str], chosen: Mapping[str, Any], learned: Learned
 ) -> dict[str, Any]:
-    """Return what a fit's attributes tell: the calibration, and elements without a line."""
-    return {"left_out": left_out(elements, chosen)} | {
-        f"calibration_{k}": list(v) if isinstance(v, tuple) else v
-        for k, v in vars(calibration).items()
+    """Return what a fit's attributes tell: calibration, shapes, and elements without a line."""
+    found = {f"calibration_{k}": v for k, v in vars(learned.calibration).items()}
+    return {
+        "left_out": left_out(elements, chosen),
+        **{k: list(v) if isinstance(v, tuple) else v for k, v in found.items()},
+        "learned_shapes": json.dumps(learned.told()),
     }

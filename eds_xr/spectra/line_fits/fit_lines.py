@@ -187,16 +187,17 @@ def fit_lines(
     )  # or an error, before anything is fitted
     smooth = background_shapes(background, energy, beam, part.attrs)
     tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
+    low = families_below([*elements, *stray], energy, beam)
     learned = learned_shapes(
         energy, *_as_rows(part), families, beam, resolution_of(part.attrs),
-        calibration=calibration, background=smooth, escape=escape,
+        calibration=calibration, background=_all_smooth(part, tabulated, low, sum_peaks),
+        escape=escape,
     )  # fmt: skip
     chosen = reported_lines(elements, lines, energy, beam, learned.families)
     tabulated.check_separable(column for column, _ in chosen.values())
     calibration = learned.calibration
     shapes = Shapes(energy, learned.families, calibration, beam, background=smooth)
-    low = families_below([*elements, *stray], energy, beam)
-    sums = _sum_peaks(part, shapes, low) if sum_peaks else None
+    sums = _sum_peaks(part, shapes, low)[0] if sum_peaks else None
     columns, shares, windows = _reported(shapes, chosen)
     errors = ByParameter(learned, tuple(chosen), columns, shares)
     spectra_count = part.counts.size // energy.size
@@ -217,7 +218,7 @@ def fit_lines(
         if not peak.artefacts:
             warn(f"{where}{peak}", MissingLineWarning)
     found = with_assumed(found, spectra)
-    return found.assign_attrs(attrs | fit_attrs(elements, chosen, calibration)).assign_attrs(
+    return found.assign_attrs(attrs | fit_attrs(elements, chosen, learned)).assign_attrs(
         warnings=[*told, *(f"{where}{peak}" for where, peak in peaks)]
     )
 
@@ -290,11 +291,24 @@ def _check_own_variance(part: xr.Dataset) -> None:
         )
 
 
-def _sum_peaks(part: xr.Dataset, shapes: Shapes, low: Sequence[Family]) -> SumPeaks:
-    """Return the sum peaks of the lines that are strong in the sum of all spectra."""
+def _all_smooth(
+    part: xr.Dataset, shapes: Shapes, low: Sequence[Family], sum_peaks: bool
+) -> np.ndarray:
+    """Return what is fitted beside families: background, and sum peaks [channel, term]."""
+    smooth = shapes.design[:, len(shapes.families) :]
+    if not sum_peaks:
+        return smooth
+    sums, amounts = _sum_peaks(part, shapes, low)
+    return np.hstack([smooth, sums.columns(amounts)])
+
+
+def _sum_peaks(
+    part: xr.Dataset, shapes: Shapes, low: Sequence[Family]
+) -> tuple[SumPeaks, np.ndarray]:
+    """Return the sum peaks of the lines that are strong in the sum of all spectra; its amounts."""
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
     amounts = solve(shapes.design, counts, variance, "least_squares").amounts
-    return SumPeaks(shapes, low, amounts)
+    return SumPeaks(shapes, low, amounts), amounts
 
 
 # -- the fit -------------------------------------------------------------------------------------

@@ -105,7 +105,7 @@ def fitted_maps(
     if elements is not None and lines is None and missed:
         warn(left_out_message(missed, part[ENERGY].values), LeftOutWarning)
     attrs = provenance.of_the_recording(image.attrs)
-    attrs |= fit_attrs(model.elements, model.lines, model.shapes.calibration)
+    attrs |= fit_attrs(model.elements, model.lines, model.learned)
     return xr.Dataset(
         {
             "net": net.assign_attrs(long_name="net counts", units="counts"),

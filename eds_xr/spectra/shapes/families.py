@@ -25,7 +25,7 @@ from eds_xr.xray.lines import FAMILIES, components, family, line_energy_kev
 #: Families of which the range holds less than this share of the photons are left out.
 LEAST_SHARE = 0.002
 #: Shapes more alike than this (cosine) cannot be told apart.
-MOST_ALIKE = 0.995
+MOST_ALIKE = 0.99
 
 
 @dataclass(frozen=True)

@@ -70,6 +70,11 @@ class Learned:
         covariance = inverse[:5, :5] * np.outer(units, units)
         return replace(found, covariance=tuple(covariance.ravel().tolist()))
 
+    def told(self) -> dict[str, float]:
+        """Return what differs from the tables, in standard deviations of what these leave open."""
+        pairs = zip(self.weak.parameters, self.x.tolist(), strict=True)
+        return {name: round(value, 5) for name, value in pairs if abs(value) > 1e-4}
+
     @cached_property
     def modes(self) -> dict[str, np.ndarray]:
         """Return independent errors of the parameters [parameter, mode], a standard deviation each.

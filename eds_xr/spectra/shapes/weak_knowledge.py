@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -115,6 +115,22 @@ class WeakKnowledge:
     def of_lines(self) -> list[str]:
         """The named line of each parameter after the common ones."""
         return [self.names[g] for g in (*self.weights, *self.places)]
+
+    @property
+    def parameters(self) -> list[str]:
+        """The names of the parameters."""
+        tails = [f"tail of {1000 * length:.0f} eV" for length in TAILS_KEV]
+        weights = [f"weight of {self.names[g]}" for g in self.weights]
+        places = [f"energy of {self.names[g]}" for g in self.places]
+        return ["gain", "offset", "noise", *tails, "escape peaks", *weights, *places]
+
+    def told(self, values: Mapping[str, float]) -> np.ndarray:
+        """Return the parameters that values by name give; 0 for those of the calibration.
+
+        These are in the calibration that comes with them.
+        """
+        known = [values.get(name, 0.0) for name in self.parameters]
+        return np.array([0.0] * 5 + known[5:])
 
     def at(self, x: np.ndarray) -> KnownShapes:
         """Return the shapes for a value of each parameter."""

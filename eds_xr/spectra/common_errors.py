@@ -160,11 +160,8 @@ def _design(
 ) -> tuple[np.ndarray, list[int], np.ndarray]:
     """Return the shapes [channel, shape], the column of each line and its share of the family."""
     step = _fitted(lines)
-    names = ("gain", "offset_kev", "noise_kev2", "fano_kev")
-    calibration = Calibration(
-        *(float(lines.attrs[f"calibration_{n}"]) for n in names),
-        tails=tuple(lines.attrs["calibration_tails"]),
-    )
+    told = {n: lines.attrs[f"calibration_{n}"] for n in ("gain", "offset_kev", "noise_kev2")}
+    calibration = Calibration(**told, tails=tuple(lines.attrs["calibration_tails"]))
     tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam)
     weak = WeakKnowledge(
         energy, tabulated, calibration, beam, escape=bool(step.get("escape", False))

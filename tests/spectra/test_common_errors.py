@@ -67,9 +67,10 @@ def test_add_common_errors__of_phases_joined_and_of_none(pyrolite):
     joined = xr.concat(rests, xr.Variable("phase", ["Fp", "Ca-Pv"]), combine_attrs="override")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", MissingLineWarning)  # of the rare earths, left out here
-        found = add_common_errors(fit(joined), joined)
+        lines = fit(joined)
+        found = add_common_errors(lines, joined)
         for phase, rest in zip(found.phase, rests, strict=True):
-            alone = add_common_errors(fit(rest), rest)
+            alone = add_common_errors(lines.sel(phase=phase, drop=True), rest)
             added = found.common_covariance.sel(phase=phase, drop=True)
             np.testing.assert_allclose(added, alone.common_covariance, rtol=1e-6)
         with pytest.raises(EdsError, match="the spectra carry no common errors"):

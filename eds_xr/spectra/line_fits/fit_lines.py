@@ -188,8 +188,9 @@ def fit_lines(
     smooth = background_shapes(background, energy, beam, part.attrs)
     tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
     low = families_below([*elements, *stray], energy, beam)
+    counts, variance = _as_rows(part)
     learned = learned_shapes(
-        energy, *_as_rows(part), families, beam, resolution_of(part.attrs),
+        energy, counts, variance, families, beam, resolution_of(part.attrs),
         calibration=calibration, background=_all_smooth(part, tabulated, low, sum_peaks),
         escape=escape,
     )  # fmt: skip
@@ -337,10 +338,13 @@ def _fit_all(
         fits.append(fit)
         peaks += [(_label(counts[index]), peak) for peak in missing]
     found = {}
+    stacked = {
+        name: np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")
+    }
+    worse = np.stack([fit["misfit"] for fit in fits])
+    learned = model.errors.learned
     covariance, shared, effects = by_effect(
-        *(np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")),
-        model.errors.learned,
-        np.stack([fit["misfit"] for fit in fits]),
+        stacked["covariance"], stacked["by_parameter"], learned, worse
     )
     for name in fits[0]:
         values = np.stack([fit[name] for fit in fits])
@@ -365,7 +369,7 @@ def _fit_all(
         found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
     elements = (LINE, [name.split("_")[0] for name in names])
     coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS)}
-    coords |= mode_coords(model.errors.learned, effects)
+    coords |= mode_coords(learned, effects)
     return xr.Dataset(found, {**part.coords, **coords}), peaks
 
 
@@ -375,11 +379,13 @@ def _label(spectrum: xr.DataArray) -> str:
     return f"{', '.join(known)}: " if known else ""
 
 
-def _as_rows(part: xr.Dataset) -> list[np.ndarray]:
+def _as_rows(part: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:
     """Return counts and variance [spectrum, channel]."""
-    both = xr.broadcast(part.counts, part.variance)
-    channels = part.sizes[ENERGY]
-    return [v.transpose(..., ENERGY).values.astype(float).reshape(-1, channels) for v in both]
+    counts, variance = (
+        v.transpose(..., ENERGY).values.astype(float).reshape(-1, part.sizes[ENERGY])
+        for v in xr.broadcast(part.counts, part.variance)
+    )
+    return counts, variance
 
 
 def _total(values: xr.DataArray) -> np.ndarray:

@@ -206,6 +206,12 @@ def test_draw_table__marks_and_foot():
     assert "Left out, without a line in the range: H, Li." in shown
 
 
+def test_joined__says_each_reason_once():
+    one = xr.DataArray(["beside Zn", "", "misfit"], dims="line")
+    two = xr.DataArray(["misfit; beside Zn", "misfit", "misfit"], dims="line")
+    assert marks.joined(one, two).values.tolist() == ["beside Zn; misfit", "misfit", "misfit"]
+
+
 def test_signs__more_reasons_than_signs():
     doubt = xr.DataArray([f"reason {i}" for i in range(6)], dims="line")
     found, notes = marks.signs(doubt)

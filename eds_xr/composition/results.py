@@ -149,7 +149,8 @@ def composition_of(
 ) -> xr.Dataset:
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
-    outputs = _outputs(model, limits, any(n in lines for n in PARTS))
+    parts = any(n in lines for n in PARTS)
+    outputs = _outputs(model, limits, parts)
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
@@ -164,7 +165,7 @@ def composition_of(
             "output_sizes": {
                 **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
                 ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
-                MEASURED: lines.sizes[LINE],
+                **({MEASURED: lines.sizes[LINE]} if parts else {}),
             }
         },
     )

@@ -18,6 +18,7 @@ from eds_xr.spectra.line_fits.fitted_lines import (
     with_error,
     with_own_covariance,
 )
+from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance
 from eds_xr.spectra.shapes.weak_knowledge import WeakKnowledge
@@ -166,7 +167,8 @@ def _design(
     weak = WeakKnowledge(
         energy, tabulated, calibration, beam, escape=bool(step.get("escape", False))
     )
-    families = weak.families_at(weak.told(json.loads(lines.attrs["learned_shapes"])))
+    learned = weak.told(json.loads(lines.attrs["learned_shapes"]))
+    families = weak.families_at(learned)
     places = places_of_lines(families)
     missing = [str(n) for n in lines[LINE].values if n not in places]
     if missing:
@@ -175,7 +177,10 @@ def _design(
             "their energies"
         )
     columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
-    return Shapes(energy, families, calibration, beam).design, list(columns), np.array(shares)
+    smooth = flexible_background(tuple(energy.tolist()), beam)
+    smooth = smooth * weak.background_factor(learned)[:, None]
+    design = Shapes(energy, families, calibration, beam, background=smooth).design
+    return design, list(columns), np.array(shares)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

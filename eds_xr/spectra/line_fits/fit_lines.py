@@ -1,8 +1,8 @@
 """Net intensities of X-ray lines: whole families on a background, with covariance.
 
-A spectrum is modelled as a sum of line families (one amount an element and shell, peaks at their
-tabulated energies and weights) on a smooth background. Only amounts are free once the energy axis
-and the peaks' width are calibrated, so the model is linear and its covariance follows.
+A spectrum is modelled as a sum of line families (one amount an element and shell) on a smooth
+background. What is known of the peaks only within limits (calibration, weights and places of lines,
+tails, escape peaks) is fitted to all spectra of a call together; given that, the model is linear.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def fit_lines(
 ) -> xr.Dataset:
     """Fit line families and background; return net counts of each element's line.
 
-    Computes: all spectra, which are small, with one design matrix.
+    Computes: all spectra, which are small; what they share of the peaks is fitted to all together.
 
     Parameters
     ----------
@@ -107,7 +107,7 @@ def fit_lines(
     range_kev : (float, float)
         Energies used [keV].
     calibration : Calibration, optional
-        From :func:`calibrate`; default fits it on the sum of all spectra.
+        From :func:`calibrate`, kept as given; default fits it with all else.
     method : {"least_squares", "poisson"}
         ``"poisson"`` maximises the likelihood of counts that are their own variance; spectra
         that were scaled or subtracted need least squares.
@@ -118,8 +118,8 @@ def fit_lines(
         peaks gain, where the detector is as modelled. Other packages add some by name, see
         :class:`eds_xr.spectra.shapes.background.Background`.
     escape : bool
-        Whether each line has its escape peak, 1.74 keV below; its counts are then among the
-        line's net counts.
+        Whether escape peaks, 1.74 keV below, are expected; their counts are then among the net
+        counts of the line. Otherwise they are found as far as they are there, and not counted.
     sum_peaks : bool
         Whether there are sum peaks (pile-up) of the strong lines in the range, tied to one
         another by the rate at which their photons meet, and of those with the lines below the
@@ -128,7 +128,13 @@ def fit_lines(
     Returns
     -------
     Dataset over ``line``
-        ``net`` [..., line; counts] with ``variance`` and ``covariance`` [..., line, line_other];
+        ``net`` [..., line; counts] with ``variance`` and ``covariance`` [..., line, line_other],
+        in which all errors are: ``effect_covariance`` [effect, ..., line, line_other] tells them
+        apart (counting, calibration, line_weights, shape, background), and sums to ``covariance``.
+        What the spectra of the call share stands in ``shared_error`` [mode, ..., line; counts],
+        what one standard deviation of each independent error does to all of them, with its effect
+        ``mode_effect`` [mode]. ``doubt`` [..., line; str] says why a number is not to be believed,
+        empty where it is; ``misfit`` [..., line], the variance found at a line over that expected.
         ``background`` (counts under the peak, within one full width at half maximum of its
         centre); limits after Currie (Anal. Chem. 40 (1968) 586), with ``s`` the standard
         deviation of the net counts if there were none: ``critical_level`` (``1.645 s``: chance
@@ -167,9 +173,16 @@ def fit_lines(
     same shapes to the given variance: weights taken from the noisy counts themselves would pull
     the fit down by about a count a channel. Poisson's likelihood is maximised by Newton's method,
     with expected counts above zero and amounts of any sign; its covariance is the inverse of
-    Fisher's information, at expected counts of amounts that are not negative. Neither covariance
-    has a part for the calibration: to first order it would add less than 1 % to any of ten
-    lines' standard deviations, at 10^6 to 3 10^8 counts.
+    Fisher's information, at expected counts of amounts that are not negative.
+
+    Where peaks nearly coincide, net counts depend on what no table knows well. Weights and places
+    of lines have the uncertainties of :mod:`eds_xr.xray.lines`, calibration, tails, escape peaks
+    and the detector's layers those of :mod:`eds_xr.spectra.shapes.weak_knowledge`. Well-counted
+    spectra sharpen them, few counts leave them as they were; both reach the covariance. The
+    scatter of the counts is ``counting``, or ``calibration`` as far as it comes by that; what was
+    known before is short of the truth by the other effects. The attribute ``learned_shapes`` (JSON)
+    tells what was found, in standard deviations of what was known before. A misfit at a line that
+    chance does not explain widens its errors, as ``shape``.
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
@@ -197,6 +210,7 @@ def fit_lines(
     chosen = reported_lines(elements, lines, energy, beam, learned.families)
     tabulated.check_separable(column for column, _ in chosen.values())
     calibration = learned.calibration
+    smooth = smooth * learned.background_factor[:, None]
     shapes = Shapes(energy, learned.families, calibration, beam, background=smooth)
     sums = _sum_peaks(part, shapes, low)[0] if sum_peaks else None
     columns, shares, windows = _reported(shapes, chosen)
@@ -249,9 +263,9 @@ def calibrate(
 
     Notes
     -----
-    Variable projection: for each trial calibration the amounts follow by linear least squares;
-    only offset, gain and noise are searched for (the Fano slope is silicon's), from where
-    `CALIBRATION_PRIOR` expects them. So a single peak moves the offset and leaves the gain alone.
+    As in :func:`fit_lines`, whose weak knowledge takes part; offset, gain and noise start where
+    `CALIBRATION_PRIOR` expects them (the Fano slope is silicon's). So a single peak moves the
+    offset and leaves the gain alone. The covariance comes with them, and reaches net counts.
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)

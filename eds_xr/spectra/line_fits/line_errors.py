@@ -37,9 +37,9 @@ class ByParameter:
         For the fit of a spectrum.
         """
         families = self.learned.shapes.peaks.shape[1]
-        by_amount = response(
-            design, self.learned.shapes.slopes(amounts[:families]), variance, covariance
-        )[:families]
+        smooth = design[:, families:] @ amounts[families:]
+        slopes = self.learned.shapes.slopes(amounts[:families], smooth)
+        by_amount = response(design, slopes, variance, covariance)[:families]
         own = self.learned.weak.net_slopes(self.learned.x, self.names)
         net = amounts[self.columns] * self.shares
         return by_amount, by_amount[self.columns] * self.shares[:, None] + own * net[:, None]
@@ -60,7 +60,8 @@ class ByParameter:
         others = amounts[:families].copy()
         others[column] = 0.0
         row = covariance[column] @ (design / variance[:, None]).T
-        slopes = row @ self.learned.shapes.slopes(others) * self.shares[line]
+        smooth = design[:, families:] @ amounts[families:]
+        slopes = row @ self.learned.shapes.slopes(others, smooth) * self.shares[line]
         return float(sum(((slopes @ mode) ** 2).sum() for mode in self.learned.modes.values()))
 
 

@@ -16,6 +16,7 @@ from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_ma
 from eds_xr.schema import ENERGY, EdsError
 from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, reported_lines
 from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect
+from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.spectra.shapes.calibration import learned_shapes
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 from eds_xr.spectra.shapes.learning import Learned
@@ -78,7 +79,8 @@ def pixel_model(
         calibration=calibration,
     )  # fmt: skip
     chosen = reported_lines(elements, lines, energy, beam, learned.families)
-    shapes = Shapes(energy, learned.families, learned.calibration, beam)
+    smooth = flexible_background(tuple(energy.tolist()), beam) * learned.background_factor[:, None]
+    shapes = Shapes(energy, learned.families, learned.calibration, beam, background=smooth)
     Shapes(energy, families, learned.calibration, beam).check_separable(
         column for column, _ in chosen.values()
     )

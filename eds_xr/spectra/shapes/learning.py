@@ -59,6 +59,11 @@ class Learned:
         return self.weak.families_at(self.x)
 
     @cached_property
+    def background_factor(self) -> np.ndarray:
+        """What the background is multiplied by [channel]."""
+        return self.weak.background_factor(self.x)
+
+    @cached_property
     def calibration(self) -> Calibration:
         """The calibration, with its covariance."""
         found = self.weak.calibration_at(self.x)
@@ -138,10 +143,10 @@ def _felt(
 ) -> np.ndarray:  # fmt: skip
     """Return which parameters change a spectrum by something beside the scatter of its counts."""
     shapes = weak.at(np.append(common, np.zeros(weak.effects.size - COMMON)))
-    design, felt = np.hstack([shapes.peaks, background]), np.zeros(weak.effects.size)
+    design, felt = shapes.design(background), np.zeros(weak.effects.size)
     for counts, variance in spectra:
         amounts, _ = weighted_least_squares(design, counts, variance)
-        slopes = shapes.slopes(amounts[: shapes.peaks.shape[1]])
+        slopes = _slopes(shapes, design, amounts)
         felt += (slopes**2 / variance[:, None]).sum(axis=0)
     return (felt > _LEAST_FELT) | (np.arange(felt.size) < COMMON)
 
@@ -173,14 +178,19 @@ def _what_it_says(
 
     A spectrum that is fitted worse than its counts scatter says less, by how much worse.
     """
-    design = np.hstack([shapes.peaks, background])
+    design = shapes.design(background)
     amounts, covariance = weighted_least_squares(design, counts, variance)
-    slopes = shapes.slopes(amounts[: shapes.peaks.shape[1]])
+    slopes = _slopes(shapes, design, amounts)
     left = slopes + design @ response(design, slopes, variance, covariance)
     rest = counts - design @ amounts
     misfit = float((rest**2 / variance).sum()) / max(1, counts.size - design.shape[1])
     said = (left / variance[:, None]).T @ np.column_stack([left, rest]) / max(1.0, misfit)
     return said[:, :-1], said[:, -1]
+
+
+def _slopes(shapes: KnownShapes, design: np.ndarray, amounts: np.ndarray) -> np.ndarray:
+    families = shapes.peaks.shape[1]
+    return shapes.slopes(amounts[:families], design[:, families:] @ amounts[families:])
 
 
 def response(

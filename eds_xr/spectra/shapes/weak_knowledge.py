@@ -39,8 +39,12 @@ PLACE_PRIOR_KEV = 0.0015
 #: A foil absorbs its own lines unlike where an edge lies between them (Zn Lb1 above, La below):
 #: half of 50 ug/cm2, 100 nm of 5 g/cm3, on the way out at 20 degrees [g/cm^2].
 FOIL_G_CM2 = 7.3e-5
-#: How many parameters all lines have in common: gain, offset, noise, two tails, escape peaks.
-COMMON = 6
+#: Edges of the detector's own layers [keV], silicon's and aluminium's, and the step that is left
+#: of the background there when their thickness is not as modelled, relative.
+LAYER_EDGES_KEV, LAYER_PRIOR = (1.839, 1.560), 0.02
+#: How many parameters all spectra have in common beside those of single lines: gain, offset, noise,
+#: two tails, escape peaks, two steps of the background.
+COMMON = 8
 
 
 @dataclass(frozen=True)
@@ -49,17 +53,28 @@ class KnownShapes:
 
     ``peaks`` [channel, family]; ``common`` [parameter, channel, family] and ``own`` [channel,
     parameter] are changes by the parameters of all families, and by those of single lines, whose
-    family is ``owner`` [parameter]; all for amounts of 1.
+    family is ``owner`` [parameter]; all for amounts of 1. The background is multiplied by
+    ``factor`` [channel], which ``steps`` [channel, parameter] change.
     """
 
     peaks: np.ndarray
+    factor: np.ndarray
+    steps: np.ndarray
     common: np.ndarray
     own: np.ndarray
     owner: np.ndarray
 
-    def slopes(self, amounts: np.ndarray) -> np.ndarray:
-        """Return changes of the counts [channel, parameter] at amounts [family]."""
-        return np.hstack([(self.common @ amounts).T, self.own * amounts[self.owner]])
+    def design(self, background: np.ndarray) -> np.ndarray:
+        """Return all shapes [channel, shape], given the terms of the background [channel, term]."""
+        return np.hstack([self.peaks, background * self.factor[:, None]])
+
+    def slopes(self, amounts: np.ndarray, background: np.ndarray) -> np.ndarray:
+        """Return changes of the counts [channel, parameter].
+
+        At amounts [family], and counts of the background [channel].
+        """
+        steps = self.steps * (background / self.factor)[:, None]
+        return np.hstack([(self.common @ amounts).T, steps, self.own * amounts[self.owner]])
 
 
 class WeakKnowledge:
@@ -108,8 +123,9 @@ class WeakKnowledge:
     @property
     def effects(self) -> np.ndarray:
         """The effect that each parameter belongs to [parameter]."""
-        numbers = (3, COMMON - 3, self.weights.size, self.places.size)
-        return np.repeat(["calibration", "shape", "line_weights", "shape"], numbers)
+        numbers = (3, 3, 2, self.weights.size, self.places.size)
+        kinds = ["calibration", "shape", "background", "line_weights", "shape"]
+        return np.repeat(kinds, numbers)
 
     @property
     def of_lines(self) -> list[str]:
@@ -122,7 +138,8 @@ class WeakKnowledge:
         tails = [f"tail of {1000 * length:.0f} eV" for length in TAILS_KEV]
         weights = [f"weight of {self.names[g]}" for g in self.weights]
         places = [f"energy of {self.names[g]}" for g in self.places]
-        return ["gain", "offset", "noise", *tails, "escape peaks", *weights, *places]
+        steps = [f"step of the background at {edge} keV" for edge in LAYER_EDGES_KEV]
+        return ["gain", "offset", "noise", *tails, "escape peaks", *steps, *weights, *places]
 
     def told(self, values: Mapping[str, float]) -> np.ndarray:
         """Return the parameters that values by name give; 0 for those of the calibration.
@@ -156,8 +173,11 @@ class WeakKnowledge:
             with_tails(true, weights, calibration) * self.weight_sd[self.weights],
             -places * self.place_sd[self.places],
         ]
+        steps = self._steps(true, calibration)
         return KnownShapes(
             with_tails(true, peaks, calibration),
+            1 + steps @ x[6:COMMON],
+            steps,
             np.stack([*by_axis, *by_tail, escaped]),
             np.hstack(own),
             self.group_family[np.append(self.weights, self.places)],
@@ -204,6 +224,21 @@ class WeakKnowledge:
             if not self.escape:
                 row[5] = -ESCAPE_PRIOR * self.lost[g] / (1 - self._escape(x) * self.lost[g])
         return found
+
+    def background_factor(self, x: np.ndarray) -> np.ndarray:
+        """Return what the background is multiplied by [channel]."""
+        calibration = self.calibration_at(x)
+        true = calibration.gain * self.energy + calibration.offset_kev
+        return np.asarray(1 + self._steps(true, calibration) @ x[6:COMMON])
+
+    def _steps(self, true: np.ndarray, calibration: Calibration) -> np.ndarray:
+        """Return steps at the edges of the detector's layers [channel, edge], relative."""
+        from scipy.special import ndtr
+
+        edges = np.array(LAYER_EDGES_KEV)
+        return np.asarray(
+            LAYER_PRIOR * ndtr((true[:, None] - edges) / calibration.sigma_kev(edges))
+        )
 
     def _escape(self, x: np.ndarray) -> float:
         """Return the share of escape peaks over what is expected of silicon."""

@@ -68,7 +68,7 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     keys = [c for c in table.columns if c not in columns]
     found = table[[*(k for k in keys if k != "row"), *columns]]
     units = {c: units_of(columns[c] if c in columns else dataset[c]) for c in found.columns}
-    return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u != "1"})
+    return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u not in ("", "1")})
 
 
 def to_text(

@@ -53,4 +53,4 @@ def left_out_note(attrs: dict[Any, Any]) -> list[str]:
 
 
 def _joined(*texts: str) -> str:
-    return "; ".join(dict.fromkeys(t for t in texts if t))
+    return "; ".join(dict.fromkeys(t for text in texts for t in text.split("; ") if t))

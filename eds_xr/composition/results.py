@@ -149,13 +149,8 @@ def composition_of(
 ) -> xr.Dataset:
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
-    outputs = _outputs(model, limits, any(n in lines for n in PARTS))
-    sizes = {
-        **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
-        ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
-        MEASURED: lines.sizes[LINE],
-    }
-    made = {dim for dims in outputs.values() for dim in dims}
+    parts = any(n in lines for n in PARTS)
+    outputs = _outputs(model, limits, parts)
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
@@ -166,7 +161,13 @@ def composition_of(
         output_core_dims=list(outputs.values()),
         dask="parallelized",
         output_dtypes=[float] * len(outputs),
-        dask_gufunc_kwargs={"output_sizes": {d: n for d, n in sizes.items() if d in made}},
+        dask_gufunc_kwargs={
+            "output_sizes": {
+                **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
+                ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
+                **({MEASURED: lines.sizes[LINE]} if parts else {}),
+            }
+        },
     )
     named = {
         n: v.drop_vars([LINE, "line_other"], errors="ignore").assign_attrs(_described(n))

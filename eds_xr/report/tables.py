@@ -51,7 +51,8 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
         Columns are named ``net [counts]``. Every quantity is followed by its standard deviations,
         ``_sd`` (statistical) and ``_systematic_sd``, and, for amounts of elements, by
         ``_detected`` and ``_upper_limit``, as :func:`eds_xr.upper_limits` has them; then
-        all else of the same dimensions. What has others (covariances) is left out.
+        all else of the same dimensions (an empty text, as of no doubt, is missing). What has
+        others (covariances) is left out.
 
     Raises
     ------
@@ -68,7 +69,7 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     keys = [c for c in table.columns if c not in columns]
     found = table[[*(k for k in keys if k != "row"), *columns]]
     units = {c: units_of(columns[c] if c in columns else dataset[c]) for c in found.columns}
-    return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u not in ("", "1")})
+    return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u not in ("1", "")})
 
 
 def to_text(
@@ -192,6 +193,8 @@ def _rest(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
             spread = values.clip(min=0) ** 0.5
             units = units_of(values).removesuffix("^2")
             found[f"{str(name).removesuffix('variance')}sd"] = spread.assign_attrs(units=units)
+        elif values.dtype.kind in "UO":  # no text is a missing value, as a CSV file has it
+            found[str(name)] = values.astype(object).where(values != "")
         elif name != "variance":
             found[str(name)] = values
     return found

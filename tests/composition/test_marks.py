@@ -176,7 +176,7 @@ def test_formula_text__marks_what_is_in_doubt_and_leaves_out_what_is_assumed():
 def test_to_table__columns_of_marks_and_no_error_of_what_is_assumed():
     table = to_table(results()["composition"]).set_index(["phase", "element"])
     assert table.loc[("Brg", "Mg"), "doubt"] == DOUBT
-    assert (table.doubt != "").sum() == 1
+    assert table.doubt.notna().sum() == 1
     row = table.loc[("Fp", "Si")]
     assert row.assumed
     assert row.atomic_fraction == 0
@@ -204,6 +204,12 @@ def test_draw_table__marks_and_foot():
     assert "(assumed)" in shown
     assert "Assumed: zero by the choice of the subtraction's scale" in shown
     assert "Left out, without a line in the range: H, Li." in shown
+
+
+def test_joined__says_each_reason_once():
+    one = xr.DataArray(["beside Zn", "", "misfit"], dims="line")
+    two = xr.DataArray(["misfit; beside Zn", "misfit", "misfit"], dims="line")
+    assert marks.joined(one, two).values.tolist() == ["beside Zn; misfit", "misfit", "misfit"]
 
 
 def test_signs__more_reasons_than_signs():

@@ -1,3 +1,5 @@
+import json
+
 import numpy as np
 import pytest
 
@@ -10,7 +12,8 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     left_out_message,
     reported_lines,
 )
-from eds_xr.spectra.shapes.families import Calibration, families_seen
+from eds_xr.spectra.shapes.calibration import learned_shapes
+from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 
 ENERGY = np.arange(0.7, 12.5, 0.01)
 
@@ -52,9 +55,19 @@ def test_chosen_elements__given_or_of_the_attributes():
         chosen_elements({}, None, "fit(['Mg'])")
 
 
-def test_fit_attrs__tell_the_calibration():
-    attrs = fit_attrs(["O", "Fe"], ["Fe_Ka"], Calibration(1.01, 0.002))
+def test_fit_attrs__tell_calibration_and_shapes():
+    energy = np.arange(0.7, 12.5, 0.01)
+    families = families_seen(["Fe"], energy, 200.0)
+    counts = 100 * Shapes(energy, families, Calibration(), 200.0).design.sum(axis=1)
+    given = Calibration(1.01, 0.002)
+    learned = learned_shapes(
+        energy, counts[None], counts[None], families, 200.0, 130.0, calibration=given
+    )
+    attrs = fit_attrs(["O", "Fe"], ["Fe_Ka"], learned)
     assert attrs["left_out"] == ["O"]
     assert (attrs["calibration_gain"], attrs["calibration_offset_kev"]) == (1.01, 0.002)
+    assert attrs["calibration_source"] == "given"
+    assert set(json.loads(attrs["learned_shapes"])) <= set(learned.weak.parameters)
+    json.dumps(attrs)
     with pytest.raises(EdsError, match=r"expected a calibration from eds_xr.calibrate.*found 1.01"):
         check_calibration(1.01)

@@ -167,7 +167,8 @@ def test_fitted_maps__of_rebinned_pixels_are_sums(recorded, fitted):
     )
     binned = fitted_maps(rebin(recorded, y=4, x=4), FITTED, stray=STRAY, calibration=given)
     expected = fitted[["net", "variance"]].coarsen(y=4, x=4).sum()
-    np.testing.assert_allclose(binned.net, expected.net, atol=0.01)
+    # shapes are learned anew, to a small part of what they leave open
+    assert (abs(binned.net - expected.net) < 0.01 * expected.variance**0.5).all()
     np.testing.assert_allclose(binned.variance, expected.variance, rtol=1e-3)
 
 
@@ -193,7 +194,7 @@ def test_fitted_maps__warns_of_elements_it_leaves_out(recorded):
         ({"elements": ["Mg"], "lines": ["Fe_Ka"]}, "not among those fitted"),
         ({"elements": ["Mg"], "lines": "Mg_Ka"}, "list of lines"),
         ({"elements": ["Mg"], "range_kev": (1.2, 1.3)}, "widen range_kev"),
-        ({"elements": ["Zr"], "stray": ["Pt"]}, "coincide in this range"),
+        ({"elements": ["Zr"], "stray": ["Pt"], "range_kev": (2.02, 2.4)}, "coincide in this range"),
         ({"elements": ["Ag"], "range_kev": (5.0, 12.0)}, "principal line"),
     ],
 )

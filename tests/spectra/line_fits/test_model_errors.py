@@ -71,9 +71,15 @@ def test_with_model_variation__needs_the_same_lines():
 def test_add_variance__leaves_covariances_between_lines():
     first = lines_of([100.0, 200.0, 50.0], np.diag([100.0, 200, 50]) + 7)
     first = first.assign(variance=("line", np.diagonal(first.covariance.values)))
-    found = add_variance(first, xr.DataArray([1.0, 2, 3], {"line": NAMES}, ("line",)))
+    parts = first.covariance.expand_dims(effect=["counting"])
+    added = xr.DataArray([1.0, 2, 3], {"line": NAMES}, ("line",))
+    found = add_variance(first.assign(effect_covariance=parts), added, "matrix")
     np.testing.assert_allclose(found.covariance - first.covariance, np.diag([1.0, 2, 3]))
     np.testing.assert_allclose(found.variance, np.diag(found.covariance))
+    by_effect = found.effect_covariance
+    assert by_effect["effect"].values.tolist() == ["counting", "matrix"]
+    np.testing.assert_allclose(by_effect.sel(effect="matrix"), np.diag([1.0, 2, 3]))
+    np.testing.assert_allclose(by_effect.sum("effect"), found.covariance)
 
 
 def test_with_model_variation__of_other_spectra_is_an_error():

@@ -10,7 +10,7 @@ from eds_xr.chunks import computed
 from eds_xr.composition import marks
 from eds_xr.composition.limits import as_text, limits_of
 from eds_xr.composition.quantities import chosen_quantity, deviation, units_of
-from eds_xr.schema import ASSUMED, DOUBT, PHASE, EdsError, spatial_dims
+from eds_xr.schema import ASSUMED, DOUBT, LINE, PHASE, EdsError, spatial_dims
 
 
 def upper_limits(
@@ -89,7 +89,8 @@ def compare_regions(
     spectra : Dataset [phase, energy]
         Sums over the regions, from ``sum_spectra``: gives ``n_pixels``.
     lines : Dataset [phase, line]
-        Their net counts, from ``fit_lines``.
+        Their net counts, from ``fit_lines``. Their noise is what counting leaves: what is known of
+        peaks only within limits is the same in all regions, and no larger one lowers it.
     reference : str
         The region (along ``phase``) that the others are compared with.
     masks : DataArray of bool [phase, *spatial], optional
@@ -116,7 +117,8 @@ def compare_regions(
     """
     pixels = _pixels(spectra, lines, reference)
     measured = ~marks.mark_of(lines, ASSUMED, lines.net)
-    lines = lines.assign({n: lines[n].where(measured) for n in ("net", "variance")})
+    noise = {"net": lines.net, "variance": _of_counting(lines)}
+    lines = lines.assign({n: values.where(measured) for n, values in noise.items()})
     size = pixels.sel({PHASE: reference}, drop=True)
     found = _gains(lines, pixels, reference, _common_share(pixels, masks, reference))
     found |= {
@@ -132,6 +134,14 @@ def compare_regions(
         for name, (text, units) in _COMPARED.items()
     }
     return xr.Dataset(described | _marks(lines), attrs=attrs | {"reference": reference})
+
+
+def _of_counting(lines: xr.Dataset) -> xr.DataArray:
+    """Return the variance of net counts due to counting; the whole where lines don't tell."""
+    if "effect_covariance" not in lines:
+        return lines.variance
+    counting = lines.effect_covariance.sel(effect="counting", drop=True)
+    return counting.sel(line_other=lines[LINE]).drop_vars("line_other")
 
 
 def _marks(data: xr.Dataset) -> dict[str, xr.DataArray]:

@@ -113,6 +113,20 @@ def test_compare_regions__signal_and_noise_apart():
     assert all("long_name" in v.attrs and "units" in v.attrs for v in found.data_vars.values())
 
 
+def test_compare_regions__what_regions_share_is_no_noise():
+    """A table's error grows with the counts; a gain over a small region would never pass it."""
+    net = np.array([[16000.0, 8000, 400], [1000.0, 500, 25]])
+    counting, table = net + 900 * np.array([[16], [1]]), (0.03 * net) ** 2
+    parts = [[np.diag(v) for v in part] for part in (counting, table)]
+    lines = lines_of(net, counting + table).assign_coords(effect=["counting", "line_weights"])
+    dims = ("effect", "phase", "line", "line_other")
+    lines = lines.assign_coords(line_other=NAMES).assign(effect_covariance=(dims, np.array(parts)))
+    found = compare_regions(spectra_of([1600, 100]), lines, reference="rectangle")
+    bare = compare_regions(spectra_of([1600, 100]), lines_of(net, counting), reference="rectangle")
+    xr.testing.assert_allclose(found, bare)
+    np.testing.assert_allclose(found.noise_gain.sel(phase="mask"), 4)
+
+
 @pytest.mark.parametrize("nested", [True, False])
 def test_compare_regions__errors_meet_monte_carlo(nested):
     """A rectangle within the mask shares its counts: the gain scatters less than if apart."""

@@ -203,8 +203,8 @@ def _snr(study: Study) -> dict[str, Any]:
     for line in ("Nd_La", "Sm_La"):
         parts = {}
         for key, phase in (("mask", MATRIX), ("rectangle", "rectangle")):
-            one = study.regions.sel({PHASE: phase, LINE: line})
-            net, sd = float(one.net), float(one.variance) ** 0.5
+            one = compared.sel({PHASE: phase, LINE: line})
+            net, sd = (float(one[n] * one.n_pixels) for n in ("signal", "noise"))
             parts[key] = {"net": net, "sd": sd, "snr": net / sd}
         mask = compared.sel({PHASE: MATRIX, LINE: line})
         found[line] = parts | {

@@ -32,8 +32,8 @@ _CLOSER, _APART_KEV, _STEPS = 3, 0.03, (0.5, 0.25, 0.125)
 _HOPELESS = 300.0
 #: Another axis is as good when its score is worse by less than this, and it lies so far off [keV].
 _AS_GOOD, _ELSEWHERE_KEV = 8.0, 0.03
-#: Chi-squared for each bin on an axis that is right, at most.
-_MOST_CHI2 = 4.0
+#: Chi-squared for each bin on an axis that is right, at most, with such an error of the model.
+_MOST_CHI2, _COARSE_ERROR = 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class AxisSearch:
 
     def at(self, gain: float, offset_kev: float, most: int = _MOST_ELEMENTS) -> Axis:
         """Fit elements on an axis, the strongest first, until none explains much more."""
-        columns, values = self._weighted(gain, offset_kev)
+        columns, values, level = self._weighted(gain, offset_kev)
         gram, pull = columns.T @ columns, columns.T @ values
         owner, log_odds = self.pattern.owner, self.pattern.log_odds
         chosen: list[int] = []
@@ -166,7 +166,7 @@ class AxisSearch:
             offset_kev,
             float(left) + price + expected,
             tuple(chosen),
-            float(left) / len(values),
+            _misfit(values - columns[:, active] @ amounts, level),
             self._most_lines_kev(active[owner[active] >= 0], amounts[owner[active] >= 0]),
         )
 
@@ -178,11 +178,13 @@ class AxisSearch:
         low, high = (int(np.searchsorted(counts, q * counts[-1])) for q in (0.1, 0.9))
         return float(edges[low]), float(edges[high])
 
-    def _weighted(self, gain: float, offset_kev: float) -> tuple[np.ndarray, np.ndarray]:
+    def _weighted(
+        self, gain: float, offset_kev: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         counts = np.diff(np.interp(self.pattern.edges, gain * self.edges + offset_kev, self.below))
         level = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
         weight = 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2)
-        return self.pattern.columns * weight[:, None], counts * weight
+        return self.pattern.columns * weight[:, None], counts * weight, level
 
 
 def shifted(calibration: Calibration, axis: np.ndarray) -> Calibration:
@@ -194,6 +196,11 @@ def shifted(calibration: Calibration, axis: np.ndarray) -> Calibration:
         offset_kev=calibration.offset_kev * (1 - gain) - shift,
         noise_kev2=calibration.noise_kev2 * float(np.clip(1 + noise, 0.5, 2.0)),
     )
+
+
+def _misfit(left: np.ndarray, level: np.ndarray) -> float:
+    """Return chi-squared a bin of what a fit leaves, with the error of a coarse model."""
+    return float(np.mean(left**2 * (1 + _MODEL_ERROR**2 * level) / (1 + _COARSE_ERROR**2 * level)))
 
 
 def _fit(gram: np.ndarray, pull: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -17,6 +17,9 @@ from eds_xr.xray.lines import XrayLine, components, emission_per_atom, family
 #: Largest factor between the real and the tabulated ratio of two families of an element (K to L,
 #: L to M): tables, and absorption of the softer one.
 FAMILY_RATIO = 4.0
+#: Softer lines [keV] may nearly be missing beside harder ones: what lies above absorbs them, and copper
+#: that the grid's own X-rays excite emits hardly any L lines.
+_SOFT_KEV, _SOFT_LEFT = 1.3, 0.02
 #: What the peaks of a family may differ from those of the others by, as standard deviations: place
 #: [keV], relative width, and share of its counts in a tail towards low energy.
 PLACE_KEV, WIDTH, TAIL = 0.002, 0.015, 0.005
@@ -190,10 +193,11 @@ def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
                 lines += [(name, k, share) for name, share in part.groups.items()]
                 peaks.append(column)
     emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev) for f in seen])
+    soft = np.array([f.lines[0].energy_kev < _SOFT_KEV for f in seen])
     return Candidate(
         seen[0].whole.element,
         np.stack(shapes, axis=1),
-        _corners(emitted),
+        _corners(emitted, soft),
         tuple(lines),
         np.stack(peaks, axis=1) if peaks else np.zeros((len(shapes[0]), 0)),
         seen,
@@ -224,12 +228,16 @@ def _emitted(element: str, shell: str, beam_kev: float) -> float:
     return float(photons @ efficiency([x.energy_kev for x in lines]))
 
 
-def _corners(expected: np.ndarray) -> np.ndarray:
-    """Return the corners of the cone of amounts whose ratios are within `FAMILY_RATIO`."""
+def _corners(expected: np.ndarray, soft: np.ndarray) -> np.ndarray:
+    """Return the corners of the cone of amounts whose ratios are within `FAMILY_RATIO`.
+
+    Those that are `soft` may be less, beside one that is not.
+    """
     if expected.size == 1:
         return np.ones((1, 1))
-    factors = [f for f in itertools.product((1.0, FAMILY_RATIO), repeat=expected.size)]
-    corners = expected[:, None] * np.array([f for f in factors if len(set(f)) > 1]).T
+    least = np.where(soft & ~soft.all(), _SOFT_LEFT, 1.0)
+    factors = np.array(list(itertools.product(*((x, FAMILY_RATIO) for x in least))))
+    corners = expected[:, None] * factors[np.ptp(factors, axis=1) > 0].T
     return corners / corners.sum(axis=0)
 
 

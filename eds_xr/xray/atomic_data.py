@@ -1,13 +1,17 @@
 """Ionisation cross-sections, vacancies and emitted lines of atoms under the beam.
 
-The tables behind :mod:`eds_xr.xray.lines`, read once and kept.
+The numbers of lines and sub-shells stand in two tables beside this module, each as two
+independent libraries have it; ``tests/support/line_tables.py`` makes them, and says how.
 """
 
 from __future__ import annotations
 
+import csv
 import math
-from functools import lru_cache
-from typing import Any
+from collections import defaultdict
+from functools import cache, lru_cache
+from importlib import resources
+from typing import NamedTuple
 
 from eds_xr.schema import EdsError
 from eds_xr.xray.elements import check_element
@@ -15,6 +19,8 @@ from eds_xr.xray.elements import check_element
 ELECTRON_REST_KEV = 510.999
 #: More is no microscope's beam, but an energy in eV.
 MOST_BEAM_KEV = 5000.0
+#: The tables, by the libraries that they come from.
+SOURCES = ("elam", "xraylib")
 #: pi e^4 / (4 pi epsilon_0)^2 [m^2 keV^2]
 _BETHE_M2_KEV2 = 6.51e-24
 #: Electrons, b and c of each sub-shell, see :func:`ionisation_cross_section_m2`.
@@ -29,24 +35,28 @@ _SUBSHELLS = {
     "M4": (4, 0.978, 0.777),
     "M5": (6, 0.978, 0.777),
 }
-#: Kb to Ka by atomic number: relativistic Hartree-Fock with exchange, Scofield (Phys. Rev. A 9
-#: (1974) 1041, table V), linear between its elements. Elam's table has a line through measured
-#: ratios of heavier elements instead: some 0.12 down to magnesium, where the 3p shell is empty,
-#: and up to 5 % off elsewhere. Cr and Cu, which Scofield gives for free atoms with one 4s
-#: electron, follow the trend of their neighbours, as Schönfeld and Janssen (Nucl. Instrum. Meth. A
-#: 369 (1996) 527) recommend. Na and Mg have no 3p electrons, and no ratio there: 0.01 is nominal,
-#: for what the valence band of a solid emits. With Kb free, the published 71 GPa map gives 0.00
-#: for Mg, 0.032 for Si and 0.125 for Ca.
-_KB_TO_KA = {
-    11: 0.0100, 12: 0.0100, 13: 0.0134, 14: 0.0294, 15: 0.0472, 16: 0.0659, 17: 0.0862, 18: 0.1088,
-    19: 0.1211, 20: 0.1315, 22: 0.1355, 23: 0.1367, 24: 0.1376, 25: 0.1385, 26: 0.1391, 28: 0.1401,
-    29: 0.1406, 30: 0.1410, 32: 0.1504, 33: 0.1560, 34: 0.1624, 35: 0.1683, 36: 0.1727, 37: 0.1780,
-    38: 0.1831, 40: 0.1913, 42: 0.1981, 47: 0.2130, 50: 0.2230, 51: 0.2266, 54: 0.2368, 56: 0.2433,
-    60: 0.2504, 63: 0.2549, 64: 0.2570, 65: 0.2575, 68: 0.2612, 70: 0.2634, 72: 0.2666, 73: 0.2682,
-    74: 0.2698, 78: 0.2758, 79: 0.2772, 80: 0.2788, 81: 0.2804, 82: 0.2821, 85: 0.2873, 90: 0.2952,
-    92: 0.2975, 96: 0.3019, 98: 0.3037,
-}  # fmt: skip
 _GROUPS = {"La1": "La", "La2": "La", "Lb2,15": "Lb2"}
+_GROUPS |= {"Mg1": "Mg", "Mg2": "Mg", "Mz1": "Mz", "Mz2": "Mz"}
+
+
+class Subshell(NamedTuple):
+    """Edge [keV], doubt of its photons, and of each source the yield and the transfers outwards."""
+
+    edge_kev: float
+    strength_uncertainty: float
+    yields: tuple[float, ...]
+    transfers: tuple[dict[str, float], ...]
+
+
+class TabulatedLine(NamedTuple):
+    """A single line, and of each source its share of its sub-shell's radiative decays."""
+
+    name: str
+    subshell: str
+    energy_kev: float
+    energy_uncertainty_kev: float
+    rates: tuple[float, ...]
+    rate_uncertainty: float
 
 
 def check_beam(beam_energy_kev: float) -> None:
@@ -66,10 +76,12 @@ def ionisation_cross_section_m2(element: str, edge: str, beam_energy_kev: float)
         sigma = pi e^4 n b / (T E) * (ln(c T / E) - ln(1 - beta^2) - beta^2)
 
     Its constants b and c come from a least-squares fit to the distorted-wave cross-sections of
-    Bote and Salvat (Phys. Rev. A 77 (2008) 042701), which it meets within 16 % (root mean
-    square 3 % for K and L, 5 % for M) for edges of 0.1 to 20 keV, beams of 60 to 300 keV and
-    overvoltages above 3. Powell's (Rev. Mod. Phys. 48 (1976) 33) are off by up to 30 %, for K
-    one way and for L the other. Zero below the threshold.
+    Bote and Salvat (Phys. Rev. A 77 (2008) 042701), which it meets within 17 % (root mean
+    square 2 % for K, 3 % for L, 5 % for M) for edges of 0.5 to 20 keV, beams of 60 to 300 keV and
+    overvoltages above 3. Softer L and M edges get too much, the more the softer: at 0.3 keV up to
+    15 % (L) and 33 % (M), at 0.2 keV 21 and 49 %, at 0.1 keV 40 % and twice. K stays within 7 %.
+    Powell's constants (Rev. Mod. Phys. 48 (1976) 33) are off by up to 30 %, for K one way and for
+    L the other. Zero below the threshold.
 
     Parameters
     ----------
@@ -80,11 +92,10 @@ def ionisation_cross_section_m2(element: str, edge: str, beam_energy_kev: float)
     """
     check_element(element)
     check_beam(beam_energy_kev)
-    edges = _edges(element)
-    if edge not in edges or edge not in _SUBSHELLS:
-        known = [e for e in edges if e in _SUBSHELLS]
+    known = subshells(element)
+    if edge not in known:
         raise EdsError(f"{element} has no edge {edge!r}; it has {', '.join(known)}")
-    threshold = edges[edge].energy / 1000
+    threshold = known[edge].edge_kev
     if beam_energy_kev <= threshold:
         return 0.0
     beta2 = 1 - (1 + beam_energy_kev / ELECTRON_REST_KEV) ** -2
@@ -96,90 +107,80 @@ def ionisation_cross_section_m2(element: str, edge: str, beam_energy_kev: float)
 
 
 def group_of(single: str) -> str:
-    """Return the name of the group of a line of Elam's table."""
+    """Return the name of the group of a single line."""
     return single[:2] if single[0] == "K" else _GROUPS.get(single, single)
 
 
 @lru_cache(maxsize=4096)
 def single_lines(
     element: str, shell: str, beam_energy_kev: float
-) -> tuple[tuple[str, float, float], ...]:
-    """Return (name, energy [keV], photons per atom [m^2]) of the excited lines of a family."""
-    vacancies = _vacancies_m2(element, shell, beam_energy_kev)
-    edges = _edges(element)
+) -> tuple[tuple[TabulatedLine, tuple[float, ...]], ...]:
+    """Return the excited lines of a family, and their photons per atom [m^2] of each source."""
+    known = subshells(element)
+    lines = [x for x in tabulated_lines(element) if x.name[0] == shell]
+    vacancies = [_vacancies_m2(element, shell, beam_energy_kev, i) for i in range(len(SOURCES))]
     found = []
-    for name, line in _xray_lines(element).items():
-        photons = sum(
-            vacancies.get(edge, 0.0) * edges[edge].fyield * line.intensity
-            for edge in _initial_levels(name, line.initial_level, element)
+    for line in lines:
+        photons = tuple(
+            v[line.subshell] * known[line.subshell].yields[i] * line.rates[i]
+            for i, v in enumerate(vacancies)
         )
-        if name[0] == shell and photons > 0:
-            found.append((name, line.energy / 1000, photons))
-    return tuple(_with_real_kb(found, element) if shell == "K" else found)
+        if sum(photons) > 0:
+            found.append((line, photons))
+    return tuple(found)
 
 
-def _with_real_kb(
-    lines: list[tuple[str, float, float]], element: str
-) -> list[tuple[str, float, float]]:
-    """Return K lines with Scofield's Kb / Ka; the photons of the family stay as they are."""
-    alpha, beta = (sum(p for n, _, p in lines if n[:2] == g) for g in ("Ka", "Kb"))
-    if not alpha or not beta:
-        return lines
-    ratio = _kb_to_ka(element)
-    share = ratio / (1 + ratio)
-    factors = {"Ka": (1 - share) * (alpha + beta) / alpha, "Kb": share * (alpha + beta) / beta}
-    return [(n, e, p * factors[n[:2]]) for n, e, p in lines]
-
-
-def _kb_to_ka(element: str) -> float:
-    import xraydb
-
-    number = xraydb.atomic_number(element)
-    below = max((z for z in _KB_TO_KA if z <= number), default=min(_KB_TO_KA))
-    above = min((z for z in _KB_TO_KA if z >= number), default=max(_KB_TO_KA))
-    part = (number - below) / (above - below) if above > below else 0.0
-    return _KB_TO_KA[below] + part * (_KB_TO_KA[above] - _KB_TO_KA[below])
-
-
-def _initial_levels(name: str, level: str, element: str) -> tuple[str, ...]:
-    """Return the sub-shells that a line starts from.
-
-    Elam gives Mz for "M4,5". Where the element also has Mb, Mz and Mb add up to 1, so that
-    his Mz is a branch of M4; elsewhere it is all that M4 and M5 emit.
-    """
-    if level != "M4,5":
-        return (level,)
-    return ("M4",) if "Mb" in _xray_lines(element) else ("M4", "M5")
-
-
-def _vacancies_m2(element: str, shell: str, beam_energy_kev: float) -> dict[str, float]:
+def _vacancies_m2(
+    element: str, shell: str, beam_energy_kev: float, source: int
+) -> dict[str, float]:
     """Return the vacancies of each sub-shell [m^2]: ionisation, then Coster-Kronig transfers."""
-    import xraydb
-
-    names = [edge for edge in _SUBSHELLS if edge[0] == shell and edge in _edges(element)]
-    vacancies = {e: ionisation_cross_section_m2(element, e, beam_energy_kev) for e in names}
-    for i, inner in enumerate(names):
-        for outer in names[i + 1 :]:  # inner to outer, so a chain M1 -> M3 -> M5 is followed
-            share = xraydb.ck_probability(element, inner, outer, total=False)
+    known = {s: x for s, x in subshells(element).items() if s[0] == shell}
+    vacancies = {s: ionisation_cross_section_m2(element, s, beam_energy_kev) for s in known}
+    for inner, subshell in known.items():  # from the inside, so a chain M1 -> M3 -> M5 is followed
+        for outer, share in subshell.transfers[source].items():
             vacancies[outer] += vacancies[inner] * share
     return vacancies
 
 
-@lru_cache(maxsize=128)
+@cache
 def line_names(element: str) -> tuple[str, ...]:
     """Return the groups of an element, in the order K, L, M of the table."""
-    return tuple(dict.fromkeys(group_of(single) for single in _xray_lines(element)))
+    return tuple(dict.fromkeys(group_of(line.name) for line in tabulated_lines(element)))
 
 
-@lru_cache(maxsize=128)
-def _xray_lines(element: str) -> dict[str, Any]:
-    import xraydb
-
-    return xraydb.xray_lines(element)
+def tabulated_lines(element: str) -> tuple[TabulatedLine, ...]:
+    """Return the single lines of an element, of all its families."""
+    return _lines_table().get(element, ())
 
 
-@lru_cache(maxsize=128)
-def _edges(element: str) -> dict[str, Any]:
-    import xraydb
+def subshells(element: str) -> dict[str, Subshell]:
+    """Return the sub-shells of an element, from the inside."""
+    return _subshells_table().get(element, {})
 
-    return xraydb.xray_edges(element)
+
+@cache
+def _lines_table() -> dict[str, tuple[TabulatedLine, ...]]:
+    found = defaultdict(list)
+    for row in _rows("lines.csv"):
+        energy, its_doubt, *rates, doubt = map(float, row[3:])
+        found[row[0]].append(TabulatedLine(row[1], row[2], energy, its_doubt, tuple(rates), doubt))
+    return {element: tuple(lines) for element, lines in found.items()}
+
+
+@cache
+def _subshells_table() -> dict[str, dict[str, Subshell]]:
+    found: dict[str, dict[str, Subshell]] = defaultdict(dict)
+    for element, name, *texts in _rows("subshells.csv"):
+        edge, *yields, doubt = map(float, texts[:4])
+        transfers = tuple(
+            {f"{name[0]}{i}": float(x) for i, x in enumerate(texts[at : at + 4], 2) if x != "0"}
+            for at in (4, 8)
+        )
+        found[element][name] = Subshell(edge, doubt, tuple(yields), transfers)
+    return found
+
+
+def _rows(file: str) -> list[list[str]]:
+    """Return the rows of a table that comes with the package, without its head."""
+    place = resources.files("eds_xr.xray") / "tables" / file
+    return list(csv.reader(place.read_text(encoding="utf-8").splitlines()))[1:]

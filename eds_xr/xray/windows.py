@@ -111,16 +111,16 @@ def overlaps(
     --------
     >>> for pair in overlaps(["Nd_Lb1", "Sm_La", "Cu_Ka", "Hf_La"]):
     ...     print(pair.first, pair.second, round(pair.alike, 2))
-    Sm_La Nd_Lb1 0.51
-    Hf_La Cu_Ka 0.26
+    Sm_La Nd_Lb1 0.52
+    Hf_La Cu_Ka 0.25
     """
     low, high = range_kev
     lines = {line for name in names for line in _lines_of(name, low, high, beam_energy_kev)}
     energies = sorted((line_energy_kev(line), line) for line in lines)
     pairs = []
     for i, (below, first) in enumerate(energies):
-        fwhm = FWHM_PER_SIGMA * float(peak_sigma_kev(below, resolution_mnka_ev))
         for above, second in energies[i + 1 :]:
+            fwhm = FWHM_PER_SIGMA * float(peak_sigma_kev(above, resolution_mnka_ev))  # the wider
             if above - below < fwhm and first.split("_")[0] != second.split("_")[0]:
                 alike = _alike(below, above, resolution_mnka_ev)
                 pairs.append(Overlap(first, second, above - below, alike))

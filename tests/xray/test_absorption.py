@@ -262,7 +262,7 @@ def test_quantify__errors_of_films():
         with pytest.raises(EdsError, match=message):
             quantify(lines, K, **options)
     soft = lines_of([1.0, 2.0], names=["Li_Ka", "Si_Ka"])
-    with pytest.raises(EdsError, match="no attenuation is tabulated for Li_Ka at 49 eV"):
+    with pytest.raises(EdsError, match="no attenuation is tabulated for Li_Ka at 50 eV"):
         quantify(soft, {"Li_Ka": 1.0, "Si_Ka": 1.0}, **FILM)
 
 

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eds_xr.schema import EdsError
+from eds_xr.xray import atomic_data
 from eds_xr.xray import lines as xray_lines
 
 #: Measured energies (Bearden, Rev. Mod. Phys. 39 (1967) 78) [keV].
@@ -41,9 +42,9 @@ def test_line_energy_kev__every_line_has_one(element):
             assert xray_lines.line_energy_kev(line.name) == line.energy_kev > 0
 
 
-def test_line_energy_kev__of_a_line_without_yield():
-    with pytest.raises(EdsError, match="Ba_Ma has no fluorescence yield"):
-        xray_lines.line_energy_kev("Ba_Ma")
+def test_line_energy_kev__of_a_line_that_starts_from_an_empty_shell():
+    with pytest.raises(EdsError, match="Ba has no line 'Ma'; it has .*, Mz"):
+        xray_lines.line_energy_kev("Ba_Ma")  # no 4f electrons before lanthanum
 
 
 @pytest.mark.parametrize(
@@ -79,8 +80,9 @@ def test_components__add_up_to_their_group(element, shell):
 
 
 def test_family__k_ratio_of_iron():
+    """Half-way from Scofield's 0.1391 to xraylib's 0.1343; measured ones lie there, too."""
     weights = {line.name: line.weight for line in xray_lines.family("Fe", "K")}
-    assert weights["Fe_Kb"] / weights["Fe_Ka"] == pytest.approx(0.1391)
+    assert weights["Fe_Kb"] / weights["Fe_Ka"] == pytest.approx(0.1367, abs=0.0005)
 
 
 @pytest.mark.parametrize("element", ["Ti", "Cr", "Ni", "Cu", "Ge", "Sr", "Mo", "Ag", "Sn"])
@@ -94,15 +96,17 @@ def test_family__kb_rises_smoothly_with_atomic_number(element):
     assert 0 <= min(np.diff(ratios)) <= max(np.diff(ratios)) < 0.01
 
 
-@pytest.mark.parametrize(("element", "ratio"), [("Mg", 0.01), ("Si", 0.0294), ("Ca", 0.1315)])
+@pytest.mark.parametrize(("element", "ratio"), [("Mg", 0.0050), ("Si", 0.0286), ("Ca", 0.1286)])
 def test_family__kb_is_weak_where_the_3p_shell_is_empty(element, ratio):
     weights = {line.name: line.weight for line in xray_lines.family(element, "K")}
-    assert weights[f"{element}_Kb"] / weights[f"{element}_Ka"] == pytest.approx(ratio)
+    assert weights[f"{element}_Kb"] / weights[f"{element}_Ka"] == pytest.approx(ratio, rel=0.01)
 
 
 def test_family__coster_kronig_feeds_the_outer_subshells(monkeypatch):
     plain = xray_lines.emission_per_atom("Nd_La", 199.0)
-    monkeypatch.setattr(xraydb, "ck_probability", lambda *_, **__: 0.0)
+    known = atomic_data.subshells("Nd").items()
+    alone = {s: x._replace(transfers=({}, {})) for s, x in known}
+    monkeypatch.setattr(atomic_data, "subshells", lambda element: alone)
     none = xray_lines.emission_per_atom("Nd_La", 198.999)  # not 199: results are kept
     assert plain > 1.15 * none
 

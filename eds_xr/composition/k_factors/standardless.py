@@ -11,13 +11,13 @@ from eds_xr.composition.k_factors.table import BARN_M2, checked_lines, make_tabl
 from eds_xr.schema import EdsError
 from eds_xr.xray.detector import detector_efficiency
 from eds_xr.xray.elements import masses
-from eds_xr.xray.lines import EMISSION_UNCERTAINTY, emission_per_atom, line_energy_kev
+from eds_xr.xray.lines import emission_per_atom, emission_uncertainty, line_energy_kev
 
 #: Relative standard uncertainty of the thickness of a detector's layers, and of its crystal.
 LAYER_UNCERTAINTY, CRYSTAL_UNCERTAINTY = 0.5, 0.1
 _LAYERS_NM = {"dead_layer_nm": 10.0, "contact_nm": 30.0, "window_nm": 0.0}
 _CRYSTAL_MM = 0.45
-_SOURCE = "computed: Bote and Salvat's cross-sections, Elam's yields and weights"
+_SOURCE = "computed: Bote and Salvat's cross-sections, Elam's yields, weights of Elam and xraylib"
 
 
 def standardless_k_factors(
@@ -29,8 +29,7 @@ def standardless_k_factors(
 
     From ionisation cross-sections (a relativistic Bethe formula fitted to Bote and Salvat, Phys.
     Rev. A 77 (2008) 042701), fluorescence yields, Coster-Kronig transfers and branching ratios
-    (Elam, Ravel and Sieber, Radiat. Phys. Chem. 63 (2002) 121;
-    :func:`eds_xr.xray.lines.emission_per_atom`) and the detector's efficiency.
+    (:func:`eds_xr.xray.lines.emission_per_atom`) and the detector's efficiency.
 
     Parameters
     ----------
@@ -44,10 +43,10 @@ def standardless_k_factors(
     Returns
     -------
     Dataset over ``line``
-        ``k`` and ``standard_deviation``: systematic, 10 % for K, 20 % for L, 30 % for M lines
-        (:data:`eds_xr.xray.lines.EMISSION_UNCERTAINTY`), with what layers half or one and a half
-        times as thick and a crystal 10 % thinner make of the efficiency. Every line has its own
-        error, the reference too: scaling all factors changes nothing.
+        ``k`` and ``standard_deviation``: systematic, 10 % for K, 20 % for L, 30 % for M lines or
+        more (:func:`eds_xr.xray.lines.emission_uncertainty`), with what layers half or one and a
+        half times as thick and a crystal 10 % thinner make of the efficiency. Every line has its
+        own error, the reference too: scaling all factors changes nothing.
 
     Raises
     ------
@@ -134,7 +133,7 @@ def _counted_per_atom_m2(
     for name, share in zip(names, seen, strict=True):
         if share <= 0:
             raise EdsError(f"the detector does not count {name}; choose another line")
-    emission = np.array([EMISSION_UNCERTAINTY[n.split("_")[1][0]] for n in names])
+    emission = np.array([emission_uncertainty(n, beam_energy_kev) for n in names])
     return emitted * seen, np.hypot(emission, spread)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,17 +13,20 @@ import numpy as np
 from eds_xr.spectra.identification.channels import summed
 from eds_xr.spectra.shapes.families import Calibration, Family, Shapes, families_seen
 from eds_xr.xray.detector import detector_efficiency as efficiency
+from eds_xr.xray.elements import STRAY_LINES
 from eds_xr.xray.lines import XrayLine, components, emission_per_atom, family
 
 #: Largest factor between the real and the tabulated ratio of two families of an element (K to L,
 #: L to M): tables, and absorption of the softer one.
 FAMILY_RATIO = 4.0
-#: Softer lines [keV] may nearly be missing beside harder ones: what lies above absorbs them, and copper
-#: that the grid's own X-rays excite emits hardly any L lines.
+#: Softer lines [keV] may nearly be missing beside harder ones, as what lies above absorbs them; of
+#: grid, holder and pole piece, which X-rays excite and thick metal absorbs, so may all but the hardest.
 _SOFT_KEV, _SOFT_LEFT = 1.3, 0.02
 #: What the peaks of a family may differ from those of the others by, as standard deviations: place
 #: [keV], relative width, and share of its counts in a tail towards low energy.
 PLACE_KEV, WIDTH, TAIL = 0.002, 0.015, 0.005
+#: Softer photons [keV] are absorbed where charge is lost, at the front: their tail is less known.
+_LOSING_KEV = 1.5
 #: Chemistry moves lines beside the others of their family by this [keV], whatever tables say. Kb of
 #: high-spin Fe has a satellite 13 eV below, a third of it.
 LINE_PLACE_KEV = 0.003
@@ -81,6 +85,11 @@ class _SeenFamily:
         tailed = _tail(shape, step) - shape
         found = [-slope, -slope * self.channels.true, noise, tailed, spread]
         return summed(np.stack(found, axis=1), self.channels.starts).T
+
+    def own_doubts(self) -> np.ndarray:
+        """Return standard deviations of the family's place, tail and width."""
+        tail = TAIL * (1 + (_LOSING_KEV / self.lines[0].energy_kev) ** 2)
+        return np.array([PLACE_KEV, tail, WIDTH])
 
     def doubts(self) -> np.ndarray:
         """Return the differences of one standard deviation of each line [doubt, bin]."""
@@ -145,9 +154,8 @@ class Candidate:
     @cached_property
     def doubts(self) -> tuple[np.ndarray, ...]:
         """What a family of one count may differ from its shape by [doubt, bin], one sd each."""
-        own = np.array([PLACE_KEV, TAIL, WIDTH])[:, None]
         return tuple(
-            np.vstack([own * change[OWN], one.doubts()])
+            np.vstack([one.own_doubts()[:, None] * change[OWN], one.doubts()])
             for change, one in zip(self.changes, self.seen, strict=True)
         )
 
@@ -193,7 +201,9 @@ def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
                 lines += [(name, k, share) for name, share in part.groups.items()]
                 peaks.append(column)
     emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev) for f in seen])
-    soft = np.array([f.lines[0].energy_kev < _SOFT_KEV for f in seen])
+    below = math.inf if seen[0].whole.element in STRAY_LINES else _SOFT_KEV
+    hardest = max(f.lines[0].energy_kev for f in seen)
+    soft = np.array([f.lines[0].energy_kev < min(below, hardest) for f in seen])
     return Candidate(
         seen[0].whole.element,
         np.stack(shapes, axis=1),
@@ -231,11 +241,11 @@ def _emitted(element: str, shell: str, beam_kev: float) -> float:
 def _corners(expected: np.ndarray, soft: np.ndarray) -> np.ndarray:
     """Return the corners of the cone of amounts whose ratios are within `FAMILY_RATIO`.
 
-    Those that are `soft` may be less, beside one that is not.
+    Those that are `soft` may be less.
     """
     if expected.size == 1:
         return np.ones((1, 1))
-    least = np.where(soft & ~soft.all(), _SOFT_LEFT, 1.0)
+    least = np.where(soft, _SOFT_LEFT, 1.0)
     factors = np.array(list(itertools.product(*((x, FAMILY_RATIO) for x in least))))
     corners = expected[:, None] * factors[np.ptp(factors, axis=1) > 0].T
     return corners / corners.sum(axis=0)

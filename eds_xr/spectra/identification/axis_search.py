@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
@@ -98,10 +97,13 @@ class AxisSearch:
     Bins and shapes stand on the true energy, the counts are moved.
     """
 
-    def __init__(self, energy: np.ndarray, counts: np.ndarray, pattern: Pattern) -> None:
+    def __init__(
+        self, energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, pattern: Pattern
+    ) -> None:
         step = (energy[-1] - energy[0]) / (energy.size - 1)
         self.edges = np.append(energy - step / 2, energy[-1] + step / 2)
         self.below = np.append(0.0, np.cumsum(counts))
+        self.variance_below = np.append(0.0, np.cumsum(variance))
         self.pattern = pattern
 
     def find(self) -> list[Axis]:
@@ -158,7 +160,9 @@ class AxisSearch:
             if worth[best] < _PRICE or len(chosen) == most:
                 break
             chosen.append(int(owner[best]))
-        left = values @ values - amounts @ (2 * pull[active] - gram[np.ix_(active, active)] @ amounts)
+        left = values @ values - amounts @ (
+            2 * pull[active] - gram[np.ix_(active, active)] @ amounts
+        )
         expected = (offset_kev / _EXPECTED[0]) ** 2 + ((gain - 1) / _EXPECTED[1]) ** 2
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
         return Axis(
@@ -170,9 +174,7 @@ class AxisSearch:
             self._most_lines_kev(active[owner[active] >= 0], amounts[owner[active] >= 0]),
         )
 
-    def _most_lines_kev(
-        self, columns: np.ndarray, amounts: np.ndarray
-    ) -> tuple[float, float]:
+    def _most_lines_kev(self, columns: np.ndarray, amounts: np.ndarray) -> tuple[float, float]:
         edges = self.pattern.edges
         counts = np.cumsum(self.pattern.columns[:, columns] @ amounts)
         low, high = (int(np.searchsorted(counts, q * counts[-1])) for q in (0.1, 0.9))
@@ -181,8 +183,13 @@ class AxisSearch:
     def _weighted(
         self, gain: float, offset_kev: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        counts = np.diff(np.interp(self.pattern.edges, gain * self.edges + offset_kev, self.below))
-        level = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
+        """Return columns and counts, both over the errors of the counts, and their variance."""
+        edges = gain * self.edges + offset_kev
+        counts, variance = (
+            np.diff(np.interp(self.pattern.edges, edges, below))
+            for below in (self.below, self.variance_below)
+        )
+        level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
         weight = 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2)
         return self.pattern.columns * weight[:, None], counts * weight, level
 

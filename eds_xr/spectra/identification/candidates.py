@@ -19,8 +19,8 @@ from eds_xr.xray.lines import XrayLine, components, emission_per_atom, family
 #: Largest factor between the real and the tabulated ratio of two families of an element (K to L,
 #: L to M): tables, and absorption of the softer one.
 FAMILY_RATIO = 4.0
-#: Softer lines [keV] may nearly be missing beside harder ones, as what lies above absorbs them; of
-#: grid, holder and pole piece, which X-rays excite and thick metal absorbs, so may all but the hardest.
+#: Softer lines [keV] may nearly be missing beside harder ones, as what lies above absorbs them. So
+#: may all but the hardest of grid, holder and pole piece, where X-rays excite thick metal.
 _SOFT_KEV, _SOFT_LEFT = 1.3, 0.02
 #: What the peaks of a family may differ from those of the others by, as standard deviations: place
 #: [keV], relative width, and share of its counts in a tail towards low energy.
@@ -34,14 +34,14 @@ LINE_PLACE_KEV = 0.003
 ESCAPE = 0.5
 #: Lines that tables lack, satellites: share of the family's counts that may be at any place
 #: between its lines, a standard deviation.
-UNKNOWN_LINES = {"K": 0.0005, "L": 0.003, "M": 0.01}
+UNKNOWN_LINES = {"K": 0.0005, "L": 0.003, "M": 0.015}
 #: They are looked for so far below the softest and above the hardest line, in energies of it.
 _BEYOND = (0.93, 1.07)
 #: Mean length of the tail [keV].
 _TAIL_KEV = 0.1
 #: A line of less than this share of its family has no uncertainty of its own.
 _LEAST_SHARE = 0.002
-#: Columns of `Candidate.changes`: those that all elements share, and those that each has of its own.
+#: Columns of `Candidate.changes` that all elements share, and that each family has of its own.
 SHARED, OWN = [0, 1, 2, 3], [0, 3, 4]
 
 

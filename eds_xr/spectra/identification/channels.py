@@ -1,4 +1,4 @@
-"""The channels of a spectrum that identification uses: where they start, and how they are summed."""
+"""The channels of a spectrum that identification uses: where they start, and their bins."""
 
 from __future__ import annotations
 

@@ -42,8 +42,8 @@ from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
 
 #: Energies used when none are given end here [keV]; they begin where the detector does.
 _LAST_KEV = 20.0
-#: The axis is looked for by lines up to this energy [keV].
-_AXIS_LAST_KEV = 12.5
+#: The axis is looked for by lines up to this energy, and this far above the lowest [keV].
+_AXIS_LAST_KEV, _AXIS_MARGIN_KEV = 12.5, 0.05
 #: Evidence of the first round, which only serves to calibrate the energy axis.
 _FIRST_CHANCE = 1e-10
 #: What an axis may still be off by once it is calibrated, see `AXIS_DOUBT`.
@@ -79,7 +79,8 @@ def identify(
     false_alarm : float
         Probability that in a spectrum of noise and known elements any other is found.
     range_kev : (float, float)
-        Energies used [keV].
+        Energies used [keV]; default is from where the detector starts to count, above its noise
+        peak or its threshold, to 20.
 
     Returns
     -------
@@ -96,8 +97,14 @@ def identify(
         explain the counts at its line;
         ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
         element's place (NaN for elements not found); ``stray`` [element], where it may come from
-        beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis.
-        The attribute ``left_out`` names elements that have no line in the range to be tried by.
+        beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis, ``axis`` [...]
+        ``found``, or why not. The attribute ``left_out`` names elements that have no line in the
+        range to be tried by, ``axis`` sums up the variable.
+
+    Warns
+    -----
+    AxisWarning
+        Where the energy axis could not be found; elements are then named on the axis as it is.
 
     Raises
     ------
@@ -107,15 +114,23 @@ def identify(
 
     Notes
     -----
+    The axis is looked for within 48 eV and 1.2 %, by fits of the few elements that explain most on
+    each of a grid of axes, then refined with all. It counts as not found when the best lies
+    outside, leaves peaks unexplained, or another explains a spectrum of few peaks as well.
+
     Poisson likelihood. An element's families may depart from their tabulated ratio by a factor of
-    4, so that a strong L family without its K family is no evidence. What a model of a spectrum
-    is never sure of is free within its uncertainty: place, width and tail of peaks, ratios of
-    lines in a family (`EMISSION_UNCERTAINTY`) and their distances (3 eV), half a percent of the
-    counts in places as wide as a peak; so that millions of counts do not turn misfit into
-    elements. Sum and escape peaks are modelled. Candidates are added, exchanged and removed until
-    none improves the fit; the chance that noise does is Perlman's bound for positive amounts
-    (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J. Am.
-    Stat. Assoc. 62 (1967) 626).
+    4, so that a strong L family without its K family is no evidence; lines below 1.3 keV, and all
+    but the hardest of `STRAY_LINES`, may nearly be missing beside harder ones. What a model of a
+    spectrum is never sure of is free within its uncertainty, so that millions of counts do not turn
+    misfit into elements: place, gain, width and tail of all peaks and of each family; weights and
+    places of lines, as the tables doubt them (and 3 eV for chemistry); lines that no table has,
+    0.05, 0.3 and 1.5 % of a K, L and M family at any place between its lines; half a percent of the
+    counts in places as wide as a peak, 2 % in places three times as wide. Thus a weak peak is first
+    explained by elements that are surely there. Sum and escape peaks are modelled. Candidates are
+    added, exchanged and removed until none improves the fit, and a found element has a family that
+    is visible by itself; the chance that noise gives as much is Perlman's bound for positive
+    amounts (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J.
+    Am. Stat. Assoc. 62 (1967) 626).
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
@@ -189,7 +204,7 @@ class _Setting:
     def identify(self, one: xr.Dataset) -> _Reported:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        axis, names, doubt = self._axis(counts)
+        axis, names, doubt = self._axis(counts, variance)
         search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
         found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
         calibration = shifted(axis, fitted.axis)
@@ -200,13 +215,13 @@ class _Setting:
         reading = Reading(search, found, fitted, self.false_alarm)
         return _Reported(reading.findings(self.asked), calibration, doubt)
 
-    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str], str]:
+    def _axis(self, counts: np.ndarray, variance: np.ndarray) -> tuple[Calibration, list[str], str]:
         """Return the energy axis that the spectrum asks for, elements that say so, any doubt.
 
         With a doubt, the axis is the one that the spectrum came with.
         """
         pattern, names = self._pattern
-        search = AxisSearch(self.energy, counts, pattern)
+        search = AxisSearch(self.energy, counts, variance, pattern)
         axes = search.find()
         doubt = search.doubt(axes)
         noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
@@ -219,8 +234,10 @@ class _Setting:
     @cached_property
     def _pattern(self) -> tuple[Pattern, list[str]]:
         low, high = self.range_kev
-        inside = low + 0.05, min(high, _AXIS_LAST_KEV)
-        return make_pattern(self.tried, self.likely, inside, self.resolution, self.beam_kev)
+        inside = low + _AXIS_MARGIN_KEV, min(high, max(_AXIS_LAST_KEV, low + 5.0))
+        # others than those to be tried may be there, and place the axis
+        every = dict.fromkeys([*self.tried, *NATURAL_ELEMENTS])
+        return make_pattern(list(every), self.likely, inside, self.resolution, self.beam_kev)
 
     def _search(
         self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration,

@@ -18,8 +18,9 @@ PRIOR_ODDS = 10.0
 
 #: How far the axis is looked for: true energy less that of the axis at zero [keV], and gain.
 OFFSETS_KEV, GAINS = np.arange(-3, 4) * 0.016, 1 + np.arange(-3, 4) * 0.004
-#: What is expected of both before a spectrum is seen, as standard deviations.
-_EXPECTED = (0.02, 0.005)
+#: Before a spectrum is seen its axis is expected to be right within this [keV, gain], though it may
+#: be far off: both have the distribution of Cauchy.
+_EXPECTED = (0.005, 0.001)
 #: Error of peaks and background, as a share of the counts; chi-squared that an element has to gain.
 _MODEL_ERROR, _PRICE = 0.03, 25.0
 #: Elements that place the axis, at most: on all axes tried, and on those looked at closely.
@@ -163,7 +164,8 @@ class AxisSearch:
         left = values @ values - amounts @ (
             2 * pull[active] - gram[np.ix_(active, active)] @ amounts
         )
-        expected = (offset_kev / _EXPECTED[0]) ** 2 + ((gain - 1) / _EXPECTED[1]) ** 2
+        off = np.array([offset_kev, gain - 1]) / _EXPECTED
+        expected = 2 * float(np.log1p(off**2).sum())
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
         return Axis(
             gain,

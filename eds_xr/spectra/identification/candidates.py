@@ -22,6 +22,8 @@ FAMILY_RATIO = 4.0
 #: Softer lines [keV] may nearly be missing beside harder ones, as what lies above absorbs them. So
 #: may all but the hardest of grid, holder and pole piece, where X-rays excite thick metal.
 _SOFT_KEV, _SOFT_LEFT = 1.3, 0.02
+#: M lines below that are at most so many times as strong as tables say: absorption only takes.
+_SOFT_M_MOST = 2.0
 #: What the peaks of a family may differ from those of the others by, as standard deviations: place
 #: [keV], relative width, and share of its counts in a tail towards low energy.
 PLACE_KEV, WIDTH, TAIL = 0.002, 0.015, 0.005
@@ -202,12 +204,14 @@ def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
                 peaks.append(column)
     emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev) for f in seen])
     below = math.inf if seen[0].whole.element in STRAY_LINES else _SOFT_KEV
-    hardest = max(f.lines[0].energy_kev for f in seen)
-    soft = np.array([f.lines[0].energy_kev < min(below, hardest) for f in seen])
+    energies = np.array([f.lines[0].energy_kev for f in seen])
+    soft_m = (energies < _SOFT_KEV) & (np.array([f.whole.shell for f in seen]) == "M")
+    least = np.where(energies < min(below, energies.max()), _SOFT_LEFT, 1.0)
+    most = np.where(soft_m & (energies < energies.max()), _SOFT_M_MOST, FAMILY_RATIO)
     return Candidate(
         seen[0].whole.element,
         np.stack(shapes, axis=1),
-        _corners(emitted, soft),
+        _corners(emitted, least, most),
         tuple(lines),
         np.stack(peaks, axis=1) if peaks else np.zeros((len(shapes[0]), 0)),
         seen,
@@ -238,15 +242,11 @@ def _emitted(element: str, shell: str, beam_kev: float) -> float:
     return float(photons @ efficiency([x.energy_kev for x in lines]))
 
 
-def _corners(expected: np.ndarray, soft: np.ndarray) -> np.ndarray:
-    """Return the corners of the cone of amounts whose ratios are within `FAMILY_RATIO`.
-
-    Those that are `soft` may be less.
-    """
+def _corners(expected: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Return the corners of the cone of amounts that are `least` to `most` times as expected."""
     if expected.size == 1:
         return np.ones((1, 1))
-    least = np.where(soft, _SOFT_LEFT, 1.0)
-    factors = np.array(list(itertools.product(*((x, FAMILY_RATIO) for x in least))))
+    factors = np.array(list(itertools.product(*zip(least, most, strict=True))))
     corners = expected[:, None] * factors[np.ptp(factors, axis=1) > 0].T
     return corners / corners.sum(axis=0)
 

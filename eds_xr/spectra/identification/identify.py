@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -150,7 +149,7 @@ def identify(
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
-        range_kev=list(setting.range_kev),
+        range_kev=range_kev and list(range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
     doubts = list(dict.fromkeys(x.doubt for x in parts if x.doubt))
@@ -184,43 +183,46 @@ class _Setting:
     ) -> None:  # fmt: skip
         self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
         self.seen: set[str] = set()
-        self.energy = energy = spectra[ENERGY].values.astype(float)
-        if range_kev is None:
-            total = spectra.counts.values.reshape(-1, energy.size).sum(axis=0)
-            range_kev = detector_start_kev(energy, total), _LAST_KEV
-        inside = np.flatnonzero((energy >= range_kev[0]) & (energy <= range_kev[1]))
-        if inside.size < 50:
-            raise EdsError(
-                f"only {inside.size} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
-                "widen range_kev"
-            )
-        self.part = slice(int(inside[0]), int(inside[-1]) + 1)
-        self.range_kev = float(energy[inside[0]]), float(energy[inside[-1]])
+        self.energy = spectra[ENERGY].values.astype(float)
+        self.range_kev = range_kev
         self.beam_kev = beam_energy_of(spectra.attrs)
         self.resolution = resolution_of(spectra.attrs)
-        self.starts = bin_starts(energy[self.part], self.resolution)
         self.likely = {*asked, *STRAY_LINES}
+        self._patterns: dict[tuple[float, float], tuple[Pattern, list[str]]] = {}
 
     def identify(self, one: xr.Dataset) -> _Reported:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        axis, names, doubt = self._axis(counts, variance)
-        search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
+        part = self._part(counts)
+        axis, names, doubt = self._axis(counts, variance, part)
+        search = self._search(counts, variance, part, axis, AXIS_DOUBT, _FIRST_CHANCE)
         found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
         calibration = shifted(axis, fitted.axis)
         chance = 1 - (1 - self.false_alarm) ** (1 / len(search.candidates))
-        search = self._search(counts, variance, calibration, _CALIBRATED, chance)
+        search = self._search(counts, variance, part, calibration, _CALIBRATED, chance)
         found, fitted = select(search, found)
         calibration = shifted(calibration, fitted.axis)
         reading = Reading(search, found, fitted, self.false_alarm)
         return _Reported(reading.findings(self.asked), calibration, doubt)
 
-    def _axis(self, counts: np.ndarray, variance: np.ndarray) -> tuple[Calibration, list[str], str]:
+    def _part(self, counts: np.ndarray) -> slice:
+        """Return the channels used."""
+        low, high = self.range_kev or (detector_start_kev(self.energy, counts), _LAST_KEV)
+        inside = np.flatnonzero((self.energy >= low) & (self.energy <= high))
+        if inside.size < 50:
+            raise EdsError(
+                f"only {inside.size} channels between {low:g} and {high:g} keV: widen range_kev"
+            )
+        return slice(int(inside[0]), int(inside[-1]) + 1)
+
+    def _axis(
+        self, counts: np.ndarray, variance: np.ndarray, part: slice
+    ) -> tuple[Calibration, list[str], str]:
         """Return the energy axis that the spectrum asks for, elements that say so, any doubt.
 
         With a doubt, the axis is the one that the spectrum came with.
         """
-        pattern, names = self._pattern
+        pattern, names = self._pattern(part)
         search = AxisSearch(self.energy, counts, variance, pattern)
         axes = search.find()
         doubt = search.doubt(axes)
@@ -231,21 +233,25 @@ class _Setting:
         found = Calibration(best.gain, best.offset_kev, noise, source="fitted")
         return found, [names[i] for i in best.elements], ""
 
-    @cached_property
-    def _pattern(self) -> tuple[Pattern, list[str]]:
-        low, high = self.range_kev
+    def _pattern(self, part: slice) -> tuple[Pattern, list[str]]:
+        low, high = float(self.energy[part.start]), float(self.energy[part.stop - 1])
         inside = low + _AXIS_MARGIN_KEV, min(high, max(_AXIS_LAST_KEV, low + 5.0))
+        if inside in self._patterns:
+            return self._patterns[inside]
         # others than those to be tried may be there, and place the axis
         every = dict.fromkeys([*self.tried, *NATURAL_ELEMENTS])
-        return make_pattern(list(every), self.likely, inside, self.resolution, self.beam_kev)
+        made = make_pattern(list(every), self.likely, inside, self.resolution, self.beam_kev)
+        self._patterns[inside] = made
+        return made
 
     def _search(
-        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration,
+        self, counts: np.ndarray, variance: np.ndarray, part: slice, calibration: Calibration,
         doubt: tuple[float, float, float, float], chance: float,
     ) -> Search:  # fmt: skip
-        axis, part, beam = self.energy, self.part, self.beam_kev
-        spectrum = make_spectrum(axis, counts, variance, part, self.starts, calibration, beam)
-        made = make_candidates(self.tried, axis[part], self.starts, calibration, beam)
+        axis, beam = self.energy, self.beam_kev
+        starts = bin_starts(axis[part], self.resolution)
+        spectrum = make_spectrum(axis, counts, variance, part, starts, calibration, beam)
+        made = make_candidates(self.tried, axis[part], starts, calibration, beam)
         self.seen.update(x.element for x in made)
         odds = np.array([PRIOR_ODDS if x.element in self.likely else 1.0 for x in made])
         return Search(replace(spectrum, axis=doubt), made, odds, chance)

@@ -16,6 +16,22 @@ from eds_xr.xray.windows import line_windows_kev, window_weights
 SHAPE = (40, 40, 1024)
 
 
+def _shifted(image: xr.DataArray) -> xr.DataArray:
+    """Return an image with a channel in each background window of Ca Ka: they are 0.1 keV wide."""
+    energy = image.energy.copy(data=image.energy - 0.01)
+    return image.assign_coords(energy=energy)
+
+
+@pytest.fixture
+def spectrum_image(spectrum_image: xr.DataArray) -> xr.DataArray:
+    return _shifted(spectrum_image)
+
+
+@pytest.fixture
+def eager_image(eager_image: xr.DataArray) -> xr.DataArray:
+    return _shifted(eager_image)
+
+
 @pytest.fixture(scope="module")
 def simulated() -> xr.DataArray:
     return simulate.spectrum_image(SHAPE, 300, seed=4)

@@ -13,7 +13,7 @@ from eds_xr.xray.elements import element_names
 from eds_xr.xray.lines import components, line_energy_kev, principal_lines, split_line
 
 #: A line of less than this share of its family is reported only when asked for.
-LEAST_WEIGHT = 0.05
+LEAST_WEIGHT = 0.15
 
 
 class LeftOutWarning(UserWarning):

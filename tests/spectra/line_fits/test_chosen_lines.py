@@ -40,7 +40,7 @@ def test_left_out_message__names_range_and_cure():
     message = left_out_message(["O", "U"], ENERGY[:100])
     assert message.startswith("no results for O, U, without a strong line between 0.70 and 1.69")
     assert message.endswith(
-        "widen range_kev (O_Ka at 0.52 keV, U_Ma at 3.16 keV), or leave them out"
+        "widen range_kev (O_Ka at 0.52 keV, U_Ma at 3.17 keV), or leave them out"
     )
     assert left_out_message(["H"], ENERGY).endswith("12.49 keV: leave them out")
 

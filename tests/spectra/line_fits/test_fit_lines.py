@@ -49,8 +49,8 @@ def test_only_amounts__changes_no_amount():
 
 @pytest.mark.parametrize("n_counts", [3e6, 1e5, 3e3])
 def test_fit_lines__is_unbiased_and_its_errors_right(n_counts):
-    found = pulls(mean_counts(n_counts), 50)
-    assert np.abs(found.mean(axis=0)).max() < 0.5  # of 30 means, each +- 0.14
+    found = pulls(mean_counts(n_counts), 50 if n_counts > 1e4 else 100)
+    assert np.abs(found.mean(axis=0)).max() < 0.5  # of 30 means, each +- 0.14 or less
     # net counts of one to ten go with their own variance, so their pulls lean to negative
     assert abs(found.mean()) < (0.1 if n_counts > 1e4 else 0.15)
     spread = found.std(axis=0, ddof=1)
@@ -124,7 +124,7 @@ def test_fit_lines__describes_itself():
     with pytest.warns(LeftOutWarning, match="no results for O, without a strong line"):
         lines = fit_lines(draw(mean_counts(1e6), 0), [*ELEMENTS, "O", "Mg"], stray=STRAY)
     assert lines.attrs["left_out"] == ["O"]
-    with pytest.warns(LeftOutWarning, match="U_Ma at 3.16 keV"):
+    with pytest.warns(LeftOutWarning, match="U_Ma at 3.17 keV"):
         low = fit_lines(draw(mean_counts(1e6), 0), ELEMENTS, stray=STRAY, range_kev=(0.7, 3.0))
     assert "U" in low.attrs["left_out"]  # of uranium it sees but the weak Mz
     assert lines.attrs["calibration_source"] == "fitted"

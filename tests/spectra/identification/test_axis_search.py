@@ -5,10 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import xarray as xr
 from support.independent.detector import Detector
 from support.independent.materials import by_name
 from support.independent.spectra import Microscope, draw, truth
 
+from eds_xr.composition.traces import upper_limits
 from eds_xr.spectra.identification.axis_search import AxisSearch, make_pattern, shifted
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.shapes.families import Calibration
@@ -88,6 +90,34 @@ def test_identify__keeps_uranium_dioxide():
     assert set(found.element.values[found.found.values]) == {"U", "O", "Cu", "C"}
     assert abs(float(found.offset_kev)) < 0.005
     assert float(found.sigma.sel(element="U")) > 20
+
+
+@pytest.mark.vendor
+def test_identify__names_what_is_in_a_real_spectrum_of_iron_platinum(vendor_file):
+    """exSpy's FePt nanoparticles: Lu at 27 sigma (for Pt Mz), Rh, Er, Ir, Os once."""
+    import h5py
+
+    with h5py.File(vendor_file("EDS_TEM_FePt_nanoparticles.hspy")) as file:
+        counts = file["Experiments/EDS TEM Spectrum/data"][:].astype(float)
+    energy = 0.169315 + 0.020028 * np.arange(counts.size)
+    spectrum = xr.DataArray(counts, {"energy": energy}, ("energy",))
+    attrs = {"beam_energy_kev": 200.0, "energy_resolution_mnka_ev": 133.3}
+    found = identify(xr.Dataset({"counts": spectrum, "variance": spectrum}, attrs=attrs))
+    elements = set(found.element.values[found.found.values])
+    assert {"Fe", "Pt", "C", "Cu"} <= elements
+    assert elements <= {"Fe", "Pt", "C", "Cu", "O", "Si", "Zr", "Co"}  # film, grid, collimator
+    assert found.attrs["axis"] == "found"
+
+
+def test_identify__a_found_element_has_a_detected_line():
+    """The table agrees with itself, for elements that are nearly missed, too."""
+    sample = {"Fe": 74.0, "Mn": 22.0, "Al": 3.0, "Mo": 0.3, "Si": 0.5, "P": 0.3}
+    for seed in range(3):
+        found = identify(recorded(sample, 2e4, 12, 1.003, seed))
+        kept = found.isel(element=found.found.values)
+        detected = upper_limits(kept[["net", "variance"]], "net").detected
+        assert detected.all()
+        assert (kept.net > 2.5 * np.hypot(kept.variance**0.5, kept.systematic)).all()
 
 
 @pytest.mark.parametrize(

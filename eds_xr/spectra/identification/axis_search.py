@@ -18,8 +18,9 @@ PRIOR_ODDS = 10.0
 
 #: How far the axis is looked for: true energy less that of the axis at zero [keV], and gain.
 OFFSETS_KEV, GAINS = np.arange(-3, 4) * 0.016, 1 + np.arange(-3, 4) * 0.004
-#: What is expected of both before a spectrum is seen, as standard deviations.
-_EXPECTED = (0.02, 0.005)
+#: Before a spectrum is seen its axis is expected to be right within this [keV, gain], though it may
+#: be far off: both have the distribution of Cauchy.
+_EXPECTED = (0.005, 0.001)
 #: Error of peaks and background, as a share of the counts; chi-squared that an element has to gain.
 _MODEL_ERROR, _PRICE = 0.03, 25.0
 #: Elements that place the axis, at most: on all axes tried, and on those looked at closely.
@@ -31,8 +32,8 @@ _CLOSER, _APART_KEV, _STEPS = 3, 0.03, (0.5, 0.25, 0.125)
 _HOPELESS = 300.0
 #: Another axis is as good when its score is worse by less than this, and it lies so far off [keV].
 _AS_GOOD, _ELSEWHERE_KEV = 8.0, 0.03
-#: Chi-squared for each bin on an axis that is right, at most.
-_MOST_CHI2 = 4.0
+#: Chi-squared for each bin on an axis that is right, at most, with such an error of the model.
+_MOST_CHI2, _COARSE_ERROR = 1.5, 0.1
 
 
 @dataclass(frozen=True)
@@ -97,10 +98,13 @@ class AxisSearch:
     Bins and shapes stand on the true energy, the counts are moved.
     """
 
-    def __init__(self, energy: np.ndarray, counts: np.ndarray, pattern: Pattern) -> None:
+    def __init__(
+        self, energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, pattern: Pattern
+    ) -> None:
         step = (energy[-1] - energy[0]) / (energy.size - 1)
         self.edges = np.append(energy - step / 2, energy[-1] + step / 2)
         self.below = np.append(0.0, np.cumsum(counts))
+        self.variance_below = np.append(0.0, np.cumsum(variance))
         self.pattern = pattern
 
     def find(self) -> list[Axis]:
@@ -144,7 +148,7 @@ class AxisSearch:
 
     def at(self, gain: float, offset_kev: float, most: int = _MOST_ELEMENTS) -> Axis:
         """Fit elements on an axis, the strongest first, until none explains much more."""
-        columns, values = self._weighted(gain, offset_kev)
+        columns, values, level = self._weighted(gain, offset_kev)
         gram, pull = columns.T @ columns, columns.T @ values
         owner, log_odds = self.pattern.owner, self.pattern.log_odds
         chosen: list[int] = []
@@ -160,14 +164,15 @@ class AxisSearch:
         left = values @ values - amounts @ (
             2 * pull[active] - gram[np.ix_(active, active)] @ amounts
         )
-        expected = (offset_kev / _EXPECTED[0]) ** 2 + ((gain - 1) / _EXPECTED[1]) ** 2
+        off = np.array([offset_kev, gain - 1]) / _EXPECTED
+        expected = 2 * float(np.log1p(off**2).sum())
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
         return Axis(
             gain,
             offset_kev,
             float(left) + price + expected,
             tuple(chosen),
-            float(left) / len(values),
+            _misfit(values - columns[:, active] @ amounts, level),
             self._most_lines_kev(active[owner[active] >= 0], amounts[owner[active] >= 0]),
         )
 
@@ -177,11 +182,18 @@ class AxisSearch:
         low, high = (int(np.searchsorted(counts, q * counts[-1])) for q in (0.1, 0.9))
         return float(edges[low]), float(edges[high])
 
-    def _weighted(self, gain: float, offset_kev: float) -> tuple[np.ndarray, np.ndarray]:
-        counts = np.diff(np.interp(self.pattern.edges, gain * self.edges + offset_kev, self.below))
-        level = np.convolve(np.pad(counts, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
+    def _weighted(
+        self, gain: float, offset_kev: float
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return columns and counts, both over the errors of the counts, and their variance."""
+        edges = gain * self.edges + offset_kev
+        counts, variance = (
+            np.diff(np.interp(self.pattern.edges, edges, below))
+            for below in (self.below, self.variance_below)
+        )
+        level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
         weight = 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2)
-        return self.pattern.columns * weight[:, None], counts * weight
+        return self.pattern.columns * weight[:, None], counts * weight, level
 
 
 def shifted(calibration: Calibration, axis: np.ndarray) -> Calibration:
@@ -193,6 +205,11 @@ def shifted(calibration: Calibration, axis: np.ndarray) -> Calibration:
         offset_kev=calibration.offset_kev * (1 - gain) - shift,
         noise_kev2=calibration.noise_kev2 * float(np.clip(1 + noise, 0.5, 2.0)),
     )
+
+
+def _misfit(left: np.ndarray, level: np.ndarray) -> float:
+    """Return chi-squared a bin of what a fit leaves, with the error of a coarse model."""
+    return float(np.mean(left**2 * (1 + _MODEL_ERROR**2 * level) / (1 + _COARSE_ERROR**2 * level)))
 
 
 def _fit(gram: np.ndarray, pull: np.ndarray, active: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -12,14 +13,22 @@ import numpy as np
 from eds_xr.spectra.identification.channels import summed
 from eds_xr.spectra.shapes.families import Calibration, Family, Shapes, families_seen
 from eds_xr.xray.detector import detector_efficiency as efficiency
+from eds_xr.xray.elements import STRAY_LINES
 from eds_xr.xray.lines import XrayLine, components, emission_per_atom, family
 
 #: Largest factor between the real and the tabulated ratio of two families of an element (K to L,
 #: L to M): tables, and absorption of the softer one.
 FAMILY_RATIO = 4.0
+#: Softer lines [keV] may nearly be missing beside harder ones, as what lies above absorbs them. So
+#: may all but the hardest of grid, holder and pole piece, where X-rays excite thick metal.
+_SOFT_KEV, _SOFT_LEFT = 1.3, 0.02
+#: M lines below that are at most so many times as strong as tables say: absorption only takes.
+_SOFT_M_MOST = 2.0
 #: What the peaks of a family may differ from those of the others by, as standard deviations: place
 #: [keV], relative width, and share of its counts in a tail towards low energy.
 PLACE_KEV, WIDTH, TAIL = 0.002, 0.015, 0.005
+#: Softer photons [keV] are absorbed where charge is lost, at the front: their tail is less known.
+_LOSING_KEV = 1.5
 #: Chemistry moves lines beside the others of their family by this [keV], whatever tables say. Kb of
 #: high-spin Fe has a satellite 13 eV below, a third of it.
 LINE_PLACE_KEV = 0.003
@@ -27,14 +36,14 @@ LINE_PLACE_KEV = 0.003
 ESCAPE = 0.5
 #: Lines that tables lack, satellites: share of the family's counts that may be at any place
 #: between its lines, a standard deviation.
-UNKNOWN_LINES = {"K": 0.0005, "L": 0.003, "M": 0.01}
+UNKNOWN_LINES = {"K": 0.0005, "L": 0.003, "M": 0.015}
 #: They are looked for so far below the softest and above the hardest line, in energies of it.
 _BEYOND = (0.93, 1.07)
 #: Mean length of the tail [keV].
 _TAIL_KEV = 0.1
 #: A line of less than this share of its family has no uncertainty of its own.
 _LEAST_SHARE = 0.002
-#: Columns of `Candidate.changes`: those that all elements share, and those that each has of its own.
+#: Columns of `Candidate.changes` that all elements share, and that each family has of its own.
 SHARED, OWN = [0, 1, 2, 3], [0, 3, 4]
 
 
@@ -78,6 +87,11 @@ class _SeenFamily:
         tailed = _tail(shape, step) - shape
         found = [-slope, -slope * self.channels.true, noise, tailed, spread]
         return summed(np.stack(found, axis=1), self.channels.starts).T
+
+    def own_doubts(self) -> np.ndarray:
+        """Return standard deviations of the family's place, tail and width."""
+        tail = TAIL * (1 + (_LOSING_KEV / self.lines[0].energy_kev) ** 2)
+        return np.array([PLACE_KEV, tail, WIDTH])
 
     def doubts(self) -> np.ndarray:
         """Return the differences of one standard deviation of each line [doubt, bin]."""
@@ -142,9 +156,8 @@ class Candidate:
     @cached_property
     def doubts(self) -> tuple[np.ndarray, ...]:
         """What a family of one count may differ from its shape by [doubt, bin], one sd each."""
-        own = np.array([PLACE_KEV, TAIL, WIDTH])[:, None]
         return tuple(
-            np.vstack([own * change[OWN], one.doubts()])
+            np.vstack([one.own_doubts()[:, None] * change[OWN], one.doubts()])
             for change, one in zip(self.changes, self.seen, strict=True)
         )
 
@@ -190,10 +203,15 @@ def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
                 lines += [(name, k, share) for name, share in part.groups.items()]
                 peaks.append(column)
     emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev) for f in seen])
+    below = math.inf if seen[0].whole.element in STRAY_LINES else _SOFT_KEV
+    energies = np.array([f.lines[0].energy_kev for f in seen])
+    soft_m = (energies < _SOFT_KEV) & (np.array([f.whole.shell for f in seen]) == "M")
+    least = np.where(energies < min(below, energies.max()), _SOFT_LEFT, 1.0)
+    most = np.where(soft_m & (energies < energies.max()), _SOFT_M_MOST, FAMILY_RATIO)
     return Candidate(
         seen[0].whole.element,
         np.stack(shapes, axis=1),
-        _corners(emitted),
+        _corners(emitted, least, most),
         tuple(lines),
         np.stack(peaks, axis=1) if peaks else np.zeros((len(shapes[0]), 0)),
         seen,
@@ -224,12 +242,12 @@ def _emitted(element: str, shell: str, beam_kev: float) -> float:
     return float(photons @ efficiency([x.energy_kev for x in lines]))
 
 
-def _corners(expected: np.ndarray) -> np.ndarray:
-    """Return the corners of the cone of amounts whose ratios are within `FAMILY_RATIO`."""
+def _corners(expected: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:
+    """Return the corners of the cone of amounts that are `least` to `most` times as expected."""
     if expected.size == 1:
         return np.ones((1, 1))
-    factors = [f for f in itertools.product((1.0, FAMILY_RATIO), repeat=expected.size)]
-    corners = expected[:, None] * np.array([f for f in factors if len(set(f)) > 1]).T
+    factors = np.array(list(itertools.product(*zip(least, most, strict=True))))
+    corners = expected[:, None] * factors[np.ptp(factors, axis=1) > 0].T
     return corners / corners.sum(axis=0)
 
 

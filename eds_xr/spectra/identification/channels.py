@@ -1,4 +1,4 @@
-"""The channels of a spectrum that identification uses: where they start, and how they are summed."""
+"""The channels of a spectrum that identification uses: where they start, and their bins."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from eds_xr.xray.detector import FWHM_PER_SIGMA, peak_sigma_kev
 
 #: No photon of less energy is told from the detector's noise [keV].
 _LOWEST_KEV = 0.1
-#: The noise peak of the detector stands below this energy, what it counts above [keV].
-_NOISE_BELOW_KEV, _COUNTED_KEV = 0.12, (0.3, 1.0)
+#: The detector's noise peak stands below this energy, the valley behind it, what it counts [keV].
+_NOISE_BELOW_KEV, _VALLEY_KEV, _COUNTED_KEV = 0.12, 0.2, (0.3, 1.0)
 #: Counts begin where they exceed this share of those that follow.
 _BEGUN = 0.1
 #: The threshold of the detector is as wide as this: what it cuts away is not modelled [keV].
@@ -35,8 +35,9 @@ def detector_start_kev(energy: np.ndarray, counts: np.ndarray) -> float:
     first = below[0]
     if noise.size:
         first = noise[int(np.argmax(smooth[noise]))]
-        lowest = first + int(np.argmin(smooth[first : below[-1] + 1]))
-        if smooth[first] > smooth[lowest] + 3 * np.sqrt(smooth[first]) / np.sqrt(width):
+        near = int(np.searchsorted(energy, _VALLEY_KEV))
+        lowest = first + int(np.argmin(smooth[first:near]))
+        if smooth[first] > 2 * smooth[lowest] + 5 * np.sqrt(smooth[first] / width):
             first = lowest  # the valley behind a peak of noise
     level = _BEGUN * float(np.median(smooth[above]))
     begun = first + int(np.argmax(smooth[first : above[0] + 1] >= level))

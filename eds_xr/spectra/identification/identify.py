@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import product
 from typing import Any
 
@@ -42,8 +41,8 @@ from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
 
 #: Energies used when none are given end here [keV]; they begin where the detector does.
 _LAST_KEV = 20.0
-#: The axis is looked for by lines up to this energy [keV].
-_AXIS_LAST_KEV = 12.5
+#: The axis is looked for by lines up to this energy, and this far above the lowest [keV].
+_AXIS_LAST_KEV, _AXIS_MARGIN_KEV = 12.5, 0.05
 #: Evidence of the first round, which only serves to calibrate the energy axis.
 _FIRST_CHANCE = 1e-10
 #: What an axis may still be off by once it is calibrated, see `AXIS_DOUBT`.
@@ -79,7 +78,8 @@ def identify(
     false_alarm : float
         Probability that in a spectrum of noise and known elements any other is found.
     range_kev : (float, float)
-        Energies used [keV].
+        Energies used [keV]; default is from where the detector starts to count, above its noise
+        peak or its threshold, to 20.
 
     Returns
     -------
@@ -96,8 +96,14 @@ def identify(
         explain the counts at its line;
         ``replaced`` [..., element, candidate; nats], likelihood when the candidate takes the
         element's place (NaN for elements not found); ``stray`` [element], where it may come from
-        beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis.
-        The attribute ``left_out`` names elements that have no line in the range to be tried by.
+        beside the sample; ``gain`` and ``offset_kev`` [...] of the energy axis, ``axis`` [...]
+        ``found``, or why not. The attribute ``left_out`` names elements that have no line in the
+        range to be tried by, ``axis`` sums up the variable.
+
+    Warns
+    -----
+    AxisWarning
+        Where the energy axis could not be found; elements are then named on the axis as it is.
 
     Raises
     ------
@@ -107,15 +113,23 @@ def identify(
 
     Notes
     -----
+    The axis is looked for within 48 eV and 1.2 %, by fits of the few elements that explain most on
+    each of a grid of axes, then refined with all. It counts as not found when the best lies
+    outside, leaves peaks unexplained, or another explains a spectrum of few peaks as well.
+
     Poisson likelihood. An element's families may depart from their tabulated ratio by a factor of
-    4, so that a strong L family without its K family is no evidence. What a model of a spectrum
-    is never sure of is free within its uncertainty: place, width and tail of peaks, ratios of
-    lines in a family (`EMISSION_UNCERTAINTY`) and their distances (3 eV), half a percent of the
-    counts in places as wide as a peak; so that millions of counts do not turn misfit into
-    elements. Sum and escape peaks are modelled. Candidates are added, exchanged and removed until
-    none improves the fit; the chance that noise does is Perlman's bound for positive amounts
-    (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J. Am.
-    Stat. Assoc. 62 (1967) 626).
+    4, so that a strong L family without its K family is no evidence; lines below 1.3 keV, and all
+    but the hardest of `STRAY_LINES`, may nearly be missing beside harder ones. What a model of a
+    spectrum is never sure of is free within its uncertainty, so that millions of counts do not turn
+    misfit into elements: place, gain, width and tail of all peaks and of each family; weights and
+    places of lines, as the tables doubt them (and 3 eV for chemistry); lines that no table has,
+    0.05, 0.3 and 1.5 % of a K, L and M family at any place between its lines; half a percent of the
+    counts in places as wide as a peak, 2 % in places three times as wide. Thus a weak peak is first
+    explained by elements that are surely there. Sum and escape peaks are modelled. Candidates are
+    added, exchanged and removed until none improves the fit, and a found element has a family that
+    is visible by itself; the chance that noise gives as much is Perlman's bound for positive
+    amounts (Ann. Math. Stat. 40 (1969) 549), corrected for the number of elements tried (Sidak, J.
+    Am. Stat. Assoc. 62 (1967) 626).
     """
     check_spectra(spectra)
     check_energy_in_kev(spectra)
@@ -135,7 +149,7 @@ def identify(
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
-        range_kev=list(setting.range_kev),
+        range_kev=range_kev and list(range_kev),
     )  # fmt: skip
     left_out = [e for e in tried if e not in setting.seen]
     doubts = list(dict.fromkeys(x.doubt for x in parts if x.doubt))
@@ -169,44 +183,47 @@ class _Setting:
     ) -> None:  # fmt: skip
         self.asked, self.tried, self.false_alarm = asked, tried, false_alarm
         self.seen: set[str] = set()
-        self.energy = energy = spectra[ENERGY].values.astype(float)
-        if range_kev is None:
-            total = spectra.counts.values.reshape(-1, energy.size).sum(axis=0)
-            range_kev = detector_start_kev(energy, total), _LAST_KEV
-        inside = np.flatnonzero((energy >= range_kev[0]) & (energy <= range_kev[1]))
-        if inside.size < 50:
-            raise EdsError(
-                f"only {inside.size} channels between {range_kev[0]:g} and {range_kev[1]:g} keV: "
-                "widen range_kev"
-            )
-        self.part = slice(int(inside[0]), int(inside[-1]) + 1)
-        self.range_kev = float(energy[inside[0]]), float(energy[inside[-1]])
+        self.energy = spectra[ENERGY].values.astype(float)
+        self.range_kev = range_kev
         self.beam_kev = beam_energy_of(spectra.attrs)
         self.resolution = resolution_of(spectra.attrs)
-        self.starts = bin_starts(energy[self.part], self.resolution)
         self.likely = {*asked, *STRAY_LINES}
+        self._patterns: dict[tuple[float, float], tuple[Pattern, list[str]]] = {}
 
     def identify(self, one: xr.Dataset) -> _Reported:
         """Return what a spectrum says of each element found or asked for."""
         counts, variance = (one[name].values.astype(float) for name in ("counts", "variance"))
-        axis, names, doubt = self._axis(counts)
-        search = self._search(counts, variance, axis, AXIS_DOUBT, _FIRST_CHANCE)
+        part = self._part(counts)
+        axis, names, doubt = self._axis(counts, variance, part)
+        search = self._search(counts, variance, part, axis, AXIS_DOUBT, _FIRST_CHANCE)
         found, fitted = select(search, [search.names.index(e) for e in names if e in search.names])
         calibration = shifted(axis, fitted.axis)
         chance = 1 - (1 - self.false_alarm) ** (1 / len(search.candidates))
-        search = self._search(counts, variance, calibration, _CALIBRATED, chance)
+        search = self._search(counts, variance, part, calibration, _CALIBRATED, chance)
         found, fitted = select(search, found)
         calibration = shifted(calibration, fitted.axis)
         reading = Reading(search, found, fitted, self.false_alarm)
         return _Reported(reading.findings(self.asked), calibration, doubt)
 
-    def _axis(self, counts: np.ndarray) -> tuple[Calibration, list[str], str]:
+    def _part(self, counts: np.ndarray) -> slice:
+        """Return the channels used."""
+        low, high = self.range_kev or (detector_start_kev(self.energy, counts), _LAST_KEV)
+        inside = np.flatnonzero((self.energy >= low) & (self.energy <= high))
+        if inside.size < 50:
+            raise EdsError(
+                f"only {inside.size} channels between {low:g} and {high:g} keV: widen range_kev"
+            )
+        return slice(int(inside[0]), int(inside[-1]) + 1)
+
+    def _axis(
+        self, counts: np.ndarray, variance: np.ndarray, part: slice
+    ) -> tuple[Calibration, list[str], str]:
         """Return the energy axis that the spectrum asks for, elements that say so, any doubt.
 
         With a doubt, the axis is the one that the spectrum came with.
         """
-        pattern, names = self._pattern
-        search = AxisSearch(self.energy, counts, pattern)
+        pattern, names = self._pattern(part)
+        search = AxisSearch(self.energy, counts, variance, pattern)
         axes = search.find()
         doubt = search.doubt(axes)
         noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
@@ -216,19 +233,25 @@ class _Setting:
         found = Calibration(best.gain, best.offset_kev, noise, source="fitted")
         return found, [names[i] for i in best.elements], ""
 
-    @cached_property
-    def _pattern(self) -> tuple[Pattern, list[str]]:
-        low, high = self.range_kev
-        inside = low + 0.05, min(high, _AXIS_LAST_KEV)
-        return make_pattern(self.tried, self.likely, inside, self.resolution, self.beam_kev)
+    def _pattern(self, part: slice) -> tuple[Pattern, list[str]]:
+        low, high = float(self.energy[part.start]), float(self.energy[part.stop - 1])
+        inside = low + _AXIS_MARGIN_KEV, min(high, max(_AXIS_LAST_KEV, low + 5.0))
+        if inside in self._patterns:
+            return self._patterns[inside]
+        # others than those to be tried may be there, and place the axis
+        every = dict.fromkeys([*self.tried, *NATURAL_ELEMENTS])
+        made = make_pattern(list(every), self.likely, inside, self.resolution, self.beam_kev)
+        self._patterns[inside] = made
+        return made
 
     def _search(
-        self, counts: np.ndarray, variance: np.ndarray, calibration: Calibration,
+        self, counts: np.ndarray, variance: np.ndarray, part: slice, calibration: Calibration,
         doubt: tuple[float, float, float, float], chance: float,
     ) -> Search:  # fmt: skip
-        axis, part, beam = self.energy, self.part, self.beam_kev
-        spectrum = make_spectrum(axis, counts, variance, part, self.starts, calibration, beam)
-        made = make_candidates(self.tried, axis[part], self.starts, calibration, beam)
+        axis, beam = self.energy, self.beam_kev
+        starts = bin_starts(axis[part], self.resolution)
+        spectrum = make_spectrum(axis, counts, variance, part, starts, calibration, beam)
+        made = make_candidates(self.tried, axis[part], starts, calibration, beam)
         self.seen.update(x.element for x in made)
         odds = np.array([PRIOR_ODDS if x.element in self.likely else 1.0 for x in made])
         return Search(replace(spectrum, axis=doubt), made, odds, chance)

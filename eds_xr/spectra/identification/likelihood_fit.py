@@ -9,7 +9,7 @@ import numpy as np
 
 from eds_xr.spectra.identification.candidates import SHARED, Candidate
 
-#: What the axis and the detector may differ from the calibration by, for all peaks alike, as standard
+#: What axis and detector may differ from the calibration by, for all peaks alike, as standard
 #: deviations: place [keV], gain, noise (relative variance), share of counts in a tail.
 AXIS_DOUBT = (0.005, 0.001, 0.1, 0.015)
 #: What may be off at any place as wide as a peak, as a share of the counts there.
@@ -19,8 +19,8 @@ _LEAST_DOUBT = 0.5
 #: A mean is no lower than this share of peaks and background, whatever the doubts take away.
 _LEAST_MEAN = 0.2
 _MOST_STEPS = 15
-#: Of columns of unit length, what is added to their squares. Doubts may hold all but a millionth of a
-#: column; what is left of it is rounding then, and squares of rounding errors may be negative.
+#: What is added to the squares of columns of unit length. Doubts may hold all but a millionth of a
+#: column; what is left is rounding then, and squares made of rounding errors may be negative.
 RIDGE = 1e-6
 #: A fit ends when a step changes its deviance by less.
 _CONVERGED = 0.05

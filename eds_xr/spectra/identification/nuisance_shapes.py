@@ -14,7 +14,7 @@ from eds_xr.xray.detector import FWHM_PER_SIGMA, SILICON_EDGE_KEV
 
 #: What may be off at any place as wide as three peaks, as a share of the counts there; more where
 #: photons are so soft that windows, ice and the foil itself absorb most of them [keV].
-BACKGROUND_ERROR, _SOFT_KEV = 0.02, 0.3
+BACKGROUND_ERROR, _SOFT_KEV = 0.02, 0.4
 #: Height of the step at the silicon edge that the dead layer of the detector leaves uncertain.
 _DEAD_LAYER_STEP = 0.02
 #: Photons that pile up unnoticed, the softer the more often [keV]: carbon, oxygen, all others.

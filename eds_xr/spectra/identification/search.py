@@ -188,7 +188,7 @@ def evidence(search: Search, found: Sequence[int], fitted: LikelihoodFit) -> np.
         elif values[k] < PLENTY:
             rest = [*found[:k], *found[k + 1 :]]
             gain = search.fit(rest, fitted).deviance - fitted.deviance
-            values[k] = max(values[k], gain / worse[i])
+            values[k] = gain / worse[i]
     return values
 
 

@@ -16,7 +16,7 @@ from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.progress import warn
-from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_one_of, check_spectra
+from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_one_of, check_spectra
 from eds_xr.spectra.line_fits.chosen_lines import (
     LeftOutWarning,
     check_calibration,
@@ -27,9 +27,9 @@ from eds_xr.spectra.line_fits.chosen_lines import (
     reported_lines,
 )
 from eds_xr.spectra.line_fits.fitted_lines import with_assumed
-from eds_xr.spectra.line_fits.line_errors import ByParameter, by_effect, mode_coords
-from eds_xr.spectra.line_fits.missing_peaks import Peak
-from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, fit_spectrum, solve
+from eds_xr.spectra.line_fits.line_errors import ByParameter
+from eds_xr.spectra.line_fits.line_results import fit_all
+from eds_xr.spectra.line_fits.one_spectrum import SpectrumModel, solve
 from eds_xr.spectra.shapes.background import Background, background_shapes
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV as FIT_RANGE_KEV
 from eds_xr.spectra.shapes.calibration import find_calibration, learned_shapes
@@ -37,37 +37,10 @@ from eds_xr.spectra.shapes.families import Calibration as Calibration
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
 from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
 from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR as CALIBRATION_PRIOR
-from eds_xr.spectra.shapes.weak_knowledge import EFFECTS
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
 
 METHODS = ("least_squares", "poisson")
-
-#: Results that are not one number a line: dimensions, and all results: long name, units.
-_DIMS = {
-    "covariance": (LINE, "line_other"),
-    "reduced_chi2": (), "sum_peaks": (), "sum_peaks_variance": (),
-    "model": (ENERGY,), "background_model": (ENERGY,), "residual_z": (ENERGY,),
-}  # fmt: skip
-_NAMES = {
-    "net": ("net counts", "counts"),
-    "variance": ("variance of the net counts", "counts^2"),
-    "covariance": ("covariance of the net counts", "counts^2"),
-    "effect_covariance": ("covariance of the net counts by what it is due to", "counts^2"),
-    "shared_error": ("errors of the net counts that the spectra share", "counts"),
-    "background": ("counts under the peak", "counts"),
-    "critical_level": ("critical level (Currie)", "counts"),
-    "detection_limit": ("detection limit (Currie)", "counts"),
-    "quantification_limit": ("quantification limit (Currie)", "counts"),
-    "misfit": ("variance at the line over that expected", "1"),
-    "doubt": ("why the net counts are not to be believed", ""),
-    "reduced_chi2": ("misfit per degree of freedom", "1"),
-    "model": ("fitted counts", "counts"),
-    "background_model": ("fitted background", "counts"),
-    "residual_z": ("significance of one more peak", "1"),
-    "sum_peaks": ("counts in sum peaks", "counts"),
-    "sum_peaks_variance": ("variance of the counts in sum peaks", "counts^2"),
-}
 
 
 class MissingLineWarning(UserWarning):
@@ -228,7 +201,7 @@ def fit_lines(
         told.append(left_out_message(missed, energy))
         if asked is not None:
             warn(told[-1], LeftOutWarning)
-    found, peaks = _fit_all(part, model, list(chosen))
+    found, peaks = fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:
             warn(f"{where}{peak}", MissingLineWarning)
@@ -336,61 +309,6 @@ def _reported(
     columns, shares = zip(*chosen.values(), strict=True)
     windows = np.stack([shapes.window(line) for line in chosen], axis=1).astype(float)
     return np.array(columns), np.array(shares), windows
-
-
-def _fit_all(
-    part: xr.Dataset, model: SpectrumModel, names: list[str]
-) -> tuple[xr.Dataset, list[tuple[str, Peak]]]:
-    """Fit spectrum by spectrum; return the results together, and which peaks are left where."""
-    counts, variance = (
-        v.transpose(..., ENERGY).astype(float) for v in xr.broadcast(part.counts, part.variance)
-    )
-    lead, shape = counts.dims[:-1], counts.shape[:-1]
-    fits, peaks = [], []
-    for index in np.ndindex(shape):
-        fit, missing = fit_spectrum(counts.values[index], variance.values[index], model)
-        fits.append(fit)
-        peaks += [(_label(counts[index]), peak) for peak in missing]
-    found = {}
-    stacked = {
-        name: np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")
-    }
-    worse = np.stack([fit["misfit"] for fit in fits])
-    learned = model.errors.learned
-    covariance, shared, effects = by_effect(
-        stacked["covariance"], stacked["by_parameter"], learned, worse
-    )
-    for name in fits[0]:
-        values = np.stack([fit[name] for fit in fits])
-        values = values.astype(str) if values.dtype == object else values
-        text, units = _NAMES[name]
-        found[name] = (
-            (*lead, *_DIMS.get(name, (LINE,))),
-            values.reshape((*shape, *values.shape[1:])),
-            {"long_name": text, "units": units},
-        )
-    total, both = covariance.sum(axis=0), (*lead, LINE, "line_other")
-    more = {
-        "variance": ((*lead, LINE), np.diagonal(total, axis1=-2, axis2=-1)),
-        "covariance": (both, total),
-        "effect_covariance": (("effect", *both), covariance),
-        "shared_error": (("mode", *lead, LINE), shared),
-    }
-    sizes = dict(zip(lead, shape, strict=True)) | {LINE: len(names), "line_other": len(names)}
-    for name, (dims, values) in more.items():
-        text, units = _NAMES[name]
-        full = [sizes.get(str(d), len(values)) for d in dims]
-        found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
-    elements = (LINE, [name.split("_")[0] for name in names])
-    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS)}
-    coords |= mode_coords(learned, effects)
-    return xr.Dataset(found, {**part.coords, **coords}), peaks
-
-
-def _label(spectrum: xr.DataArray) -> str:
-    """Return what tells a spectrum from the others given, ``"phase Brg: "``."""
-    known = [f"{d} {v.item()}" for d, v in spectrum.coords.items() if d != ENERGY and v.ndim == 0]
-    return f"{', '.join(known)}: " if known else ""
 
 
 def _as_rows(part: xr.Dataset) -> tuple[np.ndarray, np.ndarray]:

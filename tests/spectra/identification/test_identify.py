@@ -207,7 +207,8 @@ def test_identify__any_leading_dimensions_and_lazy_spectra():
 
 
 def test_identify__what_lies_outside_is_said_to():
-    found = identify(draw(phase({"Si": 1.0}), 1e4), expected=["C"], candidates=["Si", "Fe"])
+    options = {"expected": ["C"], "candidates": ["Si", "Fe"], "range_kev": (0.4, 12.0)}
+    found = identify(draw(phase({"Si": 1.0}), 1e4), **options)
     assert found.verdict.sel(element="C").item() == "out of range"
     assert np.isnan(found.net.sel(element="C"))
     assert found.attrs["left_out"] == ["C"]

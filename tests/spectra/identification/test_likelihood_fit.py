@@ -4,6 +4,7 @@ import xarray as xr
 
 from eds_xr import simulate
 from eds_xr.spectra.identification.candidates import make_candidates
+from eds_xr.spectra.identification.channels import bin_starts
 from eds_xr.spectra.identification.likelihood_fit import fit
 from eds_xr.spectra.identification.nuisance_shapes import make_spectrum
 from eds_xr.spectra.shapes.families import Calibration
@@ -31,8 +32,9 @@ def draw(shape, n_counts, seed=0, **attrs):
 def test_fit__begins_where_a_similar_one_ended():
     drawn = draw(phase({"Si": 1.0, "Fe": 0.3}), 1e5)
     counts, part = drawn.counts.values, slice(60, ENERGY.size)
-    spectrum = make_spectrum(ENERGY, counts, counts, part, Calibration(), 200.0)
-    silicon, iron = make_candidates(["Si", "Fe"], ENERGY[part], Calibration(), 200.0)
+    starts = bin_starts(ENERGY[part], 130.0)
+    spectrum = make_spectrum(ENERGY, counts, counts, part, starts, Calibration(), 200.0)
+    silicon, iron = make_candidates(["Si", "Fe"], ENERGY[part], starts, Calibration(), 200.0)
     cold = fit(spectrum, [iron, silicon])
     warm = fit(spectrum, [iron, silicon], fit(spectrum, [silicon]))
     assert warm.deviance == pytest.approx(cold.deviance, abs=0.5)

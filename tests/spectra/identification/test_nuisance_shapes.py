@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eds_xr.spectra.identification.nuisance_shapes import places, sum_peaks
+from eds_xr.spectra.identification.nuisance_shapes import bumps, places, sum_peaks
 from eds_xr.spectra.shapes.families import Calibration
 
 ENERGY = -0.2 + 0.01 * np.arange(1300)
@@ -20,8 +20,12 @@ def test_sum_peaks__stand_at_sums_of_energies():
 
 
 def test_places__cover_every_channel_alike():
-    bumps = places(ENERGY[60:], Calibration())
-    assert (bumps >= 0).all()
-    np.testing.assert_allclose(bumps[:, :-1].sum(axis=1), 0.025)
-    assert bumps[0, -1] == pytest.approx(0)
-    assert bumps[-1, -1] == pytest.approx(0.02)  # beyond the silicon edge
+    errors = places(ENERGY[60:], Calibration())
+    assert (errors >= 0).all()
+    share = errors[:, :-1].sum(axis=1)
+    np.testing.assert_allclose(share[ENERGY[60:] > 5], 0.02, rtol=0.01)
+    assert share[0] == pytest.approx(0.04)  # at 0.4 keV windows and foil absorb much
+    assert (np.diff(share) <= 1e-12).all()
+    assert errors[0, -1] == pytest.approx(0)
+    assert errors[-1, -1] == pytest.approx(0.02)  # beyond the silicon edge
+    np.testing.assert_allclose(bumps(ENERGY[60:], Calibration(), 1.0).sum(axis=1), 1)

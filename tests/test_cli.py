@@ -211,7 +211,7 @@ def test_quantify__table_and_csv(labelled, tmp_path):
     assert done.exit_code == 0, done.output
     assert "warning: no pixel is labelled nothing" in done.output
     assert "k-factors computed" in done.output
-    assert "warning: phase Brg: a peak at" in done.output  # Hf and Lu are not asked for
+    assert "warning: phase rest: a peak at" in done.output  # Nd, Sm and U are not asked for
     table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
     assert set(table.index.get_level_values(0)) == {"Brg", "rest"}
     assert table.loc[("Brg", "Si"), "atomic_fraction"] == pytest.approx(0.46, abs=0.02)
@@ -242,7 +242,9 @@ def test_quantify__measures_the_half_that_did_not_choose(labelled, tmp_path):
         assert done.exit_code == 0, done.output
         tables[half] = pd.read_csv(path, comment="#").set_index(["phase", "element"])
     errors = tables["0"].atomic_fraction_sd / tables["all"].atomic_fraction_sd
-    assert errors[("Brg", "Si")] == pytest.approx(2**0.5, rel=0.05)
+    # half the counts: counting's part grows by the root of two, that of the tables of lines stays
+    assert 1.2 < errors[("Brg", "Ca")] < 2**0.5
+    assert 1.2 < errors[("Brg", "Si")] < 2**0.5
     assert '"half": 2' in path.read_text().replace('""', '"')
 
 

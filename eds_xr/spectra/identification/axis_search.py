@@ -101,10 +101,13 @@ class AxisSearch:
     def __init__(
         self, energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, pattern: Pattern
     ) -> None:
+        from scipy.interpolate import PchipInterpolator
+
         step = (energy[-1] - energy[0]) / (energy.size - 1)
         self.edges = np.append(energy - step / 2, energy[-1] + step / 2)
-        self.below = np.append(0.0, np.cumsum(counts))
-        self.variance_below = np.append(0.0, np.cumsum(variance))
+        # smooth within channels: constant density there would widen peaks of coarse channels
+        below = np.append([[0.0, 0.0]], np.cumsum([counts, variance], axis=1).T, axis=0)
+        self.below = PchipInterpolator(self.edges, below)
         self.pattern = pattern
 
     def find(self) -> list[Axis]:
@@ -186,11 +189,8 @@ class AxisSearch:
         self, gain: float, offset_kev: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return columns and counts, both over the errors of the counts, and their variance."""
-        edges = gain * self.edges + offset_kev
-        counts, variance = (
-            np.diff(np.interp(self.pattern.edges, edges, below))
-            for below in (self.below, self.variance_below)
-        )
+        at = np.clip((self.pattern.edges - offset_kev) / gain, self.edges[0], self.edges[-1])
+        counts, variance = np.diff(self.below(at), axis=0).T
         level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
         weight = 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2)
         return self.pattern.columns * weight[:, None], counts * weight, level

@@ -33,6 +33,7 @@ from eds_xr.xray.detector import peak_sigma_kev
 ENERGY = -0.2 + 0.01 * np.arange(1300)
 TRUE_AXIS = Calibration(noise_kev2=float(peak_sigma_kev(0.0) ** 2))
 ATTRS = {"beam_energy_kev": 200.0, "energy_resolution_mnka_ev": 130.0}
+STRAY = ["Cu", "Ga"]  # of the simulated microscope
 LOWEST_KEV = 0.7  # O and C lie below the range of the fit
 
 
@@ -68,14 +69,14 @@ def pulls(name: str, counts: float, seeds: int, drawn: bool) -> dict[str, np.nda
     bare = simulate.Instrument(background=0.3)
     loadings = simulate.phase_spectra((simulate.Phase("a", atoms),), ENERGY, instrument=bare)
     mean = counts * loadings.loadings.isel(phase=0)
-    tabulated = eds_xr.fit_lines(spectra(mean), elements, stray=["Cu"], calibration=TRUE_AXIS)
+    tabulated = eds_xr.fit_lines(spectra(mean), elements, stray=STRAY, calibration=TRUE_AXIS)
     found: dict[str, list[float]] = {str(n): [] for n in tabulated.line.values}
     for seed in range(seeds):
         rng = np.random.default_rng(seed)
-        expected, true = other_tables(mean, tabulated.net, [*atoms, "Cu"], rng) if drawn else (
+        expected, true = other_tables(mean, tabulated.net, [*atoms, *STRAY], rng) if drawn else (
             mean, tabulated.net)  # fmt: skip
         noisy = expected.copy(data=rng.poisson(np.maximum(expected, 0)).astype(float))
-        fit = eds_xr.fit_lines(spectra(noisy), elements, stray=["Cu"])
+        fit = eds_xr.fit_lines(spectra(noisy), elements, stray=STRAY)
         effects = fit.effect.values if drawn else ["counting", "calibration"]
         parts = fit.effect_covariance.sel(effect=effects).sum("effect")
         off = (fit.net - true) / np.sqrt(np.diagonal(parts))

@@ -233,4 +233,4 @@ def test_to_text__no_limit_holds_what_is_not_to_be_believed():
     lines["net"].values[0, 0] = 3.0
     text = lines.eds.to_text()
     assert text.sel(phase="Brg", line="Mg_Ka").item() == "-†"
-    assert text.sel(phase="Brg", line="Al_Ka").item().endswith(")")
+    assert text.sel(phase="Brg", line="Fe_Ka").item().endswith(")")

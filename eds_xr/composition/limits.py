@@ -117,17 +117,18 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
 def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float) -> xr.DataArray:
     """Return what to print of a quantity: ``0.34(5)``, ``< 0.12``; ``> 3.1`` of open ratios.
 
-    What is in doubt bears a sign, whose meaning is among the attribute ``notes``; what is assumed
-    says so.
+    What is in doubt bears a sign, whose meaning is among the attribute ``notes``, and has no
+    limit; what is assumed says so.
     """
     limits = limits_of(dataset, quantity, confidence)
     lowest = f"{quantity}_lower_limit"
     lower = dataset[lowest] if lowest in dataset else xr.full_like(limits.upper_limit, -np.inf)
     values = dataset[quantity]
     parts = (values, deviation(dataset, quantity), limits.upper_limit, lower)
-    sign, notes = marks.signs(marks.mark_of(dataset, DOUBT, values))
+    doubt = marks.mark_of(dataset, DOUBT, values)
+    sign, notes = marks.signs(doubt)
     text = xr.apply_ufunc(
-        _one_text, *(scale * p for p in parts), limits.detected, vectorize=True,
+        _one_text, *(scale * p for p in parts), limits.detected, doubt != "", vectorize=True,
         output_dtypes=[object],
     ) + sign.astype(object)  # fmt: skip
     assumed = marks.mark_of(dataset, ASSUMED, values)
@@ -158,7 +159,11 @@ def _limits_block(
     return detected, limit
 
 
-def _one_text(value: float, sd: float, upper: float, lower: float, detected: bool) -> str:
+def _one_text(
+    value: float, sd: float, upper: float, lower: float, detected: bool, doubted: bool
+) -> str:
+    if doubted and not detected:  # no limit holds what is not to be believed
+        return "-"
     if np.isinf(upper):  # the divisor of a ratio is not significant
         return above_text(lower) if detected and lower > 0 else "-"
     return value_text(value, sd) if detected or not np.isfinite(upper) else below_text(upper)

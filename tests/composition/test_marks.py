@@ -40,6 +40,7 @@ def marked_lines():
         "assumed": (dims, assumed),
     }
     coords = {"phase": ["Brg", "Fp"], "line": LINES, "line_other": LINES}
+    coords["effect"] = ["counting", "line_weights"]
     return xr.Dataset(data, coords, {"left_out": ["H", "Li"]})
 
 
@@ -225,3 +226,11 @@ def test_tables__without_marks_have_none():
     made = quantify(lines)
     assert not {"doubt", "assumed"} & set(made.data_vars)
     assert to_text(made).attrs["notes"] == []
+
+
+def test_to_text__no_limit_holds_what_is_not_to_be_believed():
+    lines = marked_lines()
+    lines["net"].values[0, 0] = 3.0
+    text = lines.eds.to_text()
+    assert text.sel(phase="Brg", line="Mg_Ka").item() == "-†"
+    assert text.sel(phase="Brg", line="Fe_Ka").item().endswith(")")

@@ -15,6 +15,9 @@ from eds_xr.xray.detector import peak_sigma_kev
 #: How much more likely an element is before the spectrum is seen when it is expected, or known to
 #: come from microscope and preparation. It decides between elements that the data cannot tell.
 PRIOR_ODDS = 10.0
+#: The same of carbon, which no spectrum of an electron microscope lacks; M lines of Rh, Pd and Ag
+#: stand at its place.
+CARBON_ODDS = 1e4
 
 #: How far the axis is looked for: true energy less that of the axis at zero [keV], and gain.
 OFFSETS_KEV, GAINS = np.arange(-3, 4) * 0.016, 1 + np.arange(-3, 4) * 0.004
@@ -87,15 +90,22 @@ def make_pattern(
         np.append(energy[starts], energy[-1] + step) - step / 2,
         np.hstack(parts),
         np.repeat(np.arange(-1, len(candidates)), [p.shape[1] for p in parts]),
-        np.log([PRIOR_ODDS if c.element in likely else 1.0 for c in candidates]),
+        np.log(prior_odds([c.element for c in candidates], likely)),
     )
     return pattern, [c.element for c in candidates]
+
+
+def prior_odds(elements: Sequence[str], likely: Collection[str]) -> np.ndarray:
+    """Return how much more likely than others each element is before the spectrum is seen."""
+    odds = [PRIOR_ODDS if element in likely else 1.0 for element in elements]
+    return np.where(np.array(elements) == "C", CARBON_ODDS, odds)
 
 
 class AxisSearch:
     """Fits of elements to a spectrum on axes that differ from the one that it came with.
 
-    Bins and shapes stand on the true energy, the counts are moved.
+    Bins and shapes stand on the true energy, the counts are moved; bins where they have moved
+    off do not count.
     """
 
     def __init__(
@@ -170,6 +180,7 @@ class AxisSearch:
         off = np.array([offset_kev, gain - 1]) / _EXPECTED
         expected = 2 * float(np.log1p(off**2).sum())
         price = _PRICE * len(chosen) - 2 * float(log_odds[chosen].sum())
+        price += int((columns == 0).all(axis=1).sum())  # each bin off the axis as if it fitted
         return Axis(
             gain,
             offset_kev,
@@ -192,7 +203,8 @@ class AxisSearch:
         at = np.clip((self.pattern.edges - offset_kev) / gain, self.edges[0], self.edges[-1])
         counts, variance = np.diff(self.below(at), axis=0).T
         level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
-        weight = 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2)
+        seen = (self.pattern.edges[:-1] >= edges[0]) & (self.pattern.edges[1:] <= edges[-1])
+        weight = np.where(seen, 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2), 0.0)
         return self.pattern.columns * weight[:, None], counts * weight, level
 
 

@@ -10,7 +10,7 @@ from eds_xr.xray.detector import FWHM_PER_SIGMA, peak_sigma_kev
 _LOWEST_KEV = 0.1
 #: The detector's noise peak stands below this energy, the valley behind it, what it counts [keV].
 _NOISE_BELOW_KEV, _VALLEY_KEV, _COUNTED_KEV = 0.12, 0.2, (0.3, 1.0)
-#: Counts begin where they exceed this share of those that follow.
+#: Counts begin where they exceed this share of the least that follow.
 _BEGUN = 0.1
 #: The threshold of the detector is as wide as this: what it cuts away is not modelled [keV].
 _THRESHOLD_KEV = 0.04
@@ -39,7 +39,7 @@ def detector_start_kev(energy: np.ndarray, counts: np.ndarray) -> float:
         lowest = first + int(np.argmin(smooth[first:near]))
         if smooth[first] > 2 * smooth[lowest] + 5 * np.sqrt(smooth[first] / width):
             first = lowest  # the valley behind a peak of noise
-    level = _BEGUN * float(np.median(smooth[above]))
+    level = _BEGUN * float(smooth[above].min())
     begun = first + int(np.argmax(smooth[first : above[0] + 1] >= level))
     start = float(energy[begun])
     if begun > 0 and start > energy[0] + 2 * step:

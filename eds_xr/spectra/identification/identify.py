@@ -22,10 +22,10 @@ from eds_xr.chunks import computed
 from eds_xr.progress import warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.axis_search import (
-    PRIOR_ODDS,
     AxisSearch,
     Pattern,
     make_pattern,
+    prior_odds,
     shifted,
 )
 from eds_xr.spectra.identification.candidates import make_candidates
@@ -41,7 +41,7 @@ from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
 
 #: Energies used when none are given end here [keV]; they begin where the detector does.
 _LAST_KEV = 20.0
-#: The axis is looked for by lines up to this energy, and this far above the lowest [keV].
+#: The axis is looked for by lines up to this energy, and this far below the lowest [keV].
 _AXIS_LAST_KEV, _AXIS_MARGIN_KEV = 12.5, 0.05
 #: Evidence of the first round, which only serves to calibrate the energy axis.
 _FIRST_CHANCE = 1e-10
@@ -72,7 +72,8 @@ def identify(
         ``counts`` and ``variance``, from ``sum_spectra`` or ``subtract_phase``.
     expected : sequence of str, optional
         Elements to report on whether found or not; default is the attribute ``elements``. They
-        and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand.
+        and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand, carbon
+        `CARBON_ODDS` times.
     candidates : sequence of str, optional
         Elements to try; default is `NATURAL_ELEMENTS`. Expected ones are always tried.
     false_alarm : float
@@ -223,7 +224,7 @@ class _Setting:
         With a doubt, the axis is the one that the spectrum came with.
         """
         pattern, names = self._pattern(part)
-        search = AxisSearch(self.energy, counts, variance, pattern)
+        search = AxisSearch(self.energy[part], counts[part], variance[part], pattern)
         axes = search.find()
         doubt = search.doubt(axes)
         noise = float(peak_sigma_kev(0.0, self.resolution) ** 2)
@@ -235,7 +236,7 @@ class _Setting:
 
     def _pattern(self, part: slice) -> tuple[Pattern, list[str]]:
         low, high = float(self.energy[part.start]), float(self.energy[part.stop - 1])
-        inside = low + _AXIS_MARGIN_KEV, min(high, max(_AXIS_LAST_KEV, low + 5.0))
+        inside = max(low - _AXIS_MARGIN_KEV, 0.1), min(high, max(_AXIS_LAST_KEV, low + 5.0))
         if inside in self._patterns:
             return self._patterns[inside]
         # others than those to be tried may be there, and place the axis
@@ -253,7 +254,7 @@ class _Setting:
         spectrum = make_spectrum(axis, counts, variance, part, starts, calibration, beam)
         made = make_candidates(self.tried, axis[part], starts, calibration, beam)
         self.seen.update(x.element for x in made)
-        odds = np.array([PRIOR_ODDS if x.element in self.likely else 1.0 for x in made])
+        odds = prior_odds([x.element for x in made], self.likely)
         return Search(replace(spectrum, axis=doubt), made, odds, chance)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -194,23 +195,22 @@ def _doubts(
     And which changes of the axis are among it, as the first of all.
     """
     shared, unknown = np.zeros((len(spectrum.axis), here.mean.size)), np.zeros_like(here.mean)
-    own = []
+    own: list[list[np.ndarray]] = []
     for one, values in zip(chosen, here.amounts, strict=True):
         shared += np.tensordot(values, one.changes[:, SHARED], 1)
         unknown += one.unknown @ values
         there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
-        own.append(np.vstack(there) if there else np.zeros((0, here.mean.size)))
+        own.append(there)
     errors = np.hypot(_PEAK_ERROR * here.certain, unknown)
     parts = [
         np.array(spectrum.axis)[:, None] * shared,
         errors * spectrum.bumps.T,
         here.certain * spectrum.places.T,
     ]
-    rows = np.vstack([*parts, *own])
-    owner = np.repeat(
-        [-1, *range(len(chosen))], [sum(len(x) for x in parts), *(len(x) for x in own)]
-    )
-    felt = (rows * rows) @ (1 / here.mean) > _LEAST_DOUBT**2
+    rows = np.vstack([*parts, *itertools.chain(*own)])
+    sizes = [sum(len(x) for x in parts), *(sum(len(x) for x in there) for there in own)]
+    owner = np.repeat([-1, *range(len(chosen))], sizes)
+    felt = np.einsum("ij,ij,j->i", rows, rows, 1 / here.mean) > _LEAST_DOUBT**2
     return rows[felt].T, owner[felt], felt[: len(spectrum.axis)]
 
 

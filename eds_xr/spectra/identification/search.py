@@ -176,19 +176,15 @@ def select(search: Search, chosen: Sequence[int] = ()) -> tuple[list[int], Likel
 def evidence(search: Search, found: Sequence[int], fitted: LikelihoodFit) -> np.ndarray:
     """Return the evidence for each element found: deviance gained by it, over the misfit there.
 
-    From the curvature at the fit; where that is weak, from a fit without the element. None for
-    elements of which no family is visible.
+    From the curvature at the fit; where that is weak, from a fit without the element.
     """
     around = search.around(fitted)
     worse = search.misfit(fitted, np.zeros(len(search.candidates)))
     values = np.array([around.gains(k, i)[0] / worse[i] for k, i in enumerate(found)])
     for k, i in enumerate(found):
-        if values[k] < PLENTY and not _visible(around, search.candidates[i], k):
-            values[k] = 0.0
-        elif values[k] < PLENTY:
-            rest = [*found[:k], *found[k + 1 :]]
-            gain = search.fit(rest, fitted).deviance - fitted.deviance
-            values[k] = gain / worse[i]
+        if values[k] < PLENTY:
+            rest = search.fit([*found[:k], *found[k + 1 :]], fitted)
+            values[k] = (rest.deviance - fitted.deviance) / worse[i]
     return values
 
 
@@ -223,33 +219,51 @@ def _add(
 def _exchange(
     search: Search, found: list[int], fitted: LikelihoodFit
 ) -> tuple[list[int], LikelihoodFit]:
-    """Exchange elements for others that explain their peaks better."""
+    """Exchange elements for others that explain their peaks better.
+
+    What another mends elsewhere does not count: it can be added for that.
+    """
     around = search.around(fitted)
+    beside = around.gains()
     worse = search.misfit(fitted, np.zeros(len(search.candidates)))
     for k in range(len(found) - 1, -1, -1):
-        score = around.gains(k) / worse[found[k]] / 2 + search.log_odds
+        score = (around.gains(k) - beside) / worse[found[k]] / 2 + search.log_odds
         score[[i for i in found if i != found[k]]] = -math.inf
         best = int(np.argmax(score))
         if best == found[k]:
             continue
         swapped = [*found[:k], best, *found[k + 1 :]]
         tried = search.fit(swapped, fitted)
-        better = (fitted.deviance - tried.deviance) / worse[found[k]] / 2
+        better = (fitted.deviance - tried.deviance - beside[best]) / worse[found[k]] / 2
         if better + search.log_odds[best] - search.log_odds[found[k]] > 0.1:
             found, fitted = swapped, tried
             around = search.around(fitted)
+            beside = around.gains()
     return found, fitted
 
 
 def _remove(
     search: Search, found: list[int], fitted: LikelihoodFit
 ) -> tuple[list[int], LikelihoodFit]:
-    """Remove elements, weakest first, that noise could stand for."""
-    while found:
-        chances = chance_of_noise(evidence(search, found, fitted), search.size[found])
-        weakest = int(np.argmax(chances))
-        if chances[weakest] < search.chance:
-            break
-        found = [*found[:weakest], *found[weakest + 1 :]]
-        fitted = search.fit(found, fitted)
-    return found, fitted
+    """Remove elements, weakest first, that noise could stand for or of which no line is seen.
+
+    What was needed before another was removed is needed still.
+    """
+    needed: set[int] = set()
+    while True:
+        around = search.around(fitted)
+        worse = search.misfit(fitted, np.zeros(len(search.candidates)))
+        values = np.array([around.gains(k, i)[0] / worse[i] for k, i in enumerate(found)])
+        for k in np.argsort(values).tolist():
+            i, others = found[k], [*found[:k], *found[k + 1 :]]
+            if values[k] >= PLENTY or i in needed:
+                continue
+            rest = search.fit(others, fitted)
+            gain = np.array([(rest.deviance - fitted.deviance) / worse[i]])
+            noise = chance_of_noise(gain, search.size[[i]])[0] >= search.chance
+            if noise or not _visible(around, search.candidates[i], k):
+                found, fitted = others, rest
+                break
+            needed.add(i)
+        else:
+            return found, fitted

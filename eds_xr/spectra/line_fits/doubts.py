@@ -15,7 +15,7 @@ from eds_xr.xray.lines import line_energy_kev
 #: A misfit counts when chance shows one as large in this share of fits, at any line.
 _CHANCE = 1e-4
 #: A misfit of this many times the variance expected, or more, is told; less only widens errors.
-_TOLD_MISFIT = 2.0
+_TOLD_MISFIT = 3.0
 #: Amounts this much correlated are one number, not two.
 _ONE_NUMBER = -0.9
 #: A missing peak within so many full widths at half maximum takes part in a line's counts.

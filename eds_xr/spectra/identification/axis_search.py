@@ -203,7 +203,8 @@ class AxisSearch:
         at = np.clip((self.pattern.edges - offset_kev) / gain, self.edges[0], self.edges[-1])
         counts, variance = np.diff(self.below(at), axis=0).T
         level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
-        seen = (self.pattern.edges[:-1] >= edges[0]) & (self.pattern.edges[1:] <= edges[-1])
+        first, last = gain * self.edges[[0, -1]] + offset_kev
+        seen = (self.pattern.edges[:-1] >= first) & (self.pattern.edges[1:] <= last)
         weight = np.where(seen, 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2), 0.0)
         return self.pattern.columns * weight[:, None], counts * weight, level
 

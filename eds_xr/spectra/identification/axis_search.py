@@ -116,7 +116,8 @@ class AxisSearch:
         step = (energy[-1] - energy[0]) / (energy.size - 1)
         self.edges = np.append(energy - step / 2, energy[-1] + step / 2)
         # smooth within channels: constant density there would widen peaks of coarse channels
-        below = np.append([[0.0, 0.0]], np.cumsum([counts, variance], axis=1).T, axis=0)
+        below = np.cumsum(np.stack([counts, variance], axis=1), axis=0)
+        below = np.vstack([np.zeros((1, 2)), below])
         self.below = PchipInterpolator(self.edges, below)
         self.pattern = pattern
 

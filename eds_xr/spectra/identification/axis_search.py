@@ -200,10 +200,11 @@ class AxisSearch:
         self, gain: float, offset_kev: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return columns and counts, both over the errors of the counts, and their variance."""
-        at = np.clip((self.pattern.edges - offset_kev) / gain, self.edges[0], self.edges[-1])
+        wanted = (self.pattern.edges - offset_kev) / gain
+        at = np.clip(wanted, self.edges[0], self.edges[-1])
         counts, variance = np.diff(self.below(at), axis=0).T
         level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
-        seen = (self.pattern.edges[:-1] >= edges[0]) & (self.pattern.edges[1:] <= edges[-1])
+        seen = (wanted == at)[:-1] & (wanted == at)[1:]
         weight = np.where(seen, 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2), 0.0)
         return self.pattern.columns * weight[:, None], counts * weight, level
 

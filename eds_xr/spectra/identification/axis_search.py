@@ -116,7 +116,8 @@ class AxisSearch:
         step = (energy[-1] - energy[0]) / (energy.size - 1)
         self.edges = np.append(energy - step / 2, energy[-1] + step / 2)
         # smooth within channels: constant density there would widen peaks of coarse channels
-        below = np.append([[0.0, 0.0]], np.cumsum([counts, variance], axis=1).T, axis=0)
+        below = np.cumsum(np.stack([counts, variance], axis=1), axis=0)
+        below = np.vstack([np.zeros((1, 2)), below])
         self.below = PchipInterpolator(self.edges, below)
         self.pattern = pattern
 
@@ -200,11 +201,11 @@ class AxisSearch:
         self, gain: float, offset_kev: float
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return columns and counts, both over the errors of the counts, and their variance."""
-        wanted = (self.pattern.edges - offset_kev) / gain
-        at = np.clip(wanted, self.edges[0], self.edges[-1])
+        at = np.clip((self.pattern.edges - offset_kev) / gain, self.edges[0], self.edges[-1])
         counts, variance = np.diff(self.below(at), axis=0).T
         level = np.convolve(np.pad(variance, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid") + 1
-        seen = (wanted == at)[:-1] & (wanted == at)[1:]
+        first, last = gain * self.edges[[0, -1]] + offset_kev
+        seen = (self.pattern.edges[:-1] >= first) & (self.pattern.edges[1:] <= last)
         weight = np.where(seen, 1 / np.sqrt(level + (_MODEL_ERROR * level) ** 2), 0.0)
         return self.pattern.columns * weight[:, None], counts * weight, level
 

@@ -16,7 +16,10 @@ _SIGNS = "†‡§¶"
 
 def joined(*doubts: xr.DataArray) -> xr.DataArray:
     """Return several doubts of the same numbers as one, each said once."""
-    return xr.apply_ufunc(_joined, *doubts, vectorize=True, output_dtypes=[object]).astype(str)
+    joined = xr.apply_ufunc(
+        _joined, *doubts, vectorize=True, dask="parallelized", output_dtypes=[object]
+    )
+    return joined.astype(str)
 
 
 def signs(doubt: xr.DataArray) -> tuple[xr.DataArray, list[str]]:

@@ -30,7 +30,7 @@ from eds_xr.spectra.shapes.weak_knowledge import (
 
 _MOST_STEPS = 20
 #: Steps end when no parameter moves by more [standard deviations].
-_CONVERGED = 2e-3
+_CONVERGED = 5e-3
 #: One standard deviation of a parameter changes spectra by at least so much, as a chi-square.
 _LEAST_FELT = 0.03
 #: A parameter is this many standard deviations off at most: the spectrum is of something else.
@@ -131,9 +131,8 @@ def learn(
     weak = weak.only(_felt(weak, x, background, spectra))
     more = weak.effects.size - COMMON
     looked_for = np.append(looked_for, np.ones(more, dtype=bool))
-    x, shapes, information = _descend(
-        weak, background, spectra, np.append(x, np.zeros(more)), looked_for
-    )
+    x = np.append(x, np.zeros(more))
+    x, shapes, information = _descend(weak, background, spectra, x, looked_for)
     return Learned(weak, x, shapes, information, looked_for, np.pad(given, (0, more)))
 
 

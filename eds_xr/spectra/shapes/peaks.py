@@ -95,8 +95,9 @@ class SpreadLines:
         nearest = np.round((energies - true[0]) / step).astype(int)[:, None]
         channel = nearest + np.arange(-reach, reach + 2)
         self.z = (true[0] + (channel - 0.5) * step - self.energies) / self.sigma
-        self.channel = channel[:, :-1]
-        self.inside = (self.channel >= 0) & (self.channel < true.size)
+        self.inside = (channel[:, :-1] >= 0) & (channel[:, :-1] < true.size)
+        self.line, _ = np.nonzero(self.inside)  # of each place that is on the axis, and its channel
+        self.channel = channel[:, :-1][self.inside]
         self.height = np.exp(-(self.z**2) / 2) / math.sqrt(2 * math.pi)
 
     def counts(self) -> np.ndarray:
@@ -125,8 +126,10 @@ class SpreadLines:
 
         Lines of a negative column are left out.
         """
-        inside = self.inside & (column >= 0)[:, None]
-        place = self.channel * columns + column[:, None]
-        weights = (values * photons[:, None])[inside]
-        total = np.bincount(place[inside], weights, self.channels * columns)
+        place = self.channel * columns + column[self.line]
+        weights = (values * photons[:, None])[self.inside]
+        if column.min(initial=0) < 0:
+            kept = column[self.line] >= 0
+            place, weights = place[kept], weights[kept]
+        total = np.bincount(place, weights, self.channels * columns)
         return total.reshape(self.channels, columns)

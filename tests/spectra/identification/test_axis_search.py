@@ -89,7 +89,7 @@ def test_identify__says_that_an_axis_could_not_be_found():
     assert near.attrs["axis"] == near.axis.item() == "found"
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_identify__pure_platinum_raises_nothing(seed):
     spectrum = recorded({"Pt": 1.0}, 1e5, 12, 1.003, seed)
     found = identify(spectrum)

@@ -50,7 +50,7 @@ def test_fit_lines__errors_by_effect_are_the_whole(name):
         np.testing.assert_allclose(by_mode.sel(mode_effect=effect), own, rtol=1e-6)
 
 
-@pytest.mark.parametrize("name", ["Na/Zn", "Si/W", "Mg/As", "P/Zr"])
+@pytest.mark.parametrize("name", ["Na/Zn", "Si/W"])
 def test_fit_lines__scatter_is_that_of_counting_and_calibration(name):
     """The axis is found from the same counts: where peaks coincide that is most of the scatter."""
     mean, elements, stray = known(name, 1e5)

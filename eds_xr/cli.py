@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -44,9 +46,21 @@ def _end_on_signals() -> None:
     def end(number: int, _: object) -> None:
         for one in ends:  # a second one shall not interrupt the removal
             signal.signal(one, signal.SIG_IGN)
-        print(f"eds-xr: stopped by {signal.Signals(number).name}", file=sys.stderr)
+        if not told:
+            print(f"eds-xr: stopped by {signal.Signals(number).name}", file=sys.stderr)
+            told.append(number)
         raise SystemExit(128 + number)
 
+    def end_again(lost: sys.UnraisableHookArgs) -> None:
+        """Repeat what was raised within a callback of the garbage collector, which swallows it."""
+        if not (told and isinstance(lost.exc_value, SystemExit)):
+            sys.__unraisablehook__(lost)
+            return
+        signal.signal(told[0], end)
+        threading.Timer(0.02, os.kill, (os.getpid(), told[0])).start()
+
+    told: list[int] = []
+    sys.unraisablehook = end_again
     for one in ends:
         if signal.getsignal(one) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(one, end)

@@ -321,6 +321,31 @@ def test_save__threads_that_still_compute_write_nothing_afterwards(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
+SWALLOWED = """
+import os, signal, sys, time, weakref
+from eds_xr import cli
+cli._end_on_signals()
+class Thing: pass
+def callback(_):
+    os.kill(os.getpid(), signal.SIGTERM)  # Python loses what is raised in here
+    time.sleep(0.01)
+thing = Thing()
+kept = weakref.ref(thing, callback)
+del thing
+try:
+    time.sleep(30)
+finally:
+    print("cleaned")
+"""
+
+
+def test_end_on_signals__a_signal_within_a_callback_of_the_garbage_collector() -> None:
+    done = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, timeout=60)
+    assert done.returncode == 143
+    assert done.stdout.strip() == b"cleaned"
+    assert done.stderr.strip() == b"eds-xr: stopped by SIGTERM"
+
+
 # --- labels ------------------------------------------------------------------------------------
 
 GRID = xr.DataArray(np.zeros((3, 4)), dims=("y", "x"))

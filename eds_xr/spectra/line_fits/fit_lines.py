@@ -168,9 +168,7 @@ def fit_lines(
         _check_own_variance(part)
     energy = part[ENERGY].values.astype(float)
     families = families_seen([*elements, *stray], energy, beam)
-    reported_lines(
-        elements, lines, energy, beam, families
-    )  # or an error, before anything is fitted
+    reported_lines(elements, lines, energy, beam, families)  # or an error, before any fit
     smooth = background_shapes(background, energy, beam, part.attrs)
     tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
     low = families_below([*elements, *stray], energy, beam)

@@ -28,6 +28,8 @@ from eds_xr.spectra.shapes.weak_knowledge import (
     WeakKnowledge,
 )
 
+#: What one standard deviation of the parameters of a calibration is worth.
+_UNITS = (*CALIBRATION_PRIOR, *TAIL_PRIOR)
 _MOST_STEPS = 20
 #: Steps end when no parameter moves by more [standard deviations].
 _CONVERGED = 5e-3
@@ -69,10 +71,7 @@ class Learned:
         found = self.weak.calibration_at(self.x)
         if not self.looked_for[:3].all():
             return found
-        free = np.flatnonzero(self.looked_for)
-        inverse = np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
-        units = (*CALIBRATION_PRIOR, *TAIL_PRIOR)
-        covariance = inverse[:5, :5] * np.outer(units, units)
+        covariance = self._found[:5, :5] * np.outer(_UNITS, _UNITS)
         return replace(found, covariance=tuple(covariance.ravel().tolist()))
 
     def told(self) -> dict[str, float]:
@@ -88,8 +87,7 @@ class Learned:
         counts as calibration as far as that takes part in it, else as counting. What was known
         before lacks something, too; each parameter's lack is of its own effect.
         """
-        free = np.flatnonzero(self.looked_for)
-        inverse = np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
+        free, inverse = np.flatnonzero(self.looked_for), self._found
         data = inverse - inverse @ inverse
         effects = self.weak.effects[free]
         axis = effects == "calibration"
@@ -104,6 +102,12 @@ class Learned:
         whole["calibration"] = np.hstack([whole["calibration"], _root(self.given)])
         return whole
 
+    @cached_property
+    def _found(self) -> np.ndarray:
+        """The covariance of the parameters that are looked for."""
+        free = np.flatnonzero(self.looked_for)
+        return np.linalg.inv(self.information[np.ix_(free, free)] + np.eye(free.size))
+
 
 def learn(
     weak: WeakKnowledge,
@@ -117,14 +121,14 @@ def learn(
     A given calibration is kept as it is, with its covariance.
     """
     spectra = [(counts, smooth_variance(variance)) for counts, variance in spectra]
-    total = [tuple(np.sum(part, axis=0) for part in zip(*spectra, strict=True))]
     x, looked_for, given = np.zeros(COMMON), np.ones(COMMON, dtype=bool), np.zeros((COMMON,) * 2)
     if look_for_calibration:  # first alone: lines must not take the place of their neighbours
+        total = [tuple(np.sum(part, axis=0) for part in zip(*spectra, strict=True))]
         bare = weak.only(np.arange(weak.effects.size) < COMMON)
         x = _descend(bare, background, total, x, bare.effects == "calibration")[0]
     else:
         known = math.isqrt(len(weak.calibration.covariance))
-        units = (*CALIBRATION_PRIOR, *TAIL_PRIOR)[:known]
+        units = _UNITS[:known]
         covariance = np.reshape(weak.calibration.covariance, (known, known))
         given[:known, :known] = covariance / np.outer(units, units)
         looked_for[: max(3, known)] = False

@@ -100,10 +100,8 @@ class WeakKnowledge:
         some = np.flatnonzero(own > SILICON_EDGE_KEV)
         # each line, then the escape peaks of those that have one
         self.energies = np.append(own, own[some] - SILICON_KA_KEV)
-        self.group, self.family_of = (
-            np.append(group, group[some]),
-            np.append(family_of, family_of[some]),
-        )
+        self.group = np.append(group, group[some])
+        self.family_of = np.append(family_of, family_of[some])
         self.photons = np.append(photons, np.zeros(some.size))
         self.escaping = np.append(-photons * lost, (photons * lost)[some])
         size = len(self.names)

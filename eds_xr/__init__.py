@@ -11,6 +11,7 @@
 
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import readers, samples
+from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.composition import k_factors
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
@@ -60,6 +61,7 @@ __all__ = [
     "EdsError",
     "LeftOutWarning",
     "MissingLineWarning",
+    "Recipe",
     "SubtractionWarning",
     "add_common_errors",
     "calibrate",
@@ -95,6 +97,7 @@ __all__ = [
     "quantify_cross_sections",
     "quantify_zeta",
     "ratio",
+    "read_recipe",
     "readers",
     "rebin",
     "refine_spectra",
@@ -115,4 +118,5 @@ __all__ = [
     "unmix",
     "upper_limits",
     "write_csv",
+    "write_recipe",
 ]

@@ -1,0 +1,386 @@
+"""The recipe of an analysis: every choice in one small TOML file.
+
+What is left out (None) is found by the data. :func:`eds_xr.analyse` writes the recipe with its
+result, with what it found, and takes it again: for another map, or to choose differently.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import Field, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from eds_xr.analysis import recipe_values as values
+from eds_xr.atomic_write import written_file
+from eds_xr.composition.results import BY_STOICHIOMETRY
+from eds_xr.schema import EdsError
+
+
+def _choice(check: values.Check, comment: str, default: Any = None, **metadata: str) -> Any:
+    return field(default=default, metadata={"check": check, "comment": comment, **metadata})
+
+
+class _Checked:
+    """Values are checked where a recipe is made, whoever makes it."""
+
+    table: ClassVar[str] = ""
+
+    def called(self) -> str:
+        """Return what errors call the table of the file that holds this."""
+        return f"[{self.table}] " if self.table else ""
+
+    def __post_init__(self) -> None:
+        for one in _choices(type(self)):
+            given = getattr(self, one.name)
+            if given is not None or one.default is not None:
+                checked = one.metadata["check"](given, f"{self.called()}{_key(one)}")
+                object.__setattr__(self, one.name, checked)
+
+
+@dataclass(frozen=True)
+class ElementChoice(_Checked):
+    """Which elements are there."""
+
+    table: ClassVar[str] = "elements"
+    sample: tuple[str, ...] | None = _choice(values.elements, "of the sample; left out: identified")
+    stray: tuple[str, ...] | None = _choice(
+        values.elements, "of grid, holder and microscope; left out: identified"
+    )
+    majors: tuple[str, ...] | None = _choice(
+        values.elements, "they may choose pixels; left out: those that stand out"
+    )
+
+
+@dataclass(frozen=True)
+class PixelChoice(_Checked):
+    """Which counts choose the pixels."""
+
+    table: ClassVar[str] = "choice"
+    by: str = _choice(
+        values.one_of("majors", "halves", "all"),
+        "majors: lines of traces choose no pixel; halves: each half of the counts is measured "
+        "where the other chose; all",
+        "majors",
+    )
+    range_kev: tuple[float, float] | None = _choice(
+        values.range_kev, "channels that choose; left out: the whole axis"
+    )
+
+
+@dataclass(frozen=True)
+class PhaseRecipe(_Checked):
+    """One phase: how it is recognised, what it lies in, how its formula is written."""
+
+    name: str = _choice(values.name, "", "")
+    like: Mapping[str, float] | None = _choice(
+        values.shares, "shares of net counts by which a component is recognised"
+    )
+    host: str | None = _choice(
+        values.text, 'the phase in which it is embedded; left out: found; "": none'
+    )
+    pinned: tuple[str, ...] | None = _choice(
+        values.lines, "lines of the host that it lacks; left out: chosen by the data"
+    )
+    oxygens: float | None = _choice(values.real_number(0), "of its formula; left out: no formula")
+    sites: tuple[tuple[str, ...], ...] | None = _choice(
+        values.sites, "elements that are written together in its formula"
+    )
+
+    def called(self) -> str:
+        """Return what errors call it."""
+        return f"[[phase]] {self.name or 'without a name'}: "
+
+
+@dataclass(frozen=True)
+class SegmentationChoice(_Checked):
+    """What counts as present, and as pure."""
+
+    table: ClassVar[str] = "segmentation"
+    least_share: float = _choice(
+        values.real_number(0, below=1), "of a pixel's counts: the phase is present", 0.1
+    )
+    pure_share: float = _choice(
+        values.real_number(0, below=1), "of a pixel's counts: less of all others is pure", 0.02
+    )
+    smoothness: float = _choice(
+        values.real_number(0, closed=True), "of boundaries; 0: each pixel for itself", 1.0
+    )
+
+
+@dataclass(frozen=True)
+class FitChoice(_Checked):
+    """Where lines are fitted."""
+
+    table: ClassVar[str] = "fit"
+    range_kev: tuple[float, float] | None = _choice(values.range_kev, "of the fits of lines")
+    other_ranges_kev: tuple[tuple[float, float], ...] | None = _choice(
+        values.ranges_kev, "as good as that; what they change is an error; []: none"
+    )
+
+
+@dataclass(frozen=True)
+class QuantificationChoice(_Checked):
+    """How net counts become a composition."""
+
+    table: ClassVar[str] = "quantification"
+    k_factors: str | None = _choice(
+        values.name, "a CSV file, beside this one; left out: computed from tables"
+    )
+    oxygen: str = _choice(
+        values.one_of("measured", BY_STOICHIOMETRY),
+        "measured, or by stoichiometry: what the charges ask for",
+        "measured",
+    )
+    thickness_nm: float | None = _choice(
+        values.real_number(0), "with density: absorption is corrected"
+    )
+    density_g_cm3: float | None = _choice(values.real_number(0), "")
+
+
+@dataclass(frozen=True)
+class Recipe(_Checked):
+    """All choices of an analysis; None is found by the data.
+
+    Attributes
+    ----------
+    seed : int
+    elements : ElementChoice
+        ``sample``, ``stray``, ``majors``: tuples of symbols.
+    choice : PixelChoice
+        ``by`` (majors, halves, all) and ``range_kev``.
+    number : int
+        Of components.
+    matrix : str
+        Name of the phase in which others are embedded; empty for none.
+    phases : tuple of PhaseRecipe
+        ``name``, ``like``, ``host``, ``pinned``, ``oxygens``, ``sites``.
+    segmentation : SegmentationChoice
+        ``least_share``, ``pure_share``, ``smoothness``.
+    fit : FitChoice
+        ``range_kev``, ``other_ranges_kev``.
+    quantification : QuantificationChoice
+        ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``.
+
+    Raises
+    ------
+    EdsError
+        Naming the key, for a value of the wrong kind, an unknown element or line, a range that
+        is none, a phase named twice, or a host or matrix that is none of the phases.
+    """
+
+    seed: int = _choice(values.whole_number(0), "of all chance", 0)
+    elements: ElementChoice = field(default_factory=ElementChoice)
+    choice: PixelChoice = field(default_factory=PixelChoice)
+    number: int | None = _choice(
+        values.whole_number(1, 100), "of components; left out: suggested", section="phases"
+    )
+    matrix: str | None = _choice(
+        values.text,
+        'the phase in which others are embedded; left out: found; "": none',
+        section="phases",
+    )
+    phases: tuple[PhaseRecipe, ...] = ()
+    segmentation: SegmentationChoice = field(default_factory=SegmentationChoice)
+    fit: FitChoice = field(default_factory=FitChoice)
+    quantification: QuantificationChoice = field(default_factory=QuantificationChoice)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        object.__setattr__(self, "phases", tuple(self.phases))
+        names = [phase.name for phase in self.phases]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise EdsError(f"[[phase]] name: two phases are called {min(twice)!r}")
+        if self.number is not None and self.number < len(names):
+            raise EdsError(
+                f"[phases] number is {self.number}, but {len(names)} phases are named; each has "
+                "a component of its own"
+            )
+        links = {"[phases] matrix": self.matrix}
+        links |= {f"{phase.called()}host": phase.host for phase in self.phases}
+        for what, link in links.items():
+            if names and link and link not in names:
+                raise EdsError(
+                    f"{what} is {link!r}, which is none of the phases; {_near(link, names)}"
+                )
+        self._check_hosts()
+
+    def _check_hosts(self) -> None:
+        host_of = {phase.name: phase.host for phase in self.phases}
+        for name in host_of:
+            seen, at = {name}, host_of[name]
+            while at:
+                if at in seen:
+                    raise EdsError(f"[[phase]] {name}: host: the phases lie in one another")
+                seen.add(at)
+                at = host_of.get(at)
+
+    @classmethod
+    def from_toml(cls, text: str, *, source: str = "the recipe") -> Recipe:
+        """Return the recipe that a TOML text holds.
+
+        Computes: nothing.
+
+        Parameters
+        ----------
+        text : str
+        source : str
+            What errors call it, such as the name of the file.
+
+        Raises
+        ------
+        EdsError
+            Naming source and key: for a text that is no TOML, an unknown key (with the nearest
+            known one), or a value that cannot be.
+        """
+        try:
+            return _from_tables(tomllib.loads(text))
+        except (tomllib.TOMLDecodeError, RecursionError) as error:
+            raise EdsError(f"{source} is no TOML file: {error}") from None
+        except EdsError as error:
+            raise EdsError(f"{source}: {error}") from None
+
+    def to_toml(self) -> str:
+        """Return the recipe as TOML; each choice with its meaning, open ones commented out."""
+        blocks = [["# A recipe of eds_xr: eds-xr analyse map.emd --recipe THIS"]]
+        blocks[0] += _lines_of(self, "")
+        for name, (kind, attribute) in _SECTIONS.items():
+            part = self if attribute is None else getattr(self, attribute)
+            blocks.append([f"[{name}]", *_lines_of(part, name if kind is Recipe else "")])
+            if kind is Recipe:
+                blocks += [["[[phase]]", *_lines_of(phase, "")] for phase in self.phases]
+        return "\n".join("\n".join(block) + "\n" for block in blocks)
+
+
+def read_recipe(path: str | os.PathLike[str]) -> Recipe:
+    """Read a recipe from a TOML file.
+
+    Computes: reads the file. A table of k-factors is looked for beside it.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    Recipe
+
+    Raises
+    ------
+    EdsError
+        As :meth:`Recipe.from_toml`; for a file that cannot be read.
+    """
+    place = Path(path).expanduser()
+    try:
+        text = place.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise EdsError(f"cannot read the recipe {place}: {error}") from None
+    recipe = Recipe.from_toml(text, source=str(path))
+    table = recipe.quantification.k_factors
+    if table is None:
+        return recipe
+    beside = str(place.resolve().parent / Path(table).expanduser())
+    return replace(recipe, quantification=replace(recipe.quantification, k_factors=beside))
+
+
+def write_recipe(recipe: Recipe, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """Write a recipe to a TOML file, whole or not at all.
+
+    Computes: nothing; writes the file.
+
+    Raises
+    ------
+    EdsError
+        When there is such a file already, or it cannot be written.
+    """
+    target = Path(path)
+    with written_file(target, overwrite=overwrite) as partial:
+        partial.write_text(recipe.to_toml(), encoding="utf-8", newline="\n")
+    return target
+
+
+#: Tables of the file: what they make, and the attribute of the recipe that holds it.
+_SECTIONS: dict[str, tuple[type[_Checked], str | None]] = {
+    "elements": (ElementChoice, "elements"),
+    "choice": (PixelChoice, "choice"),
+    "phases": (Recipe, None),
+    "segmentation": (SegmentationChoice, "segmentation"),
+    "fit": (FitChoice, "fit"),
+    "quantification": (QuantificationChoice, "quantification"),
+}
+
+
+def _from_tables(found: Mapping[str, Any]) -> Recipe:
+    _check_keys(found, [*_keys(Recipe, ""), *_SECTIONS, "phase"], "")
+    made: dict[str, Any] = {key: found[key] for key in _keys(Recipe, "") if key in found}
+    for name, (kind, attribute) in _SECTIONS.items():
+        table = _table(found.get(name, {}), f"[{name}]")
+        _check_keys(table, _keys(kind, name if kind is Recipe else ""), f"[{name}] ")
+        made |= dict(table) if attribute is None else {attribute: kind(**table)}
+    phases = found.get("phase", [])
+    if not isinstance(phases, list):
+        raise EdsError("phase must be a list of tables, each under [[phase]]; found one [phase]")
+    made["phases"] = tuple(_phase(_table(one, "[[phase]]")) for one in phases)
+    return Recipe(**made)
+
+
+def _phase(table: Mapping[str, Any]) -> PhaseRecipe:
+    _check_keys(table, _keys(PhaseRecipe, ""), f"[[phase]] {table.get('name', '')}: ")
+    return PhaseRecipe(**table)
+
+
+def _table(given: Any, what: str) -> Mapping[str, Any]:
+    if not isinstance(given, dict):
+        raise EdsError(f"{what} must be a table: a line {what}, then its keys; found {given!r}")
+    return given
+
+
+def _check_keys(table: Mapping[str, Any], known: list[str], what: str) -> None:
+    for key in table:
+        if key not in known:
+            homes = [f"[{n}]" for n, (kind, _) in _SECTIONS.items() if key in _keys(kind, n)]
+            homes += ["[[phase]]"] if key in _keys(PhaseRecipe, "") else []
+            cure = f"it belongs below {homes[0]}" if homes else _near(key, known)
+            raise EdsError(f"{what}{key} is no key of a recipe; {cure}")
+
+
+def _near(given: str, known: list[str]) -> str:
+    lowered = {name.lower(): name for name in known}
+    (nearest,) = difflib.get_close_matches(given.lower(), lowered, 1, cutoff=0)
+    return f"do you mean {lowered[nearest]}?"
+
+
+def _choices(kind: type[Any], section: str | None = None) -> Iterator[Field[Any]]:
+    for one in fields(kind):
+        if "check" in one.metadata and section in (None, one.metadata.get("section", "")):
+            yield one
+
+
+def _keys(kind: type[Any], section: str) -> list[str]:
+    return [one.name for one in _choices(kind, section if kind is Recipe else "")]
+
+
+def _key(one: Field[Any]) -> str:
+    section = one.metadata.get("section")
+    return f"[{section}] {one.name}" if section else one.name
+
+
+def _lines_of(part: _Checked, section: str) -> Iterator[str]:
+    for one in _choices(type(part), section):
+        given, comment = getattr(part, one.name), one.metadata["comment"]
+        line = f"# {one.name} =" if given is None else f"{one.name} = {_toml(given)}"
+        yield f"{line}  # {comment}" if comment else line
+
+
+def _toml(given: Any) -> str:
+    if isinstance(given, str):  # JSON's escapes are TOML's, but for one character
+        return json.dumps(given, ensure_ascii=False).replace("\x7f", "\\u007f")
+    if isinstance(given, Mapping):
+        return "{" + ", ".join(f"{key} = {_toml(one)}" for key, one in given.items()) + "}"
+    if isinstance(given, tuple):
+        return "[" + ", ".join(map(_toml, given)) + "]"
+    return repr(given)

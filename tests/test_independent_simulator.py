@@ -20,8 +20,12 @@ from support.independent.detector import (
 from support.independent.foil import Foil, bremsstrahlung, transmitted
 from support.independent.grains import Grain, scatter
 from support.independent.images import image
+from support.independent.layouts import lamellae, layers, mosaic
 from support.independent.lines import family_photons_m2, line_energy_kev, lines
 from support.independent.materials import MATERIALS, OVERLAPS, by_name
+from support.independent.scene_layouts import LAYOUTS
+from support.independent.scenes import NAMES
+from support.independent.scenes import scene as made_scene
 from support.independent.spectra import Microscope, draw, perfect, significance, spectrum, truth
 
 import eds_xr
@@ -304,3 +308,51 @@ def test_image__same_seed_same_counts():
     one, two, other = (image(GARNET, [], (3, 4), seed=s, microscope=small)[0] for s in (1, 1, 2))
     assert one.identical(two)
     assert not one.equals(other)
+
+
+# -- scenes --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["core-shell", "perovskite film", "wedge", "line scan"])
+def test_scene__shares_are_those_of_the_counts(name):
+    counts, known = made_scene(name, 40.0, 3, (24, 32))
+    check_spectrum_image(counts)
+    np.testing.assert_allclose(known.share.sum("phase"), 1)
+    assert float(known.share.min()) >= 0
+    assert float(known.expected.where(~known.dead).mean()) == pytest.approx(40, rel=0.02)
+    of_phases = (known.share * known.expected).sum([d for d in known.share.dims if d != "phase"])
+    np.testing.assert_allclose(of_phases, known.spectra.sum("energy"), rtol=1e-6)
+    assert abs(float(counts.sum()) - float(known.expected.sum())) < 5 * float(counts.sum()) ** 0.5
+    np.testing.assert_allclose(known.atoms.sum("element"), 1)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_scene__every_pixel_holds_something(name):
+    shape = (1, 30) if name == "line scan" else (20, 30)
+    for seed in range(8):
+        layout = LAYOUTS[name](np.random.default_rng(seed), shape)
+        assert layout.length_nm.min() >= 0
+        assert layout.length_nm.sum(0).min() > 0
+        names = [phase.name for phase in layout.phases]
+        assert len(set(names)) == len(names) == len(layout.length_nm)
+        assert {*layout.hosts, *layout.hosts.values()} <= set(names)
+
+
+def test_scene__seeds_differ():
+    few = [made_scene("five phases", 5.0, seed, (16, 16)) for seed in (1, 1, 2)]
+    assert few[0][0].identical(few[1][0])
+    assert not few[0][1].share.equals(few[2][1].share)
+
+
+def test_layouts__add_up_and_boundaries_are_inclined():
+    rng = np.random.default_rng(2)
+    made = (
+        layers((30, 20), [8, 1, 9, 12], rng, slant_px=4, roughness_px=2),
+        lamellae((30, 20), 9, 0.4, rng),
+        mosaic((30, 20), 12, (1, 2, 1), rng),
+    )
+    for shares in made:
+        np.testing.assert_allclose(shares.sum(0), 1)
+        assert shares.min() >= -1e-12
+        assert ((shares > 0.2) & (shares < 0.8)).any()
+    assert made[1][1].mean() == pytest.approx(0.4, abs=0.05)

@@ -74,7 +74,7 @@ def lengths_nm(
             length[names.index(grain.core_material.name)] += base * inner
     if not on_film:  # grains that meet share the thickness
         length /= np.maximum(1.0, length.sum(0) / base)
-    length[0] += base if on_film else base - length.sum(0)
+    length[0] += base if on_film else np.maximum(0.0, base - length.sum(0))
     return length, length.sum(0)
 
 

@@ -57,27 +57,74 @@ def image(
     -------
     image : DataArray ``counts`` [y, x, energy], uint16
     truth : Dataset
-        ``amounts`` [phase, y, x], shares of the thickness that add up to 1; ``thickness_nm``,
+        ``amounts`` [phase, y, x], shares of the thickness that add up to 1; ``share``, those of
+        the counts expected were no pixel dead; ``thickness_nm``,
         ``dead`` and ``expected``, all counts of a pixel [y, x]; ``atoms`` [phase, element],
         fractions; ``spectra`` [phase, energy], of which ``background`` is a part, and ``net``
         [phase, line]: expected counts of the whole image.
     """
     phases = phases_of(matrix, grains)
     length, thickness = lengths_nm(phases, grains, shape, foil.thickness_nm, wedge, on_film)
-    bad = dead_pixels(shape, dead, seed)
-    drifts = np.broadcast_to(1 + drift * np.linspace(-0.5, 0.5, shape[1]), shape)
     tables = _Tables(phases, thickness, microscope, foil, strays)
     exposure = dose / tables.counts_of_matrix()
-    seen = np.where(bad, 0.0, exposure * length)[:, None] * tables.nodes_at(thickness)
+    return _recorded(phases, exposure * length, thickness, tables, seed, drift, dead, pixel_nm)
+
+
+def image_of_lengths(
+    phases: Sequence[Material],
+    length_nm: np.ndarray,
+    dose: float = 100.0,
+    *,
+    seed: int,
+    microscope: Microscope = MICROSCOPE,
+    foil: Foil = FOIL,
+    drift: float = 0.1,
+    dead: int = 0,
+    pixel_nm: float = 2.0,
+    strays: Mapping[str, float] = STRAYS,
+) -> tuple[xr.DataArray, xr.Dataset]:
+    """Return a spectrum image of any layout, and its truth, as :func:`image` does.
+
+    Parameters
+    ----------
+    length_nm
+        Length of each phase along the beam [phase, y, x; nm], some everywhere.
+    dose : float
+        Mean counts of a pixel of the field.
+    foil : Foil
+        Only its take-off angle counts, and its thickness for the share of background.
+    """
+    thickness = length_nm.sum(0)
+    tables = _Tables(phases, thickness, microscope, foil, strays)
+    exposure = dose / float(tables.counts_per_exposure(length_nm, thickness).sum(0).mean())
+    return _recorded(phases, exposure * length_nm, thickness, tables, seed, drift, dead, pixel_nm)
+
+
+def _recorded(
+    phases: Sequence[Material],
+    exposed_nm: np.ndarray,
+    thickness: np.ndarray,
+    tables: "_Tables",
+    seed: int,
+    drift: float,
+    dead: int,
+    pixel_nm: float,
+) -> tuple[xr.DataArray, xr.Dataset]:
+    shape = thickness.shape
+    bad = dead_pixels(shape, dead, seed)
+    drifts = np.broadcast_to(1 + drift * np.linspace(-0.5, 0.5, shape[1]), shape)
+    by_phase = tables.counts_per_exposure(exposed_nm, thickness, drifts)
+    seen = np.where(bad, 0.0, exposed_nm)[:, None] * tables.nodes_at(thickness)
     expected, counts = _draw(seen, drifts, tables, seed)
-    attrs = microscope.attrs(foil)
-    coords = _coords(shape, pixel_nm, microscope)
+    attrs = tables.microscope.attrs(tables.foil)
+    coords = _coords(shape, pixel_nm, tables.microscope)
     found = xr.DataArray(counts, coords, ("y", "x", "energy"), "counts", attrs)
     total = seen.sum((2, 3))
     background = np.einsum("pk,pkc->pc", (seen * drifts).sum((2, 3)), tables.background)
     known = xr.Dataset(
         {
-            "amounts": (("phase", "y", "x"), length / thickness),
+            "amounts": (("phase", "y", "x"), exposed_nm / exposed_nm.sum(0)),
+            "share": (("phase", "y", "x"), by_phase / by_phase.sum(0)),
             "thickness_nm": (("y", "x"), thickness),
             "dead": (("y", "x"), bad),
             "expected": (("y", "x"), expected),
@@ -122,6 +169,16 @@ class _Tables:
         """Return the counts of matrix of the foil's thickness, for an exposure of 1."""
         peaks = float(self.middle.peaks.sum())
         return self.foil.thickness_nm * peaks / (1 - self.microscope.background)
+
+    def counts_per_exposure(
+        self, length_nm: np.ndarray, thickness: np.ndarray, drifts: np.ndarray | float = 1.0
+    ) -> np.ndarray:
+        """Return expected counts of each phase [phase, y, x]."""
+        nodes = self.nodes_at(thickness)
+        of_lines = np.einsum("kyx,pk->pyx", nodes, self.lines.sum(-1))
+        return length_nm * (
+            of_lines + drifts * np.einsum("kyx,pk->pyx", nodes, self.background.sum(-1))
+        )
 
     def nodes_at(self, thickness: np.ndarray) -> np.ndarray:
         """Return weights of the nodes [node, y, x] for linear interpolation."""

@@ -40,6 +40,17 @@ def written_whole(
         If `target` exists and may not be replaced, see :func:`check_store`, or the disk refuses.
     """
     check = partial(check_store, target, overwrite=overwrite, holds=holds)
+    with written_folder(target, check) as folder:
+        yield folder
+
+
+@contextmanager
+def written_folder(target: Path, check: Callable[[], None]) -> Iterator[Path]:
+    """Give an empty folder to write in, as :func:`written_whole`; `check` says what may go.
+
+    `check` raises when there is a `target` that may not be replaced; it is called before and
+    after the ``with`` block.
+    """
     with _renamed_when_complete(target, check) as folder:
         folder.mkdir()
         yield folder

@@ -80,6 +80,7 @@ def reproduce(
 ) -> None:
     """Repeat the deep-mantle study: figures, spectra, compositions."""
     from eds_xr.analysis.deep_mantle import reproduce as deep_mantle
+    from eds_xr.report.terminal import print_table
 
     started = time.perf_counter()
     steps = _Steps(total=deep_mantle.number_of_steps(sample, file))
@@ -88,9 +89,69 @@ def reproduce(
     )
     for warning in found.warnings:
         print(f"warning: {warning}")
-    _print_table(found.composition, "atomic_fraction")
+    print_table(found.composition, "atomic_fraction")
     print(f"{out.resolve()}: {', '.join(deep_mantle.RESULTS)}")
     print(f"done in {time.perf_counter() - started:.0f} s")
+
+
+@app.command()
+def analyse(
+    files: Annotated[list[str], typer.Argument(help="Vendor files or Zarr stores; or URLs.")],
+    recipe: Annotated[
+        Path | None, typer.Option(help="TOML file of choices; what it leaves out is found.")
+    ] = None,
+    out: Annotated[Path, typer.Option(help="Folder; each map gets one of its own in it.")] = Path(
+        "eds_xr_results"
+    ),
+    seed: Annotated[
+        int | None, typer.Option(help="Of all chance, instead of the recipe's.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option(help="Replace results of earlier analyses.")] = False,
+) -> None:
+    """Analyse maps of any sample: phases, spectra, compositions."""
+    from dataclasses import replace
+
+    from eds_xr.analysis import files as analysed
+    from eds_xr.analysis.recipe import Recipe, read_recipe
+    from eds_xr.report.terminal import print_analysis
+
+    chosen = Recipe() if recipe is None else read_recipe(recipe)
+    chosen = chosen if seed is None else replace(chosen, seed=seed)
+    compositions, failed = {}, 0
+    maps = analysed.analyse_files(files, out, recipe=chosen, overwrite=overwrite, say=_Steps())
+    for name, found in maps:
+        print(f"{name}:")
+        if isinstance(found, EdsError):
+            print(f"eds-xr: {found}", file=sys.stderr)
+            failed += 1
+            continue
+        tree = analysed.open_analysis(found)
+        print_analysis(tree)
+        print(found.resolve())
+        if "composition" in tree.children:
+            compositions[name] = tree["composition"].to_dataset()
+    if len(files) > 1 and compositions:
+        print(analysed.write_comparison(compositions, out, overwrite=overwrite))
+    if failed:
+        raise EdsError(f"{failed} of {len(files)} maps could not be analysed, see above")
+
+
+@app.command()
+def replay(
+    result: Annotated[str, typer.Argument(help="What analyse wrote; or a saved spectrum image.")],
+    source: Annotated[
+        str | None, typer.Option(help="Where the file that it was made from is now.")
+    ] = None,
+) -> None:
+    """Make a result again; tell which step first differs."""
+    from eds_xr.analysis import replay as replaying
+
+    first = ""
+    for done in replaying.replay(result, source=source):
+        print(f"{done.step}: {done.difference or 'the same'}", flush=True)
+        first = first or (done.step if done.difference else "")
+    if first:
+        raise EdsError(f"{result} is not repeated: {first} is the first step that differs")
 
 
 @app.command()
@@ -189,6 +250,7 @@ def quantify(
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.places import check_free
     from eds_xr.report import tables
+    from eds_xr.report.terminal import print_table
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
@@ -197,7 +259,7 @@ def quantify(
     found = to_composition(
         fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3
     )
-    _print_table(found, "weight_fraction" if weight else "atomic_fraction")
+    print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:
         print(tables.write_csv(found, csv, overwrite=overwrite))
 
@@ -251,28 +313,6 @@ def _phase_sums(store: str, labels: Path | None, half: int | None) -> xr.Dataset
     return spectra.sel({PHASE: [p for p in spectra[PHASE].values if str(p) not in empty]})
 
 
-def _print_table(composition: xr.Dataset, quantity: str) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    from eds_xr.report.tables import to_text
-    from eds_xr.schema import ELEMENT, PHASE
-
-    text = to_text(composition, quantity).transpose(ELEMENT, PHASE)
-    title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one standard deviation"
-    table = Table(title=title, title_style="", min_width=len(title))
-    table.add_column("")
-    for phase in text[PHASE].values:
-        table.add_column(str(phase), justify="right")
-    for row in text:
-        table.add_row(str(row[ELEMENT].values), *map(str, row.values))
-    Console().print(table)
-    for note in text.attrs["notes"]:
-        print(note)
-    if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
-
-
 def _frames(text: str) -> slice | list[int]:
     """Return which frames are meant by ``0:100``, ``7`` or ``1,4,7``."""
     try:
@@ -287,15 +327,16 @@ def _frames(text: str) -> slice | list[int]:
 
 
 class _Steps:
-    """Print each step with its number and the time since the last."""
+    """Print each step with its number (of a total that is known) and the time since the last."""
 
-    def __init__(self, total: int) -> None:
-        self.total, self.done, self.since = total, 0, time.perf_counter()
+    def __init__(self, total: int | None = None) -> None:
+        self.done, self.since = 0, time.perf_counter()
+        self.of = "" if total is None else f"/{total}"
 
     def __call__(self, message: str) -> None:
         now = time.perf_counter()
         self.done += 1
-        print(f"[{self.done:2d}/{self.total}] {now - self.since:5.1f} s  {message}", flush=True)
+        print(f"[{self.done:2d}{self.of}] {now - self.since:5.1f} s  {message}", flush=True)
         self.since = now
 
 

@@ -40,7 +40,7 @@ def of_the_recording(attrs: Mapping[Any, Any]) -> dict[str, Any]:
     return {str(k): v for k, v in attrs.items() if k not in ("long_name", "units")}
 
 
-def history(data: xr.DataArray | xr.Dataset) -> list[dict[str, Any]]:
+def history(data: xr.DataArray | xr.Dataset | xr.DataTree) -> list[dict[str, Any]]:
     """Return the steps that made `data`, oldest first; lines of other programs as a note."""
     return [_read(line) for line in _lines(data.attrs)]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -144,15 +144,20 @@ def write_csv(
         Dataset has a variance.
     """
     table = to_table(dataset, confidence=confidence)
-    table = table.map(lambda cell: plain_text(cell) if isinstance(cell, str) else cell)
-    table = table.rename(columns=plain_text)
     target = Path(path)
     with written_file(target, overwrite=overwrite) as partial:
-        with partial.open("w", encoding="utf-8", newline="") as stream:
-            stream.writelines(f"# {line}\n" for line in _comments(dataset, confidence))
-            # quoted, a # in a name is no comment
-            table.to_csv(stream, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
+        save_table(table, partial, _comments(dataset, confidence))
     return target
+
+
+def save_table(table: pd.DataFrame, path: Path, comments: Iterable[str] = ()) -> None:
+    """Write a table to a CSV file in which nothing is taken for a formula, comments first."""
+    table = table.map(lambda cell: plain_text(cell) if isinstance(cell, str) else cell)
+    table = table.rename(columns=plain_text)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        stream.writelines(f"# {line}\n" for line in comments)
+        # quoted, a # in a name is no comment
+        table.to_csv(stream, index=False, quoting=csv.QUOTE_NONNUMERIC, lineterminator="\n")
 
 
 def _columns(
@@ -193,7 +198,7 @@ def _rest(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
             spread = values.clip(min=0) ** 0.5
             units = units_of(values).removesuffix("^2")
             found[f"{str(name).removesuffix('variance')}sd"] = spread.assign_attrs(units=units)
-        elif values.dtype.kind in "UO":  # no text is a missing value, as a CSV file has it
+        elif values.dtype.kind in "UOT":  # no text is a missing value, as a CSV file has it
             found[str(name)] = values.astype(object).where(values != "")
         elif name != "variance":
             found[str(name)] = values

@@ -1,0 +1,44 @@
+"""Results printed on the terminal."""
+
+from __future__ import annotations
+
+import xarray as xr
+
+from eds_xr.report.tables import to_text
+from eds_xr.schema import ELEMENT, PHASE, spatial_dims
+
+
+def print_analysis(tree: xr.DataTree) -> None:
+    """Print the phases of a map, how much of it they fill, their composition, and warnings."""
+    if "segmentation" in tree.children:
+        found = tree["segmentation"].to_dataset()[["present", "pure"]]
+        found = found.mean(spatial_dims(found)).compute()
+        for phase in found[PHASE].values:
+            shares = (100 * float(found[name].sel({PHASE: phase})) for name in found)
+            print("  {}: in {:.3g} % of the pixels, pure in {:.3g} %".format(phase, *shares))
+    for warning in tree.attrs.get("warnings", []):
+        print(f"warning: {warning}")
+    if "composition" in tree.children:
+        print_table(tree["composition"].to_dataset(), "atomic_fraction")
+    else:
+        print("no composition; the warnings say why")
+
+
+def print_table(composition: xr.Dataset, quantity: str) -> None:
+    """Print a quantity of a composition, an element a row, a phase a column."""
+    from rich.console import Console
+    from rich.table import Table
+
+    text = to_text(composition, quantity).transpose(ELEMENT, PHASE)
+    title = f"{text.attrs['long_name']} ({text.attrs['units']}); in brackets one standard deviation"
+    table = Table(title=title, title_style="", min_width=len(title))
+    table.add_column("")
+    for phase in text[PHASE].values:
+        table.add_column(str(phase), justify="right")
+    for row in text:
+        table.add_row(str(row[ELEMENT].values), *map(str, row.values))
+    Console().print(table)
+    for note in text.attrs["notes"]:
+        print(note)
+    if composition.attrs.get("standardless"):
+        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")

@@ -1,0 +1,249 @@
+"""The whole road, for any sample: from a spectrum image to quantified phases."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+
+import xarray as xr
+
+from eds_xr.analysis.any_sample import said
+from eds_xr.analysis.any_sample.hosts import hosts, matrix_of
+from eds_xr.analysis.any_sample.measured import Measured, measure
+from eds_xr.analysis.any_sample.phases_found import Found, find_phases
+from eds_xr.analysis.any_sample.tree import as_tree
+from eds_xr.analysis.recipe import ElementChoice, PhaseRecipe, Recipe, read_recipe
+from eds_xr.composition.k_factors.factors import read_k_factors
+from eds_xr.composition.minerals import formula
+from eds_xr.composition.partition import partition_coefficients, shared_covariance
+from eds_xr.composition.quantify import quantify
+from eds_xr.schema import PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+
+#: Below this beam energy a sample is thick for its beam [keV].
+LEAST_BEAM_KEV = 40.0
+
+
+def analyse(
+    image: xr.DataArray,
+    recipe: Recipe | str | os.PathLike[str] | None = None,
+    *,
+    say: Callable[[str], None] = lambda message: None,
+) -> xr.DataTree:
+    """Carry out the whole analysis of a spectrum image, of any sample.
+
+    Computes: everything but the scores; reads `image` block by block, some seven times.
+
+    Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the
+    matrix is the phase in which others are embedded. Each phase's spectrum is that of its pure
+    pixels where there are enough, otherwise that of a mixture less its other phase; all pixels
+    together give it once more. Lines are fitted and quantified. What cannot be had is said.
+
+    Parameters
+    ----------
+    image : DataArray [y, x, energy; counts]
+        Energy in keV.
+    recipe : Recipe or path, optional
+        Choices; those left open are found by the data.
+    say : callable
+        Told of every step.
+
+    Returns
+    -------
+    DataTree
+        Groups, each usable alone: ``identification``, ``rank``, ``factors`` (scores lazy),
+        ``segmentation``, ``masks`` (regions), ``spectra`` (their sums), ``pure`` (of the phases),
+        ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
+        ``refined_lines``, ``refined_composition`` (from all pixels) and ``comparison`` of the two
+        compositions. Groups that cannot be had are missing. Attributes: ``recipe``, TOML with all
+        choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
+
+    Raises
+    ------
+    EdsError
+        For no spectrum image, one without counts, or a recipe that does not fit it.
+
+    Examples
+    --------
+    >>> from eds_xr import simulate
+    >>> tree = analyse(simulate.spectrum_image((48, 48, 1024), 200.0))      # doctest: +SKIP
+    >>> tree["composition"].atomic_fraction                                 # doctest: +SKIP
+    """
+    check_spectrum_image(image)
+    check_energy_in_kev(image)
+    chosen = _given(recipe)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = find_phases(image, chosen, say)
+        host_of, matrix = _embedding(found.segmentation, chosen)
+        measured = measure(image, found, host_of, chosen, say)
+        say("compositions")
+        groups = _groups(found) | _measured_groups(measured)
+        notes = [*found.notes, *measured.notes]
+        composed, told = _compositions(image, measured, chosen, matrix)
+    notes += told + [str(w.message) for w in caught]
+    done = _completed(chosen, found, measured, host_of, matrix)
+    return as_tree(
+        groups | composed, image, recipe=done.to_toml(), warnings=list(dict.fromkeys(notes)),
+        matrix=matrix, hosts=host_of,
+    )  # fmt: skip
+
+
+def _given(recipe: Recipe | str | os.PathLike[str] | None) -> Recipe:
+    if recipe is None:
+        return Recipe()
+    return recipe if isinstance(recipe, Recipe) else read_recipe(recipe)
+
+
+def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str], str]:
+    """Return the host of each phase, and the matrix; the recipe's, or found."""
+    names = segmentation[PHASE].values.tolist()
+    host_of = hosts(segmentation["present"])
+    told = {p.name: p.host for p in recipe.phases if p.host is not None}
+    matrix = recipe.matrix
+    if matrix is not None:
+        if matrix and matrix not in names:
+            raise EdsError(
+                f"[phases] matrix is {matrix!r}, the map's phases are {', '.join(names)}"
+            )
+        host_of = {n: matrix if n != matrix else "" for n in names}
+    host_of |= {name: host for name, host in told.items() if name in names}
+    return host_of, matrix_of(host_of, segmentation["present"]) if matrix is None else matrix
+
+
+def _groups(found: Found) -> dict[str, xr.Dataset]:
+    return {
+        "identification": found.identification,
+        "rank": found.rank,
+        "factors": found.factors,
+        "segmentation": found.segmentation,
+    }
+
+
+def _measured_groups(measured: Measured) -> dict[str, xr.Dataset]:
+    parts = {
+        "masks": measured.masks.to_dataset(name="mask"),
+        "spectra": measured.spectra,
+        "pure": measured.pure,
+        "lines": measured.lines,
+        "refined": measured.refined,
+        "refined_lines": measured.refined_lines,
+    }
+    return {name: part for name, part in parts.items() if part is not None}
+
+
+def _compositions(
+    image: xr.DataArray, measured: Measured, recipe: Recipe, matrix: str
+) -> tuple[dict[str, xr.Dataset], list[str]]:
+    """Return the groups that follow from lines, and what is said where they cannot be had."""
+    if measured.lines is None:
+        return {}, ["no phase has a spectrum that could be quantified"]
+    if refusal := _no_thin_film(image):
+        return {}, [refusal]
+    made, notes = {}, []
+    ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
+    for name, lines in ways.items():
+        if lines is None:
+            continue
+        try:
+            made[name] = _quantified(lines, recipe)
+        except EdsError as error:
+            notes.append(f"{name.replace('_', ' ')}: not had, {error}")
+    if "composition" in made:
+        made |= _partition(measured, made["composition"], matrix, notes)
+        made |= _formulae(made["composition"], recipe, notes)
+    if len(made.keys() & ways.keys()) == len(ways):
+        made["comparison"] = said.compared(made["composition"], made["refined_composition"])
+        notes += said.disagreements(made["comparison"])
+    return made, notes
+
+
+def _no_thin_film(image: xr.DataArray) -> str:
+    """Return why no composition can be had, "" when it can."""
+    beam, kind = image.attrs.get("beam_energy_kev"), image.attrs.get("signal_type", "")
+    if kind == "EDS_SEM" or (beam is not None and float(beam) < LEAST_BEAM_KEV):
+        how = "in an SEM" if kind == "EDS_SEM" else f"at {float(beam or 0):g} keV"
+        return (
+            f"no composition: this was recorded {how}, and k-factors are for films that are thin "
+            "for their beam; phases and net counts are what can be had"
+        )
+    return ""
+
+
+def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
+    choice = recipe.quantification
+    table = None if choice.k_factors is None else read_k_factors(choice.k_factors)
+    return quantify(
+        lines, table, oxygen=choice.oxygen, thickness_nm=choice.thickness_nm,
+        density_g_cm3=choice.density_g_cm3,
+    )  # fmt: skip
+
+
+def _partition(
+    measured: Measured, composition: xr.Dataset, matrix: str, notes: list[str]
+) -> dict[str, xr.Dataset]:
+    """Return partition coefficients of every phase against the matrix."""
+    names = composition[PHASE].values.tolist()
+    if matrix not in names or measured.lines is None:
+        return {}
+    subtracted = {s.phase for s in measured.sources if s.reference == matrix}
+    parts = []
+    for name in (n for n in names if n != matrix):
+        between = None
+        if name in subtracted & set(measured.pinned):
+            one, other = (measured.pure.sel({PHASE: p}) for p in (name, matrix))
+            factor = float(one.scale * one.n_pixels / other.n_pixels)
+            between = shared_covariance(
+                measured.lines, composition, phase=name, reference=matrix, factor=factor
+            )
+        try:
+            parts.append(
+                partition_coefficients(composition, name, reference=matrix, between=between)
+            )
+        except EdsError as error:
+            notes.append(f"{name}: no partition coefficients, {error}")
+    return {"partition": _joined(parts)} if parts else {}
+
+
+def _formulae(composition: xr.Dataset, recipe: Recipe, notes: list[str]) -> dict[str, xr.Dataset]:
+    """Return formulae of the phases whose oxygens the recipe names."""
+    parts = []
+    for phase in recipe.phases:
+        if phase.oxygens is None or phase.name not in composition[PHASE].values:
+            continue
+        try:
+            parts.append(formula(composition.sel({PHASE: phase.name}), oxygens=phase.oxygens))
+        except EdsError as error:
+            notes.append(f"{phase.name}: no formula, {error}")
+    return {"formula": _joined(parts)} if parts else {}
+
+
+def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
+    return xr.concat(parts, dim=PHASE, combine_attrs="override", coords="minimal", join="exact")
+
+
+def _completed(
+    recipe: Recipe, found: Found, measured: Measured, host_of: Mapping[str, str], matrix: str
+) -> Recipe:
+    """Return the recipe with what the data chose."""
+    elements = found.elements
+    told = {p.name: p for p in recipe.phases}
+    phases = []
+    for name, shares in zip(found.factors["component"].values.tolist(), found.shares, strict=True):
+        if name not in host_of:
+            continue
+        one = told.get(name, PhaseRecipe(name))
+        like = one.like or {e: round(v, 3) for e, v in shares.items()} or None
+        phases.append(
+            replace(
+                one, like=like, host=host_of[name], pinned=measured.pinned.get(name, one.pinned)
+            )
+        )
+    return replace(
+        recipe,
+        elements=ElementChoice(elements.sample, elements.stray, elements.majors),
+        number=found.factors.sizes["component"],
+        matrix=None,
+        phases=tuple(phases),
+    )

@@ -1,0 +1,1 @@
+"""The steps of an analysis of any sample, from elements to compositions."""

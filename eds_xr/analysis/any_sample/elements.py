@@ -1,0 +1,150 @@
+"""Which elements are of the sample, which are stray, and which of them may choose pixels."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.analysis.recipe import ElementChoice
+from eds_xr.provenance import of_the_recording
+from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE, EdsError, spatial_dims
+from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
+from eds_xr.xray.elements import STRAY_LINES
+
+#: An element is a major where it gives this share of the net counts of a phase.
+MAJOR_SHARE = 0.1
+#: Of the sample is what differs between phases by this factor, and by so many deviations: what
+#: comes from grid, holder or beam is the same everywhere.
+DIFFERS_BY, DIFFERS_SIGMA = 2.0, 8.0
+#: So, too, what gives this share of all net counts: nothing beside a sample is as strong ...
+STRONG_SHARE = 0.15
+#: ... but the copper of a grid under a thin film.
+STRONG_GRID_SHARE = 0.4
+
+
+class Elements(NamedTuple):
+    """Elements by their part in an analysis."""
+
+    sample: tuple[str, ...]
+    stray: tuple[str, ...]
+    majors: tuple[str, ...]  # of the sample; the others are traces, which choose no pixel
+    notes: tuple[str, ...]
+
+    @property
+    def all(self) -> list[str]:
+        """Those whose lines are fitted."""
+        return [*self.sample, *self.stray]
+
+    @property
+    def traces(self) -> list[str]:
+        """Those of the sample that choose no pixel."""
+        return [e for e in self.sample if e not in self.majors]
+
+
+def total_spectrum(image: xr.DataArray) -> xr.Dataset:
+    """Return the sum over all pixels, with its variance. Computes: one pass."""
+    dims = spatial_dims(image)
+    counts = image.sum(dims, dtype=np.uint64).compute().astype(float)
+    pixels = int(np.prod([image.sizes[d] for d in dims]))
+    whole = xr.Dataset({"counts": counts, "variance": counts, "n_pixels": pixels})
+    if float(counts.sum()) <= 0:
+        raise EdsError(
+            "the spectrum image holds no counts: nothing to analyse; look at eds-xr info"
+        )
+    return whole.assign_attrs(of_the_recording(image.attrs))
+
+
+def identified(total: xr.Dataset, choice: ElementChoice) -> tuple[xr.Dataset, list[str]]:
+    """Identify the elements of the whole map; return the table, and what was warned of."""
+    expected = [*(choice.sample or ()), *(choice.stray or ())]
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        found = identify(total, expected=expected or None)
+    return found, [str(w.message) for w in caught]
+
+
+def elements_found(table: xr.Dataset) -> list[str]:
+    """Return what was identified."""
+    return [str(e) for e in table[ELEMENT].values[table.found.values]]
+
+
+def component_lines(
+    factors: xr.Dataset, elements: Sequence[str], attrs: Mapping[str, Any]
+) -> xr.Dataset:
+    """Return net counts of the elements in each component ``[phase, line]``.
+
+    A component's loading times all its counts is nearly the spectrum of a phase, and its noise
+    nearly that of counts: enough to tell strong lines from weak ones.
+    """
+    counts = factors.scores.sum(spatial_dims(factors.scores)).compute().astype(float)
+    spectra = (factors.loadings * counts).transpose(COMPONENT, ENERGY).clip(min=0)
+    table = xr.Dataset({"counts": spectra, "variance": spectra}).rename({COMPONENT: PHASE})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", MissingLineWarning)  # the phases' own fits will tell
+        return fit_lines(table.assign_attrs(of_the_recording(attrs)), list(elements))
+
+
+def sorted_elements(
+    table: xr.Dataset, lines: xr.Dataset, choice: ElementChoice, listed: Sequence[str]
+) -> Elements:
+    """Return which elements are the sample's and which are stray, and the majors.
+
+    What the recipe says holds. Then what the file lists is the sample's; what is found beside it
+    is fitted, not quantified. A file that lists none leaves it to the map: an element that grids,
+    holders or the microscope may emit is of the sample when it differs between phases.
+    """
+    found, notes = elements_found(table), []
+    stray = list(choice.stray or ())
+    if choice.sample is not None:
+        sample = list(choice.sample)
+    elif listed:
+        sample = [e for e in listed if e in found and e not in stray]
+        lost = [e for e in listed if e not in found and e not in stray]
+        if lost:
+            notes.append(f"{', '.join(lost)}: named by the file, not found in the map's spectrum")
+        sample += lost
+    else:
+        sample = [e for e in found if e not in stray and _is_of_the_sample(e, lines)]
+    if choice.stray is None:
+        stray = [e for e in found if e not in sample]
+        for e in stray:
+            source = STRAY_LINES.get(e, "")
+            why = f"perhaps from {source}" if source else "not named by the file"
+            notes.append(f"{e}: found, {why}; fitted as stray, not quantified")
+    majors = choice.majors
+    if majors is None:
+        majors = tuple(e for e in sample if _is_major(e, lines, sample))
+    return Elements(tuple(sample), tuple(stray), tuple(majors), tuple(notes))
+
+
+def _is_of_the_sample(element: str, lines: xr.Dataset) -> bool:
+    if element not in STRAY_LINES:
+        return True
+    names = lines[ELEMENT].values.tolist()
+    if element not in names:
+        return False
+    one = lines.isel({LINE: names.index(element)})
+    size = lines.net.clip(min=0).sum(LINE)
+    strong = STRONG_GRID_SHARE if element == "Cu" else STRONG_SHARE
+    if float(one.net.sum() / size.sum()) > strong:
+        return True
+    if lines.sizes[PHASE] < 2:
+        return False
+    share, sd = one.net / size, np.sqrt(one.variance) / size
+    most, least = int(np.argmax(share.values)), int(np.argmin(share.values))
+    apart = float(share[most] - share[least]) / float(np.hypot(sd[most], sd[least]))
+    return apart > DIFFERS_SIGMA and float(share[most]) > DIFFERS_BY * float(share[least])
+
+
+def _is_major(element: str, lines: xr.Dataset, sample: Sequence[str]) -> bool:
+    names = lines[ELEMENT].values.tolist()
+    if element not in names:
+        return False
+    own = [names.index(e) for e in sample if e in names]
+    share = lines.net.clip(min=0) / lines.net.isel({LINE: own}).clip(min=0).sum(LINE)
+    return bool((share.isel({LINE: names.index(element)}) >= MAJOR_SHARE).any())

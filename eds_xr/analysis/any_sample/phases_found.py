@@ -1,0 +1,141 @@
+"""Which phases a map holds and where: elements, components, presence."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.analysis.any_sample.elements import (
+    Elements,
+    component_lines,
+    elements_found,
+    identified,
+    sorted_elements,
+    total_spectrum,
+)
+from eds_xr.analysis.any_sample.recognised import line_shares, recognised
+from eds_xr.analysis.phase_names import name_phases
+from eds_xr.analysis.recipe import PixelChoice, Recipe
+from eds_xr.analysis.segment import segment
+from eds_xr.chunks import as_chunked
+from eds_xr.factorisation.known_spectra.unmix import project
+from eds_xr.factorisation.nmf import nmf
+from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.split import held_out
+from eds_xr.progress import progress
+from eds_xr.schema import COMPONENT, ENERGY, EdsError
+from eds_xr.xray.lines import line_on_axis
+from eds_xr.xray.windows import line_windows_kev
+
+Say = Callable[[str], None]
+
+
+@dataclass
+class Found:
+    """Phases of a map, and what led to them."""
+
+    total: xr.Dataset
+    identification: xr.Dataset
+    elements: Elements
+    rank: xr.Dataset
+    factors: xr.Dataset
+    free: xr.DataArray  # channels that choose pixels
+    shares: list[dict[str, float]]  # of net counts, a component each
+    segmentation: xr.Dataset
+    notes: list[str]
+
+
+def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
+    """Return the phases of a map.
+
+    Computes: identification, rank, NMF and segmentation; scores stay lazy.
+    """
+    say("elements of the whole map")
+    total = total_spectrum(image)
+    table, notes = identified(total, recipe.elements)
+    say("phases: how many, and NMF")
+    with progress("rank"):
+        rank = suggest_rank(image)
+    with progress("NMF"):
+        factors = nmf(image, recipe.number or "auto", seed=recipe.seed)
+    asked = recipe.elements.sample or ()
+    known = list(dict.fromkeys([*elements_found(table), *asked, *(recipe.elements.stray or ())]))
+    lines = component_lines(factors, known, image.attrs)
+    elements = sorted_elements(table, lines, recipe.elements, image.attrs.get("elements", ()))
+    notes += elements.notes
+    shares = line_shares(lines, elements.sample)
+    names = _names(factors, shares, elements, recipe)
+    factors = factors.assign_coords({COMPONENT: names})
+    say("where each phase is present, and where it is pure")
+    free = choosing_channels(image, elements, recipe.choice)
+    if not bool(free.all()):
+        factors = factors.assign(scores=scores_of(image, factors, free))
+    segmentation = find_presence(image, factors, recipe)
+    notes += list(segmentation.attrs.get("phase_notes", []))
+    return Found(total, table, elements, rank, factors, free, shares, segmentation, notes)
+
+
+def choosing_channels(image: xr.DataArray, elements: Elements, choice: PixelChoice) -> xr.DataArray:
+    """Return the channels by which pixels are chosen ``[energy; bool]``.
+
+    All in the recipe's range; where majors choose, without the lines of traces, as far as these
+    do not cover those of majors.
+    """
+    energy = image[ENERGY]
+    free = xr.ones_like(energy, dtype=bool).drop_attrs()
+    if choice.range_kev is not None:
+        low, high = choice.range_kev
+        free &= (energy >= low) & (energy <= high)
+    majors, traces = (
+        [e for e in group if _has_line(e, energy.values)]
+        for group in (elements.majors, elements.traces)
+    )
+    if choice.by == "majors" and traces and majors:
+        held = xr.DataArray(held_out(image, traces), dims=ENERGY)
+        for line in (line_on_axis(e, energy.values) for e in majors):
+            low, high = line_windows_kev(line)[0]
+            held &= (energy < low) | (energy > high)
+        free &= ~held
+    if not bool(free.any()):
+        raise EdsError("[choice] leaves no channel of the energy axis to choose pixels by")
+    return free
+
+
+def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
+    """Return the scores by some of the channels ``[*spatial, component; counts]``. Lazy."""
+    part = as_chunked(image).where(free, 0)
+    scores = project(part, factors.loadings.where(free, 0.0).clip(min=0))
+    return scores.assign_coords({COMPONENT: factors[COMPONENT].values}).rename("scores")
+
+
+def find_presence(image: xr.DataArray, factors: xr.Dataset, recipe: Recipe) -> xr.Dataset:
+    """Segment by the scores of named components."""
+    choice = recipe.segmentation
+    return segment(
+        image, channels=factors, seed=recipe.seed, least_share=choice.least_share,
+        pure_share=choice.pure_share, smoothness=choice.smoothness,
+    ).compute()  # fmt: skip
+
+
+def _names(
+    factors: xr.Dataset, shares: list[dict[str, float]], elements: Elements, recipe: Recipe
+) -> list[str]:
+    """Return a name for each component: the recipe's, or by what it is rich in."""
+    own = name_phases(factors.loadings, elements.sample)
+    told = recognised(shares, recipe.phases)
+    taken = {name for name in told if name}
+    return [
+        t or (f"{o}_{i + 1}" if o in taken else o)
+        for i, (t, o) in enumerate(zip(told, own, strict=True))
+    ]
+
+
+def _has_line(element: str, energy: np.ndarray) -> bool:
+    try:
+        line_on_axis(element, energy)
+    except EdsError:
+        return False
+    return True

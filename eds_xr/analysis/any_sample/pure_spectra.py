@@ -1,0 +1,148 @@
+"""The spectrum of each phase: as its pixels have it, or what a subtraction leaves."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.analysis.any_sample.regions import Source
+from eds_xr.provenance import with_step
+from eds_xr.schema import LINE, PHASE, EdsError
+from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
+
+#: A line that may pin a scale stands so many deviations out of the reference.
+LEAST_SIGMA = 10.0
+#: With more of the reference than this, what is left is a small difference of large numbers.
+MOST_SHARE = 0.98
+#: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
+NOISE_ANGLE_DEG = 8.0
+_NOTHING = {"scale": 0.0, "scale_variance": 0.0, "pinned": "", "pinned_in_part": ""}
+
+
+def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
+    """Return the line of the reference that a phase lacks, as far as the mixture tells.
+
+    Every line of the reference bounds its share in the mixture: the phase only adds counts. The
+    line with the lowest bound (ratio of net counts a pixel plus two deviations) pins the scale;
+    that the phase lacks its element is assumed.
+
+    Parameters
+    ----------
+    mixture, reference : Dataset [line]
+        Net counts a pixel of the elements of the sample.
+
+    Raises
+    ------
+    EdsError
+        When no line of the reference stands out, or none is weaker in the mixture.
+    """
+    clear = (reference.net > LEAST_SIGMA * reference.variance**0.5) & (reference.doubt == "")
+    if not bool(clear.any()):
+        raise EdsError("no line of what is to be subtracted stands out of its spectrum")
+    ratio = mixture.net / reference.net
+    deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
+    best = int(np.argmin((ratio + 2 * deviation).where(clear, np.inf).values))
+    if float(ratio[best]) > MOST_SHARE:
+        raise EdsError(
+            "no line is weaker than in what is to be subtracted: the phase holds all its elements, "
+            "and no share can be taken out"
+        )
+    return str(ratio[LINE].values[best])
+
+
+class PureSpectra:
+    """Makes the spectra of the phases, references before what needs them.
+
+    Parameters
+    ----------
+    spectra : Dataset [phase, energy]
+        Sums over the regions.
+    fit : callable
+        Net counts of spectra.
+    pinned : mapping
+        Lines by phase; others are chosen by the data.
+    elements : sequence of str
+        All that is fitted, stray elements too.
+
+    Attributes
+    ----------
+    made : dict of Dataset [energy]
+        By phase; ``way`` tells the region, and what was subtracted.
+    pinned : dict
+        Lines that pinned each subtraction.
+    notes : list of str
+    """
+
+    def __init__(
+        self,
+        spectra: xr.Dataset,
+        fit: Callable[[xr.Dataset], xr.Dataset],
+        pinned: Mapping[str, Sequence[str]],
+        elements: Sequence[str],
+    ) -> None:
+        self.spectra, self.fit, self.told, self.elements = spectra, fit, pinned, elements
+        self.made: dict[str, xr.Dataset] = {}
+        self.pinned: dict[str, tuple[str, ...]] = {}
+        self.notes: list[str] = []
+
+    def make(self, sources: Sequence[Source]) -> xr.Dataset:
+        """Return the spectra ``[phase, energy]`` of all phases that have one."""
+        for source in sources:
+            try:
+                self.made[source.phase] = self._one(source)
+            except EdsError as error:
+                self.notes.append(f"{source.phase}: no spectrum of its own, {error}")
+            else:
+                self.notes += too_noisy(source.phase, self.made[source.phase])
+        if not self.made:
+            return self.spectra.isel({PHASE: slice(0)})
+        names = xr.DataArray(list(self.made), dims=PHASE, name=PHASE)
+        attrs = with_step(self.spectra.attrs, "pure_spectra", pinned=self.pinned)
+        joined = xr.concat(self.made.values(), dim=names, combine_attrs="drop", join="exact")
+        return joined.assign_attrs(attrs)
+
+    def _one(self, source: Source) -> xr.Dataset:
+        region = self.spectra.sel({PHASE: source.region}, drop=True)
+        if not source.reference:
+            return region.assign(_NOTHING, way="pure pixels")
+        reference = self._reference(source.reference)
+        lines = tuple(self.told.get(source.phase, ()))
+        if not lines:
+            lines = (pinned_line(self._lines(region), self._lines(reference)),)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", SubtractionWarning)
+            rest = subtract_phase(
+                region, reference, scale=lines[0] if len(lines) == 1 else list(lines),
+                elements=self.elements,
+            )  # fmt: skip
+        self.notes += [f"{source.phase}: {w.message}" for w in caught]
+        self.pinned[source.phase] = lines
+        return rest.assign(way=f"{source.region} less {source.reference}")
+
+    def _reference(self, name: str) -> xr.Dataset:
+        if name in self.made:
+            return self.made[name][["counts", "variance", "n_pixels"]]
+        if name in self.spectra[PHASE].values:
+            return self.spectra.sel({PHASE: name}, drop=True)
+        raise EdsError(f"its mixture holds {name}, which has none either")
+
+    def _lines(self, spectrum: xr.Dataset) -> xr.Dataset:
+        """Return net counts a pixel."""
+        lines, pixels = self.fit(spectrum), float(spectrum.n_pixels)
+        return lines.assign(net=lines.net / pixels, variance=lines.variance / pixels**2)
+
+
+def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:
+    """Say so when noise turns the spectrum away from itself by more than a few degrees."""
+    noise = float(spectrum.variance.sum()) ** 0.5
+    signal = max(float((spectrum.counts**2 - spectrum.variance).sum()), 1e-9) ** 0.5
+    angle = float(np.degrees(np.arctan2(noise, signal)))
+    if angle <= NOISE_ANGLE_DEG:
+        return []
+    return [
+        f"{phase}: too few counts, noise turns its spectrum by {angle:.0f} degrees; do not report "
+        "its composition"
+    ]

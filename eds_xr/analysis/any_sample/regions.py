@@ -1,0 +1,140 @@
+"""Regions of which spectra are summed: pure ones, mixtures by which phases are present."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import COMPONENT, PHASE, spatial_dims
+
+#: A spectrum is worth fitting from so many counts and pixels on.
+LEAST_COUNTS, LEAST_PIXELS = 2000.0, 9
+#: Pure pixels are enough when they hold this share of what the best mixture holds of the phase:
+#: they assume nothing, a subtraction assumes that the phase lacks an element.
+ENOUGH_PURE = 0.1
+
+
+class Region(NamedTuple):
+    """Pixels in which exactly these phases are present; of a single one, in which it is pure."""
+
+    phases: tuple[str, ...]
+    mask: xr.DataArray
+    counts: dict[str, float]  # what the pixels hold of each phase
+
+    @property
+    def name(self) -> str:
+        """Names of the phases, joined: ``"core+shell"``."""
+        return "+".join(self.phases)
+
+    @property
+    def all_counts(self) -> float:
+        """Return the counts of all phases."""
+        return sum(self.counts.values())
+
+
+class Source(NamedTuple):
+    """Where a phase's spectrum comes from: a region, and what is subtracted from it."""
+
+    phase: str
+    region: str
+    reference: str = ""  # a phase, or a region of several; "" when the region is pure
+
+
+def regions_of(segmentation: xr.Dataset, scores: xr.DataArray) -> dict[str, Region]:
+    """Return all regions that are large enough, by name.
+
+    Parameters
+    ----------
+    segmentation : Dataset
+        ``present`` and ``pure`` [phase, *spatial; bool].
+    scores : DataArray [*spatial, component; counts]
+        Of components called as the phases.
+    """
+    names = segmentation[PHASE].values.tolist()
+    held = scores.sel({COMPONENT: names}).transpose(COMPONENT, *spatial_dims(scores)).compute()
+    found = {}
+    for phases in _combinations(segmentation["present"]):
+        mask = region_mask(segmentation, phases).transpose(*spatial_dims(scores))
+        inside = held.values[:, mask.values].sum(axis=1)
+        counts = dict(zip(names, map(float, inside), strict=True))
+        region = Region(phases, mask, counts)
+        if region.all_counts >= LEAST_COUNTS and int(mask.sum()) >= LEAST_PIXELS:
+            found[region.name] = region
+    return found
+
+
+def region_masks(segmentation: xr.Dataset, chosen: Mapping[str, tuple[str, ...]]) -> xr.DataArray:
+    """Return masks ``[phase, *spatial; bool]`` of regions, each told by its phases."""
+    masks = [region_mask(segmentation, phases) for phases in chosen.values()]
+    return xr.concat(masks, dim=xr.DataArray(list(chosen), dims=PHASE, name=PHASE)).rename("mask")
+
+
+def region_mask(segmentation: xr.Dataset, phases: tuple[str, ...]) -> xr.DataArray:
+    """Return where a phase is pure, or where just these phases are present."""
+    names = segmentation[PHASE]
+    if not set(phases) <= set(names.values.tolist()):
+        return xr.zeros_like(segmentation["present"].isel({PHASE: 0}, drop=True))
+    if len(phases) == 1:
+        return segmentation["pure"].sel({PHASE: phases[0]}, drop=True)
+    return (segmentation["present"] == names.isin(list(phases))).all(PHASE)
+
+
+def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:
+    """Return each phase alone, then every combination of several that occurs."""
+    names = present[PHASE].values
+    table = present.transpose(PHASE, ...).values.reshape(names.size, -1)
+    occurring = np.unique(table, axis=1).T
+    several = [tuple(names[there].tolist()) for there in occurring if there.sum() > 1]
+    return [(str(n),) for n in names] + several
+
+
+def sources_of(
+    regions: Mapping[str, Region], names: list[str], host_of: Mapping[str, str]
+) -> list[Source]:
+    """Return where each phase's spectrum comes from, references before what needs them.
+
+    Pure pixels where there are enough. Otherwise the mixture that holds most of the phase, one
+    with its host first, less a reference: the other phase, or of several others the region in
+    which just these are present. A phase that is in no region left out.
+    """
+    found: dict[str, Source] = {}
+    for name in names:
+        if _pure_is_enough(name, regions):
+            found[name] = Source(name, name)
+    while waiting := [n for n in names if n not in found]:
+        chosen = [s for n in waiting if (s := _by_subtraction(n, regions, found, host_of))]
+        if not chosen:
+            break
+        found |= {s.phase: s for s in chosen}
+    few = [n for n in names if n not in found and n in regions]
+    return [*found.values(), *(Source(n, n) for n in few)]
+
+
+def _pure_is_enough(name: str, regions: Mapping[str, Region]) -> bool:
+    pure = regions[name].counts[name] if name in regions else 0.0
+    mixed = [r.counts[name] for r in regions.values() if name in r.phases and len(r.phases) > 1]
+    return pure > 0 and pure >= ENOUGH_PURE * max(mixed, default=0.0)
+
+
+def _by_subtraction(
+    name: str,
+    regions: Mapping[str, Region],
+    known: Mapping[str, Source],
+    host_of: Mapping[str, str],
+) -> Source | None:
+    """Return the best mixture of which the rest is known."""
+    best, most = None, 0.0
+    for region in regions.values():
+        others = [p for p in region.phases if p != name]
+        if name not in region.phases or not others:
+            continue
+        reference = "+".join(others)
+        if reference not in known and not (len(others) > 1 and reference in regions):
+            continue
+        worth = region.counts[name] * (10.0 if others == [host_of.get(name)] else 1.0)
+        if worth > most:
+            best, most = Source(name, region.name, reference), worth
+    return best

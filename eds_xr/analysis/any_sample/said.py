@@ -1,0 +1,85 @@
+"""What is said of results that are not there, or that two ways contradict."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.composition.limits import limits_of
+from eds_xr.schema import ASSUMED, ELEMENT, LINE, PHASE
+
+#: Of upper limits.
+CONFIDENCE = 0.95
+#: Two ways contradict each other from so many standard deviations on.
+CONTRADICTION_SIGMA = 3.0
+
+
+def not_detected(lines: xr.Dataset) -> list[str]:
+    """Name the lines that chance explains, without those assumed to be zero in a phase."""
+    limits = limits_of(lines, "net", CONFIDENCE)
+    notes = []
+    for phase in lines[PHASE].values.tolist():
+        one = limits.sel({PHASE: phase})
+        open_ = ~one.detected & ~lines[ASSUMED].sel({PHASE: phase})
+        for line in one[LINE].values[open_.values]:
+            limit = float(one.upper_limit.sel({LINE: line}))
+            notes.append(
+                f"{phase}: {str(line).split('_')[0]} is not detected, at most {limit:.0f} counts "
+                f"({100 * CONFIDENCE:g} %)"
+            )
+    return notes
+
+
+def contradicted(lines: xr.Dataset, assumed: xr.DataArray) -> list[str]:
+    """Name the lines that are assumed to be zero in a phase, and are not by another way."""
+    notes = []
+    for phase in lines[PHASE].values.tolist():
+        for line in assumed[LINE].values[assumed.sel({PHASE: phase}).values].tolist():
+            one = lines.sel({PHASE: phase, LINE: line})
+            net, sd = float(one.net), float(one.variance) ** 0.5
+            if abs(net) > CONTRADICTION_SIGMA * sd:
+                notes.append(
+                    f"{phase}: the subtraction takes {line} for zero, all pixels give it "
+                    f"{net:.0f} +- {sd:.0f} counts"
+                )
+    return notes
+
+
+def compared(composition: xr.Dataset, refined: xr.Dataset) -> xr.Dataset:
+    """Return how far the compositions of regions and of all pixels are apart.
+
+    Returns
+    -------
+    Dataset [phase, element]
+        ``difference`` of the atomic fractions, ``sigma``, the same over its standard deviation if
+        they were independent (they share counts, so it is less than that of equal truths), and
+        ``agree``, within 3.
+    """
+    both = [composition, refined]
+    difference = both[1].atomic_fraction - both[0].atomic_fraction
+    spread = sum(one.atomic_fraction_variance for one in both)
+    sigma = xr.where(spread > 0, difference / np.sqrt(spread), 0.0)
+    return xr.Dataset(
+        {
+            "difference": difference.assign_attrs(
+                long_name="atomic fraction, all pixels less regions", units="1"
+            ),
+            "sigma": sigma.assign_attrs(long_name="in standard deviations", units="1"),
+            "agree": abs(sigma) <= CONTRADICTION_SIGMA,
+        }
+    )
+
+
+def disagreements(comparison: xr.Dataset) -> list[str]:
+    """Name the elements of which regions and all pixels say different things."""
+    notes = []
+    for phase in comparison[PHASE].values.tolist():
+        one = comparison.sel({PHASE: phase})
+        apart = one[ELEMENT].values[~one.agree.values].tolist()
+        if apart:
+            notes.append(
+                f"{phase}: regions and all pixels give different {', '.join(apart)} (by "
+                f"{float(abs(one.sigma).max()):.1f} standard deviations); the phase varies from "
+                "place to place, or a region holds another phase"
+            )
+    return notes

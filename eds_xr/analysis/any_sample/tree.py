@@ -1,0 +1,45 @@
+"""The result of an analysis as one DataTree, in a form that Zarr and netCDF hold."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.provenance import with_step
+
+
+def as_tree(groups: Mapping[str, xr.Dataset], image: xr.DataArray, **told: Any) -> xr.DataTree:
+    """Return groups as a tree, with what is told of the whole in its attributes."""
+    tree = xr.DataTree.from_dict({name: _plain(part) for name, part in groups.items()})
+    attrs = with_step({"history": image.attrs.get("history", [])}, "analyse", recipe=told["recipe"])
+    tree.attrs = {
+        "source": str(image.attrs.get("source", "")),
+        "history": attrs["history"],
+        **{name: _plain_value(value) for name, value in told.items()},
+    }
+    return tree
+
+
+def _plain(part: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset whose attributes and names a file can hold."""
+    plain = part.copy()
+    for one in (plain, *plain.variables.values()):
+        one.attrs = {str(k): _plain_value(v) for k, v in one.attrs.items()}
+    return plain
+
+
+def _plain_value(value: Any) -> Any:
+    """Return numbers, text and lists as they are, dictionaries as JSON."""
+    if isinstance(value, Mapping):
+        return json.dumps(value)
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, bool):
+        return int(value)
+    if isinstance(value, tuple):
+        return list(value)
+    return value

@@ -58,6 +58,6 @@ def _as_plain(value: Any) -> Any:
     return value.tolist() if isinstance(value, np.ndarray | np.generic) else str(value)
 
 
-def _lines(attrs: Mapping[str, Any]) -> list[str]:
+def _lines(attrs: Mapping[Any, Any]) -> list[str]:
     lines = attrs.get("history", [])
     return [lines] if isinstance(lines, str) else list(lines)

@@ -25,8 +25,10 @@ def as_tree(groups: Mapping[str, xr.Dataset], image: xr.DataArray, **told: Any) 
 
 
 def _plain(part: xr.Dataset) -> xr.Dataset:
-    """Return a Dataset whose attributes and names a file can hold."""
-    plain = part.copy()
+    """Return a Dataset whose attributes and texts a file can hold."""
+    text = {n: v.astype(object) for n, v in part.variables.items() if v.dtype.kind == "U"}
+    plain = part.assign({n: v for n, v in text.items() if n in part.data_vars})
+    plain = plain.assign_coords({n: v for n, v in text.items() if n in part.coords})
     for one in (plain, *plain.variables.values()):
         one.attrs = {str(k): _plain_value(v) for k, v in one.attrs.items()}
     return plain

@@ -115,12 +115,9 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
 
 
 def _groups(found: Found) -> dict[str, xr.Dataset]:
-    return {
-        "identification": found.identification,
-        "rank": found.rank,
-        "factors": found.factors,
-        "segmentation": found.segmentation,
-    }
+    parts = {"rank": found.rank, "factors": found.factors, "segmentation": found.segmentation}
+    told = found.identification
+    return parts if told is None else {"identification": told} | parts
 
 
 def _measured_groups(measured: Measured) -> dict[str, xr.Dataset]:
@@ -143,7 +140,8 @@ def _compositions(
         return {}, ["no phase has a spectrum that could be quantified"]
     if refusal := _no_thin_film(image):
         return {}, [refusal]
-    made, notes = {}, []
+    made: dict[str, xr.Dataset] = {}
+    notes: list[str] = []
     ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
     for name, lines in ways.items():
         if lines is None:

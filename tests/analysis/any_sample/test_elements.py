@@ -7,12 +7,6 @@ from eds_xr.analysis.any_sample.elements import sorted_elements
 from eds_xr.analysis.recipe import ElementChoice
 
 
-def _found(*elements: str) -> xr.Dataset:
-    return xr.Dataset(
-        {"found": ("element", np.ones(len(elements), bool))}, {"element": list(elements)}
-    )
-
-
 def _lines(**net: tuple[float, ...]) -> xr.Dataset:
     values = np.array(list(net.values())).T
     coords = {"line": [f"{e}_Ka" for e in net], "element": ("line", list(net))}
@@ -26,7 +20,7 @@ LINES = _lines(
 
 
 def test_sorted_elements__untold_a_strong_or_differing_one_is_of_the_sample() -> None:
-    found = sorted_elements(_found(*"Fe Cr C Mo Cu Mn".split()), LINES, ElementChoice(), ())
+    found = sorted_elements("Fe Cr C Mo Cu Mn".split(), LINES, ElementChoice(), ())
     assert found.sample == ("Fe", "Cr", "C", "Mo", "Mn")
     assert found.stray == ("Cu",)  # as strong everywhere
     assert "Cu: found, perhaps from grid" in found.notes[0]
@@ -35,7 +29,7 @@ def test_sorted_elements__untold_a_strong_or_differing_one_is_of_the_sample() ->
 
 
 def test_sorted_elements__what_the_file_lists_is_of_the_sample_the_rest_is_stray() -> None:
-    found = sorted_elements(_found("Fe", "Cr", "Mo"), LINES, ElementChoice(), ("Fe", "Cr", "V"))
+    found = sorted_elements(["Fe", "Cr", "Mo"], LINES, ElementChoice(), ("Fe", "Cr", "V"))
     assert found.sample == ("Fe", "Cr", "V")
     assert found.stray == ("Mo",)
     assert any("V: named by the file, not found" in note for note in found.notes)
@@ -43,5 +37,5 @@ def test_sorted_elements__what_the_file_lists_is_of_the_sample_the_rest_is_stray
 
 def test_sorted_elements__the_recipe_holds() -> None:
     choice = ElementChoice(sample=("Fe",), stray=("Cr",), majors=("Fe",))
-    found = sorted_elements(_found("Fe", "Cr", "Mo"), LINES, choice, ("Mo",))
+    found = sorted_elements(["Fe", "Cr", "Mo"], LINES, choice, ("Mo",))
     assert (found.sample, found.stray, found.majors) == (("Fe",), ("Cr",), ("Fe",))

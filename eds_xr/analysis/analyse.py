@@ -19,10 +19,12 @@ from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
-from eds_xr.schema import PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.schema import LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
 
 #: Below this beam energy a sample is thick for its beam [keV].
 LEAST_BEAM_KEV = 40.0
+#: All lines of a phase that is quantified stand so many deviations above zero.
+LEAST_SIGMA = 5.0
 
 
 def analyse(
@@ -113,12 +115,9 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
 
 
 def _groups(found: Found) -> dict[str, xr.Dataset]:
-    return {
-        "identification": found.identification,
-        "rank": found.rank,
-        "factors": found.factors,
-        "segmentation": found.segmentation,
-    }
+    parts = {"rank": found.rank, "factors": found.factors, "segmentation": found.segmentation}
+    told = found.identification
+    return parts if told is None else {"identification": told} | parts
 
 
 def _measured_groups(measured: Measured) -> dict[str, xr.Dataset]:
@@ -141,13 +140,14 @@ def _compositions(
         return {}, ["no phase has a spectrum that could be quantified"]
     if refusal := _no_thin_film(image):
         return {}, [refusal]
-    made, notes = {}, []
+    made: dict[str, xr.Dataset] = {}
+    notes: list[str] = []
     ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
     for name, lines in ways.items():
         if lines is None:
             continue
         try:
-            made[name] = _quantified(lines, recipe)
+            made[name] = _quantified(_with_counts(lines, notes), recipe)
         except EdsError as error:
             notes.append(f"{name.replace('_', ' ')}: not had, {error}")
     if "composition" in made:
@@ -169,6 +169,19 @@ def _no_thin_film(image: xr.DataArray) -> str:
             "for their beam; phases and net counts are what can be had"
         )
     return ""
+
+
+def _with_counts(lines: xr.Dataset, notes: list[str]) -> xr.Dataset:
+    """Return the lines of the phases that have any above chance."""
+    net, sd = lines.net.sum(LINE), lines.variance.sum(LINE) ** 0.5
+    seen = (net > LEAST_SIGMA * sd).values
+    for name in lines[PHASE].values[~seen]:
+        note = f"{name}: no composition, none of its lines in the range of the fits stands out"
+        if note not in notes:
+            notes.append(note)
+    if not seen.any():
+        raise EdsError("no phase has a line that stands out")
+    return lines.sel({PHASE: seen})
 
 
 def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:

@@ -90,7 +90,7 @@ def component_lines(
 
 
 def sorted_elements(
-    table: xr.Dataset, lines: xr.Dataset, choice: ElementChoice, listed: Sequence[str]
+    found: Sequence[str], lines: xr.Dataset, choice: ElementChoice, listed: Sequence[str]
 ) -> Elements:
     """Return which elements are the sample's and which are stray, and the majors.
 
@@ -98,7 +98,7 @@ def sorted_elements(
     is fitted, not quantified. A file that lists none leaves it to the map: an element that grids,
     holders or the microscope may emit is of the sample when it differs between phases.
     """
-    found, notes = elements_found(table), []
+    notes: list[str] = []
     stray = list(choice.stray or ())
     if choice.sample is not None:
         sample = list(choice.sample)

@@ -28,7 +28,7 @@ from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.sums import sum_spectra
 
 #: Ranges that are as good as the fit's own; they move the knots of the background [keV].
-OTHER_RANGES_KEV = ((0.6, 12.5), (0.8, 12.5), (1.0, 12.5), (0.7, 11.5))
+OTHER_RANGES_KEV = ((0.6, 12.5), (1.0, 12.5))
 #: Tiles of a reference that hold fewer counts tell nothing of its variation.
 LEAST_TILE_COUNTS = 5000.0
 
@@ -102,7 +102,10 @@ def measure(
     fit = LineFit(found.elements, recipe.fit, image[ENERGY])
     calibration = fit.calibrate(sums)
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
-    pure = PureSpectra(sums, lambda one: fit.fit(one, calibration), told, fit.elements.all)
+    pure = PureSpectra(
+        sums, fit.fit(sums, calibration), lambda one: fit.fit(one, calibration), told,
+        fit.elements.all,
+    )  # fmt: skip
     made = Measured(
         masks, sums, sources, pure=pure.make(sources), pinned=pure.pinned, notes=pure.notes
     )

@@ -38,7 +38,7 @@ class Found:
     """Phases of a map, and what led to them."""
 
     total: xr.Dataset
-    identification: xr.Dataset
+    identification: xr.Dataset | None  # None when the recipe names all elements
     elements: Elements
     rank: xr.Dataset
     factors: xr.Dataset
@@ -54,17 +54,19 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     Computes: identification, rank, NMF and segmentation; scores stay lazy.
     """
     say("elements of the whole map")
-    total = total_spectrum(image)
-    table, notes = identified(total, recipe.elements)
+    total, table = total_spectrum(image), None
+    notes: list[str] = []
+    if recipe.elements.sample is None or recipe.elements.stray is None:
+        table, notes = identified(total, recipe.elements)
     say("phases: how many, and NMF")
     with progress("rank"):
         rank = suggest_rank(image)
     with progress("NMF"):
         factors = nmf(image, recipe.number or "auto", seed=recipe.seed)
-    asked = recipe.elements.sample or ()
-    known = list(dict.fromkeys([*elements_found(table), *asked, *(recipe.elements.stray or ())]))
-    lines = component_lines(factors, known, image.attrs)
-    elements = sorted_elements(table, lines, recipe.elements, image.attrs.get("elements", ()))
+    there = [] if table is None else elements_found(table)
+    asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
+    lines = component_lines(factors, list(dict.fromkeys([*there, *asked])), image.attrs)
+    elements = sorted_elements(there, lines, recipe.elements, image.attrs.get("elements", ()))
     notes += elements.notes
     shares = line_shares(lines, elements.sample)
     names = _names(factors, shares, elements, recipe)

@@ -60,8 +60,10 @@ class PureSpectra:
     ----------
     spectra : Dataset [phase, energy]
         Sums over the regions.
+    lines : Dataset [phase, line]
+        Their net counts.
     fit : callable
-        Net counts of spectra.
+        Net counts of other spectra.
     pinned : mapping
         Lines by phase; others are chosen by the data.
     elements : sequence of str
@@ -79,11 +81,13 @@ class PureSpectra:
     def __init__(
         self,
         spectra: xr.Dataset,
+        lines: xr.Dataset,
         fit: Callable[[xr.Dataset], xr.Dataset],
         pinned: Mapping[str, Sequence[str]],
         elements: Sequence[str],
     ) -> None:
-        self.spectra, self.fit, self.told, self.elements = spectra, fit, pinned, elements
+        self.spectra, self.lines, self.fit = spectra, lines, fit
+        self.told, self.elements = pinned, elements
         self.made: dict[str, xr.Dataset] = {}
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.notes: list[str] = []
@@ -111,7 +115,7 @@ class PureSpectra:
         reference = self._reference(source.reference)
         lines = tuple(self.told.get(source.phase, ()))
         if not lines:
-            lines = (pinned_line(self._lines(region), self._lines(reference)),)
+            lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SubtractionWarning)
             rest = subtract_phase(
@@ -129,9 +133,16 @@ class PureSpectra:
             return self.spectra.sel({PHASE: name}, drop=True)
         raise EdsError(f"its mixture holds {name}, which has none either")
 
-    def _lines(self, spectrum: xr.Dataset) -> xr.Dataset:
-        """Return net counts a pixel."""
-        lines, pixels = self.fit(spectrum), float(spectrum.n_pixels)
+    def _nets(self, name: str) -> xr.Dataset:
+        """Return net counts a pixel, of a region or of a phase that a subtraction left."""
+        if name in self.made:
+            spectrum = self.made[name]
+            lines = self.fit(spectrum) if spectrum.way != "pure pixels" else None
+        else:
+            spectrum, lines = self.spectra.sel({PHASE: name}, drop=True), None
+        if lines is None:
+            lines = self.lines.sel({PHASE: name}, drop=True)
+        pixels = float(spectrum.n_pixels)
         return lines.assign(net=lines.net / pixels, variance=lines.variance / pixels**2)
 
 

@@ -11,7 +11,7 @@ from eds_xr.analysis.recipe import PhaseRecipe
 from eds_xr.schema import ELEMENT, LINE, EdsError
 
 #: A component whose shares point further than this from a phase's is not that phase [deg].
-MOST_ANGLE_DEG = 35.0
+MOST_ANGLE_DEG = 45.0
 
 
 def line_shares(lines: xr.Dataset, elements: Sequence[str]) -> list[dict[str, float]]:
@@ -59,8 +59,8 @@ def recognised(shares: Sequence[Mapping[str, float]], phases: Sequence[PhaseReci
 
 
 def _angle(like: Mapping[str, float], share: Mapping[str, float]) -> float:
-    """Return the angle between two sets of shares, of the elements that `like` names [deg]."""
-    a = np.array([like[e] for e in like])
-    b = np.array([share.get(e, 0.0) for e in like])
+    """Return the angle between two sets of shares [deg]; what one does not name is zero."""
+    elements = sorted({*like, *share})
+    a, b = (np.array([one.get(e, 0.0) for e in elements]) for one in (like, share))
     size = float(np.linalg.norm(a) * np.linalg.norm(b))
     return 90.0 if size == 0 else float(np.degrees(np.arccos(min(1.0, float(a @ b) / size))))

@@ -25,10 +25,14 @@ def as_tree(groups: Mapping[str, xr.Dataset], image: xr.DataArray, **told: Any) 
 
 
 def _plain(part: xr.Dataset) -> xr.Dataset:
-    """Return a Dataset whose attributes and names a file can hold."""
-    plain = part.copy()
-    for one in (plain, *plain.variables.values()):
-        one.attrs = {str(k): _plain_value(v) for k, v in one.attrs.items()}
+    """Return a Dataset whose attributes and texts a file can hold."""
+    text = {n: v.astype(object) for n, v in part.variables.items() if v.dtype.kind == "U"}
+    plain = part.assign({n: v for n, v in text.items() if n in part.data_vars})
+    plain = plain.assign_coords({n: v for n, v in text.items() if n in part.coords})
+    plain.attrs = {str(k): _plain_value(v) for k, v in plain.attrs.items()}
+    for name in plain.variables:
+        one = plain[name].attrs
+        plain[name].attrs = {str(k): _plain_value(v) for k, v in one.items()}
     return plain
 
 

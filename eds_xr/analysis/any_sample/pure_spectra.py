@@ -111,7 +111,7 @@ class PureSpectra:
     def _one(self, source: Source) -> xr.Dataset:
         region = self.spectra.sel({PHASE: source.region}, drop=True)
         if not source.reference:
-            return region.assign(_NOTHING, way="pure pixels")
+            return region.assign(_NOTHING | {"way": "pure pixels"})
         reference = self._reference(source.reference)
         lines = tuple(self.told.get(source.phase, ()))
         if not lines:

@@ -11,6 +11,7 @@
 
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import readers, samples
+from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.composition import k_factors
@@ -64,6 +65,7 @@ __all__ = [
     "Recipe",
     "SubtractionWarning",
     "add_common_errors",
+    "analyse",
     "calibrate",
     "classify",
     "compare_regions",

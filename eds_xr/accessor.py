@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
@@ -80,6 +81,7 @@ class ArrayAccessor:
     unmix = _method(unmix)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
+    analyse = _method(analyse)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)
     significance = _method(significance)

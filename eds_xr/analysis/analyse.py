@@ -10,8 +10,9 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
+from eds_xr.analysis.any_sample.all_pixels import Measured
 from eds_xr.analysis.any_sample.hosts import hosts, matrix_of
-from eds_xr.analysis.any_sample.measured import Measured, measure
+from eds_xr.analysis.any_sample.measured import measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.tree import as_tree
 from eds_xr.analysis.recipe import ElementChoice, PhaseRecipe, Recipe, read_recipe
@@ -122,7 +123,7 @@ def _groups(found: Found) -> dict[str, xr.Dataset]:
 
 def _measured_groups(measured: Measured) -> dict[str, xr.Dataset]:
     parts = {
-        "masks": measured.masks.to_dataset(name="mask"),
+        "masks": None if measured.masks is None else measured.masks.to_dataset(name="mask"),
         "spectra": measured.spectra,
         "pure": measured.pure,
         "lines": measured.lines,
@@ -136,13 +137,13 @@ def _compositions(
     image: xr.DataArray, measured: Measured, recipe: Recipe, matrix: str
 ) -> tuple[dict[str, xr.Dataset], list[str]]:
     """Return the groups that follow from lines, and what is said where they cannot be had."""
-    if measured.lines is None:
+    ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
+    if all(lines is None for lines in ways.values()):
         return {}, ["no phase has a spectrum that could be quantified"]
     if refusal := _no_thin_film(image):
         return {}, [refusal]
     made: dict[str, xr.Dataset] = {}
     notes: list[str] = []
-    ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
     for name, lines in ways.items():
         if lines is None:
             continue
@@ -198,7 +199,7 @@ def _partition(
 ) -> dict[str, xr.Dataset]:
     """Return partition coefficients of every phase against the matrix."""
     names = composition[PHASE].values.tolist()
-    if matrix not in names or measured.lines is None:
+    if matrix not in names or measured.lines is None or measured.pure is None:
         return {}
     subtracted = {s.phase for s in measured.sources if s.reference == matrix}
     parts = []

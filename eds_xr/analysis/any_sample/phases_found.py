@@ -65,10 +65,14 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         factors = nmf(image, recipe.number or "auto", seed=recipe.seed)
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
-    lines = component_lines(factors, list(dict.fromkeys([*there, *asked])), image.attrs)
-    elements = sorted_elements(there, lines, recipe.elements, image.attrs.get("elements", ()))
+    known = list(dict.fromkeys([*there, *asked]))
+    elements = Elements((), (), (), ())
+    shares: list[dict[str, float]] = [{} for _ in factors[COMPONENT]]
+    if known:
+        lines = component_lines(factors, known, image.attrs)
+        elements = sorted_elements(there, lines, recipe.elements, image.attrs.get("elements", ()))
+        shares = line_shares(lines, elements.sample)
     notes += elements.notes
-    shares = line_shares(lines, elements.sample)
     names = _names(factors, shares, elements, recipe)
     factors = factors.assign_coords({COMPONENT: names})
     say("where each phase is present, and where it is pure")

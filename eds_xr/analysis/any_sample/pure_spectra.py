@@ -92,8 +92,8 @@ class PureSpectra:
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.notes: list[str] = []
 
-    def make(self, sources: Sequence[Source]) -> xr.Dataset:
-        """Return the spectra ``[phase, energy]`` of all phases that have one."""
+    def make(self, sources: Sequence[Source]) -> xr.Dataset | None:
+        """Return the spectra ``[phase, energy]`` of all phases that have one; None for none."""
         for source in sources:
             try:
                 self.made[source.phase] = self._one(source)
@@ -102,7 +102,7 @@ class PureSpectra:
             else:
                 self.notes += too_noisy(source.phase, self.made[source.phase])
         if not self.made:
-            return self.spectra.isel({PHASE: slice(0)})
+            return None
         names = xr.DataArray(list(self.made), dims=PHASE, name=PHASE)
         attrs = with_step(self.spectra.attrs, "pure_spectra", pinned=self.pinned)
         joined = xr.concat(self.made.values(), dim=names, combine_attrs="drop", join="exact")

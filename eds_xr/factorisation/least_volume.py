@@ -34,9 +34,8 @@ SPECTRUM_TOLERANCE = 0.5
 NO_SHARE, FEWEST_ON_RAY = 0.05, 16
 #: Pixels end no farther than this along a ray, and behind the matrix.
 FARTHEST, FARTHEST_BACK = 1.06, 0.5
-#: Matrix that changes by less than this under a phase whose counts vary by more than that lies under
-#: it (:func:`_lies_on`).
-SAME_MATRIX, UNEVEN = 0.15, 0.2
+#: Counts of a phase that vary by more than this (:func:`_lies_on`).
+UNEVEN = 0.2
 #: Share of the pixels rich in a component that may be purer than the component.
 PUREST_QUANTILE = 0.95
 
@@ -179,17 +178,16 @@ def _to_ends_of_pixels(
 
 
 def _lies_on(scores: np.ndarray, share: np.ndarray, one: int, end: float) -> bool:
-    """Return whether a phase lies on the matrix, as particles on a film do, instead of replacing it.
+    """Return whether a phase lies on the matrix, as particles on a film do.
 
-    Its pixels then hold as many counts of the matrix as those without it, however many they hold
-    of it; shares pile up because they cannot grow beyond 1.
+    Shares pile up then because they cannot grow beyond 1, however the thickness of the phase
+    varies, and more than that of the matrix.
     """
-    at_end, bare = share > 0.8 * end, share < 0.1 * end
-    if not (at_end.any() and bare.any()):
+    at_end, bare = scores[share > 0.8 * end, one], scores[share < 0.1 * end, 0]
+    if not (at_end.size and bare.size):
         return False
-    own = scores[at_end, one]
-    kept = scores[at_end, 0].mean() / scores[bare, 0].mean()
-    return bool(abs(kept - 1) < SAME_MATRIX and own.std() > UNEVEN * own.mean())
+    spread, usual = at_end.std() / at_end.mean(), bare.std() / bare.mean()
+    return bool(spread**2 > UNEVEN**2 + 2 * usual**2)
 
 
 def _unit_sum(turn: np.ndarray, loadings: np.ndarray) -> np.ndarray:

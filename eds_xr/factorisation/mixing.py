@@ -17,6 +17,7 @@ from eds_xr import provenance
 from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
 from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.rotation import (
+    binned_maps,
     binned_scores,
     check_component,
     check_factors,
@@ -77,7 +78,7 @@ def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     check_one_of(reach, ("auto", "spectra", "pixels"), "reach")
     scores = result["scores"].transpose(*spatial_dims(result["scores"]), COMPONENT)
     loadings = result["loadings"].transpose(COMPONENT, ENERGY)
-    bins = binned_scores(scores)
+    bins = binned_maps(scores)
     sample = bins.reshape(-1, bins.shape[-1])
     grid = Grid(np.arange(len(sample)), bins.shape[:-1])
     change, ends_at = purest_turn(sample, loadings.values.astype(float), reach=reach, grid=grid)
@@ -119,8 +120,7 @@ def mixing_uncertainty(result: xr.Dataset) -> xr.Dataset:
     """
     check_factors(result)
     scores, loadings = result["scores"], result["loadings"].transpose(COMPONENT, ENERGY)
-    bins = binned_scores(scores.transpose(*spatial_dims(scores), COMPONENT))
-    rows = even_rows(bins.reshape(-1, bins.shape[-1]))
+    rows = even_rows(binned_scores(scores.transpose(*spatial_dims(scores), COMPONENT)))
     table = loadings.values.astype(float)
     low, high = np.zeros((2, len(table), len(table)))
     for one, other in np.argwhere(~np.eye(len(table), dtype=bool)):

@@ -9,7 +9,7 @@ described as a sum of four densities, each blurred by the noise of its pixels,
 
 whose weights follow from the shares by expectation and maximisation (Dempster et al. 1977, J. R.
 Stat. Soc. B 39, 1), and whose end is the likeliest. A single flat grain piles up, too, wherever it
-lies in the foil: only grains that agree, or a large one, tell a phase that is pure.
+lies in the foil: only three grains that agree, or a large one, tell a phase that is pure.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ LEAST_GAIN = 8.0
 PILE_WIDTH = 0.03
 #: A fraction of pixels that may lie anywhere.
 OUTLIERS = 0.01
-#: A pile lies in more than one place: as many, of equal size, would be as unequal as they are.
-PLACES = 1.5
-#: Or it holds this part of all pixels.
-LARGE = 0.15
+#: A pile lies in more places than this, counted by size: two grains may agree by chance.
+PLACES = 2.2
+#: Or it holds this part of all pixels, or spans the image.
+LARGE = 0.12
 #: Ends tried, rounds, and classes of shares a standard deviation of the noise.
 ENDS_TRIED, ROUNDS, CLASSES = 64, 60, 3.0
 
@@ -73,7 +73,7 @@ def ray_end(shares: np.ndarray, noise: np.ndarray, most: float) -> RayEnd:
 
 
 def lies_in_several_places(chosen: np.ndarray, grid: Grid) -> bool:
-    """Return whether pixels lie apart from each other, or are many.
+    """Return whether pixels lie apart from each other, are many, or span the image.
 
     Parameters
     ----------
@@ -81,7 +81,7 @@ def lies_in_several_places(chosen: np.ndarray, grid: Grid) -> bool:
     grid : Grid
         Of all pixels, which may be thinned.
     """
-    from scipy.ndimage import label
+    from scipy.ndimage import find_objects, label
 
     if np.count_nonzero(chosen) > LARGE * chosen.size:
         return True
@@ -92,6 +92,12 @@ def lies_in_several_places(chosen: np.ndarray, grid: Grid) -> bool:
     held = np.zeros([-(-n // side) for n in grid.shape])
     np.add.at(held, tuple(index), np.where(chosen, 1.0, -1.0))
     regions, number = label(held > 0, np.ones([3] * held.ndim))
+    if any(
+        box.stop - box.start > 0.9 * n > 2
+        for boxes in find_objects(regions)
+        for box, n in zip(boxes, held.shape, strict=True)
+    ):
+        return True
     size = np.bincount(regions.ravel())[1:].astype(float)
     return bool(number and size.sum() ** 2 > PLACES * (size**2).sum())
 

@@ -186,7 +186,7 @@ def presence(
         if expected[name]:
             made.presence[name] = (table[row, column], attainable[name])
         if table[row, column] >= FOUND_IOU:
-            pairs[name] = found.phase.values[column].item()
+            pairs[name] = found.phase.values.tolist()[column]
     made.found = sum(expected[name] for name in pairs)
     made.spurious = len(masks) - len(pairs)
     return pairs

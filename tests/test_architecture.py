@@ -1,6 +1,7 @@
 """The layout of the package, read from its imports: floors, sizes of folders, what exports what."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -146,6 +147,21 @@ def test_folders__export_nothing_but_public_attributes(folder: Path) -> None:
         assert not modules & exported, "a module bears the name of what its folder exports"
     else:
         assert len(body) == 1, f"{name} does more than say what it holds"
+
+
+def test_minerals__only_the_study_and_samples_know_them() -> None:
+    """Their names stand in no code elsewhere (docstrings may use them as examples)."""
+    known = re.compile(
+        r"\b(Brg|Fp|Ca-Pv)\b|bridgmanite|periclase|perovskite|pyrolite", re.IGNORECASE
+    )
+    for name, path in FILES.items():
+        if name.startswith(("analysis.deep_mantle", "samples")):
+            continue
+        nodes = list(ast.walk(ast.parse(path.read_text())))
+        said = {id(node.value) for node in nodes if isinstance(node, ast.Expr)}
+        for node in nodes:
+            text = node.value if isinstance(node, ast.Constant) and id(node) not in said else None
+            assert not known.search(str(text)), f"{name} knows of {text!r}"
 
 
 def test_accessor__only_the_package_imports_it() -> None:

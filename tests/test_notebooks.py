@@ -1,4 +1,4 @@
-"""The notebook runs from top to bottom, and unchanged with a cluster."""
+"""The notebooks run from top to bottom, and unchanged with a cluster."""
 
 from pathlib import Path
 
@@ -6,7 +6,8 @@ import nbclient
 import nbformat
 import pytest
 
-NOTEBOOK = Path(__file__).parents[1] / "notebooks" / "deep_mantle_study.ipynb"
+NOTEBOOKS = Path(__file__).parents[1] / "notebooks"
+NOTEBOOK = NOTEBOOKS / "deep_mantle_study.ipynb"
 ON_A_CLUSTER = """
 from distributed import Client
 client = Client({address!r})
@@ -23,10 +24,14 @@ def notebook(tmp_path, monkeypatch):
     return nbformat.read(NOTEBOOK, as_version=4)
 
 
-def check_run(notebook):
+def printed_by(notebook):
     # no time limit here: the test has one
     done = nbclient.NotebookClient(notebook, timeout=None, kernel_name="python3").execute()
-    printed = "".join(o.get("text", "") for c in done.cells for o in c.get("outputs", []))
+    return "".join(o.get("text", "") for c in done.cells for o in c.get("outputs", []))
+
+
+def check_run(notebook):
+    printed = printed_by(notebook)
     assert "Ca / Si in Ca-Pv" in printed
     assert "Fp: " in printed
 
@@ -46,6 +51,14 @@ def test_deep_mantle_study__runs_unchanged_on_a_cluster(notebook, workers):
     check_run(notebook)
 
 
-def test_deep_mantle_study__is_committed_without_outputs():
-    notebook = nbformat.read(NOTEBOOK, as_version=4)
-    assert not any(c.get("outputs") for c in notebook.cells)
+@pytest.mark.slow
+def test_any_sample__choosing_leads_to_the_truth():
+    printed = printed_by(nbformat.read(NOTEBOOKS / "03_any_sample.ipynb", as_version=4))
+    assert "holds the others" in printed
+    assert "Ta in precipitate" in printed
+    assert float(printed.rsplit("largest: ", 1)[1].split()[0]) < 3.5
+
+
+@pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
+def test_notebooks__are_committed_without_outputs(path):
+    assert not any(c.get("outputs") for c in nbformat.read(path, as_version=4).cells)

@@ -14,11 +14,12 @@ from eds_xr.factorisation.bins import bin_size, binned
 from eds_xr.factorisation.least_volume import purest_turn
 from eds_xr.factorisation.one_read import read_once
 from eds_xr.factorisation.rank import choose_rank
+from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.solver.descent import DescentResult, descend, project_block
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse
 from eds_xr.factorisation.solver.start import hold_first, start_loadings
-from eds_xr.image.blocks import Rows, Sparse, of_each_block, split_rows, weighted
+from eds_xr.image.blocks import Rows, Sparse, flat_places, of_each_block, split_rows, weighted
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
 
@@ -87,6 +88,7 @@ class NmfSolution(NamedTuple):
     loadings: np.ndarray  # [channel, component; sum 1]
     maps: np.ndarray | None  # scores [*spatial, component], where a prior shaped them
     fit: DescentResult
+    ends_at: list[str] | None  # of each component, where the purest mixture was chosen
 
 
 def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) -> NmfTask:
@@ -141,10 +143,12 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
     table = np.ascontiguousarray(fit.loadings[:, order])  # kernels are compiled for one order
     if task.root is not None:
         table = unit_columns(table * task.root[:, None])
+    ends_at = None
     if task.purest:
-        turn = purest_turn(_all_scores(task.rows, table), table.T.astype(float))
+        scores, grid = _all_scores(task.rows, table)
+        turn, ends_at = purest_turn(scores, table.T.astype(float), grid=grid)
         table = unit_columns((turn @ table.T).T.clip(min=0))
-    return NmfSolution(table, _maps(task, table), fit)
+    return NmfSolution(table, _maps(task, table), fit, ends_at)
 
 
 def _check_recipe(recipe: NmfOptions) -> None:
@@ -224,12 +228,14 @@ def _maps(task: NmfTask, table: np.ndarray) -> np.ndarray | None:
     return prior.maps
 
 
-def _all_scores(rows: Rows, table: np.ndarray) -> np.ndarray:
-    """Return the scores of all rows, evenly thinned."""
+def _all_scores(rows: Rows, table: np.ndarray) -> tuple[np.ndarray, Grid]:
+    """Return the scores of all rows, evenly thinned, and where they lie."""
     from dask.base import compute
 
     every = -(-rows.pixels // MOST_SCORES)
-    return np.concatenate(compute(*of_each_block(_few_scores_block, rows, table, every)))
+    scores = np.concatenate(compute(*of_each_block(_few_scores_block, rows, table, every)))
+    held = [np.concatenate([flat_places(box, rows.shape) for box in p]) for p in rows.places]
+    return scores, Grid(np.concatenate([places[::every] for places in held]), rows.shape)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

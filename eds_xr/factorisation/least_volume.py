@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eds_xr.factorisation.ray_ends import PILE_WIDTH, Grid, lies_in_several_places, ray_end
+
 #: Rows of scores beyond this are left out evenly: directions need no more.
 MOST_ROWS = 8192
 #: Points tried as the commonest composition, and directions tried as rays.
@@ -27,41 +29,62 @@ DIRECTION_ERROR, FAR_OFF = 0.03, 30.0
 CHANNEL_GROUPS = 64
 #: A spectrum may be below zero by so many standard deviations in its lowest group.
 SPECTRUM_TOLERANCE = 0.5
+#: A pixel lies on a ray when other rays have no larger share of its counts than this, within noise;
+#: of fewer pixels than that nothing is said.
+NO_SHARE, FEWEST_ON_RAY = 0.05, 16
+#: Pixels end no farther than this along a ray, and behind the matrix.
+FARTHEST, FARTHEST_BACK = 1.06, 0.5
+#: Counts of a phase that vary by more than this (:func:`_lies_on`).
+UNEVEN = 0.2
 #: Share of the pixels rich in a component that may be purer than the component.
 PUREST_QUANTILE = 0.95
 
 
-def purest_turn(scores: np.ndarray, loadings: np.ndarray, *, reach: str = "spectra") -> np.ndarray:
-    """Return the change of basis ``T`` to the purest components.
+#: Components end where their pixels pile up, or where their spectrum touches zero.
+AT_PIXELS, AT_SPECTRUM = "pixels", "spectrum"
+
+
+def purest_turn(
+    scores: np.ndarray, loadings: np.ndarray, *, reach: str = "auto", grid: Grid | None = None
+) -> tuple[np.ndarray, list[str]]:
+    """Return the change of basis ``T`` to the purest components, and where each of them ends.
 
     Parameters
     ----------
     scores : ndarray [pixel, component; counts]
         Summed over neighbouring pixels to some thousand counts each.
     loadings : ndarray [component, channel; sum 1]
-    reach : {"spectra", "pixels"}
+    reach : {"auto", "spectra", "pixels"}
         How far components lie from the matrix: as far as their spectra stay non-negative, or as
-        their purest pixels.
+        their purest pixels; "auto" takes pixels where they pile up.
+    grid : Grid, optional
+        Where the pixels lie; otherwise each counts as a grain of its own.
 
     Returns
     -------
-    ndarray [component, component]
+    turn : ndarray [component, component]
         ``T @ loadings`` are the new loadings (sum 1, non-negative within noise), strongest
         first; ``scores @ inv(T)`` the new scores. The identity where nothing is to be told:
         one component, or no counts.
+    ends_at : list of str
+        ``pixels`` or ``spectrum``, of each component.
     """
     rows = even_rows(scores)
     if rows.shape[1] < 2 or len(rows) < 2:
-        return np.eye(loadings.shape[0])
+        return np.eye(loadings.shape[0]), [AT_PIXELS] * len(loadings)
     turn = _matrix_and_rays(rows, loadings)
     for _ in range(2):  # noise is estimated from the spectra, which change
         now, spectra = rows @ np.linalg.inv(turn), turn @ loadings
         step = np.eye(len(turn))
-        bound = spectral_share if reach == "spectra" else pixel_share
+        bound = pixel_share if reach == "pixels" else spectral_share
         step[1:, 0] = [-bound(now, spectra, c, 0) for c in range(1, len(turn))]
         turn = _unit_sum(step @ turn, loadings)
+    at_pixels = np.full(len(turn), reach == "pixels")
+    at_pixels[0] = True
+    if reach == "auto":
+        turn, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
-    return turn[order]
+    return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
 
 
 def even_rows(scores: np.ndarray) -> np.ndarray:
@@ -117,6 +140,54 @@ def _matrix_and_rays(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
         lack = -(step[c] @ spectra) / np.maximum(spectra[0], 1e-9)
         step[c, 0] = max(0.0, lack[spectra[0] > 0.02 * spectra[0].max()].max()) + 0.1
     return _unit_sum(step @ turn, loadings)
+
+
+def _to_ends_of_pixels(
+    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, grid: Grid | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the turn with rays that end where pixels pile up, and which rays do.
+
+    The matrix, too, is moved to where its pixels end: the commonest composition may be a mixture.
+    """
+    scores = rows @ np.linalg.inv(turn)
+    counts = scores.sum(1)
+    bright = counts > 0.3 * np.median(counts[counts > 0])
+    counts = np.where(bright, counts, 1.0)[:, None]
+    share = scores / counts
+    sigma = np.sqrt(np.diag(_score_noise(scores, turn @ loadings)) / counts)
+    without = abs(share) < 2 * sigma + NO_SHARE
+    at_pixels = np.zeros(len(turn), bool)
+    step = np.eye(len(turn))
+    for c in range(1, len(turn)):
+        alone = bright & np.delete(without, [0, c], axis=1).all(1)
+        if np.count_nonzero(alone) < FEWEST_ON_RAY:
+            continue
+        along, noise = share[alone, c], sigma[alone, c]
+        end = ray_end(along, noise, FARTHEST)
+        if end.piled:
+            near = abs(share[:, c] - end.share) < 2 * np.hypot(sigma[:, c], PILE_WIDTH * end.share)
+            apart = grid is None or lies_in_several_places(alone & near, grid)
+            at_pixels[c] = apart and not _lies_on(scores[alone], along, c, end.share)
+        top = end.share if at_pixels[c] else 1.0
+        back = ray_end(end.share - along, noise, end.share + FARTHEST_BACK)
+        low = min(0.0, end.share - back.share)
+        step[c, [0, c]] = 1 - top, top
+        step[0, [0, c]] += -low, low
+    at_pixels[0] = True
+    return _unit_sum(step @ turn, loadings), at_pixels
+
+
+def _lies_on(scores: np.ndarray, share: np.ndarray, one: int, end: float) -> bool:
+    """Return whether a phase lies on the matrix, as particles on a film do.
+
+    Shares pile up then because they cannot grow beyond 1, however the thickness of the phase
+    varies, and more than that of the matrix.
+    """
+    at_end, bare = scores[share > 0.8 * end, one], scores[share < 0.1 * end, 0]
+    if not (at_end.size and bare.size):
+        return False
+    spread, usual = at_end.std() / at_end.mean(), bare.std() / bare.mean()
+    return bool(spread**2 > UNEVEN**2 + 2 * usual**2)
 
 
 def _unit_sum(turn: np.ndarray, loadings: np.ndarray) -> np.ndarray:

@@ -15,7 +15,9 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
+from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.rotation import (
+    binned_maps,
     binned_scores,
     check_component,
     check_factors,
@@ -31,7 +33,7 @@ from eds_xr.schema import COMPONENT, ENERGY, EdsError, check_one_of, one_mask, s
 CORE_PIXELS = 2**20
 
 
-def purest(result: xr.Dataset, *, reach: str = "spectra") -> xr.Dataset:
+def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     """Turn a factorisation to its purest components, without changing ``W H``.
 
     Lazy: the scores. Computes: once through the scores, summed over bins of pixels.
@@ -42,27 +44,30 @@ def purest(result: xr.Dataset, *, reach: str = "spectra") -> xr.Dataset:
 
         sum over pixels of min(squared distance to the cone of the rays, 30).
 
-    How far along its ray a component lies is known from pixels only where the phase is somewhere
-    without matrix. By default a component goes on until its spectrum touches zero (in the lowest
-    of 64 groups of channels, within half a standard deviation): right for grains embedded in a
-    matrix that holds an element which they do not. A phase that contains every element of the
-    matrix loses too much that way: then stop at its purest pixels, which leaves matrix in the
-    loading of a phase that is nowhere without. :func:`mixing_uncertainty` tells the difference.
+    How far along its ray a component lies is known from pixels where the phase is somewhere
+    without matrix: there its shares pile up, blurred by noise. A component ends at such a pile
+    (particles, layers, precipitates as thick as the foil, whatever elements they share with the
+    matrix). Without one the phase lies within the matrix, and the component goes on until its
+    spectrum touches zero (in the lowest of 64 groups of channels, within half a standard
+    deviation): right where the matrix holds an element which the grains do not.
+    :func:`mixing_uncertainty` tells how much is at stake.
 
     Parameters
     ----------
     result : Dataset
         From :func:`eds_xr.nmf`, of counts.
-    reach : {"spectra", "pixels"}
-        Where components end, as said.
+    reach : {"auto", "spectra", "pixels"}
+        Where components end: as said; all where their spectra touch zero; all at their purest
+        pixels, piled up or not, which leaves matrix in a phase that is nowhere without.
 
     Returns
     -------
     Dataset
         As `result`, components numbered anew, strongest first. Scores and loadings may be
         slightly negative (noise about zero); for scores that are not, solve again:
-        ``project(image, loadings.clip(0))``. Attribute ``rotation_residual`` is the largest change
-        of ``W H`` among the bins, relative to its largest value.
+        ``project(image, loadings.clip(0))``. Attributes ``ends_at``, ``pixels`` or ``spectrum`` for
+        each component, and ``rotation_residual``, the largest change of ``W H`` among the bins,
+        relative to its largest value.
 
     Raises
     ------
@@ -70,15 +75,18 @@ def purest(result: xr.Dataset, *, reach: str = "spectra") -> xr.Dataset:
         When `result` is no factorisation, or for another `reach`.
     """
     check_factors(result)
-    check_one_of(reach, ("spectra", "pixels"), "reach")
+    check_one_of(reach, ("auto", "spectra", "pixels"), "reach")
     scores = result["scores"].transpose(*spatial_dims(result["scores"]), COMPONENT)
     loadings = result["loadings"].transpose(COMPONENT, ENERGY)
-    sample = binned_scores(scores)
-    change = purest_turn(sample, loadings.values.astype(float), reach=reach)
+    bins = binned_maps(scores)
+    sample = bins.reshape(-1, bins.shape[-1])
+    grid = Grid(np.arange(len(sample)), bins.shape[:-1])
+    change, ends_at = purest_turn(sample, loadings.values.astype(float), reach=reach, grid=grid)
     numbers = np.arange(len(change))
     spectra = loadings.copy(data=change @ loadings.values).assign_coords({COMPONENT: numbers})
     turned = turned_scores(scores, np.linalg.inv(change)).assign_coords({COMPONENT: numbers})
     attrs = provenance.with_step(result.attrs, "purest", reach=reach, turn=change.tolist())
+    attrs["ends_at"] = ends_at
     attrs["rotation_residual"] = _residual(sample, loadings.values, change, scores.dtype)
     return xr.Dataset({"scores": turned.rename("scores"), "loadings": spectra}, attrs=attrs)
 

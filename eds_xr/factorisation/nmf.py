@@ -101,7 +101,8 @@ def nmf(
         strongest component first; attributes ``loss``, ``deviance`` (of what the loadings
         were fitted to, before the choice among mixtures, penalties included; for the frobenius
         loss the sum of squares), ``iterations``,
-        ``converged``, ``interrupted``, ``seed``. Scores are of the same loss, those of a weighted
+        ``converged``, ``interrupted``, ``seed``, and of the purest mixture ``ends_at``, as of
+        :func:`eds_xr.purest`. Scores are of the same loss, those of a weighted
         fit of the Poisson loss that it approximates. After Ctrl-C the last complete state is
         returned, ``interrupted`` is 1.
 
@@ -184,6 +185,7 @@ def _result(task: NmfTask, solution: NmfSolution, step: str, seed: int) -> xr.Da
     spectra = as_loadings(solution.loadings, image, recipe.fixed)
     told = {k: v for k, v in recipe._asdict().items() if k not in ("init", "fixed", "mask")}
     fit = solution.fit
+    ends = {} if solution.ends_at is None else {"ends_at": solution.ends_at}
     return xr.Dataset(
         {"scores": _scores(task, solution, spectra), "loadings": spectra},
         attrs=provenance.with_step(image.attrs, step, n_components=task.rank, **told, seed=seed)
@@ -194,7 +196,8 @@ def _result(task: NmfTask, solution: NmfSolution, step: str, seed: int) -> xr.Da
             "iterations": fit.iterations,
             "converged": int(fit.converged),
             "interrupted": int(fit.interrupted),
-        },
+        }
+        | ends,
     )
 
 

@@ -37,7 +37,13 @@ def check_factors(result: xr.Dataset) -> None:
 
 
 def binned_scores(scores: xr.DataArray) -> np.ndarray:
-    """Return scores summed over square bins ``[bin, component]``: their noise falls, not more.
+    """Return scores summed over square bins ``[bin, component]``, see :func:`binned_maps`."""
+    sums = binned_maps(scores)
+    return sums.reshape(-1, sums.shape[-1])
+
+
+def binned_maps(scores: xr.DataArray) -> np.ndarray:
+    """Return scores summed over square bins ``[*bins, component]``: their noise falls, not more.
 
     Computes once through the scores. Bins are of whole powers of two, aligned to the image; what
     is left over at its ends is left out.
@@ -57,7 +63,7 @@ def binned_scores(scores: xr.DataArray) -> np.ndarray:
         if math.prod(halved.shape[:-1]) < FEWEST_BINS:
             break
         sums = halved
-    return sums.reshape(-1, sums.shape[-1])
+    return sums
 
 
 def turned_scores(scores: xr.DataArray, change: np.ndarray) -> xr.DataArray:

@@ -25,20 +25,20 @@ def test_purest_turn__undoes_a_mixing(entries):
     mixing /= mixing.sum(1, keepdims=True)
     if np.linalg.cond(mixing) > 20:
         return
-    turn = purest_turn(AMOUNTS @ np.linalg.inv(mixing), mixing @ SPECTRA)
+    turn, _ = purest_turn(AMOUNTS @ np.linalg.inv(mixing), mixing @ SPECTRA)
     found = turn @ mixing @ SPECTRA
     np.testing.assert_allclose(found.sum(1), 1)
     assert abs(found - SPECTRA).max() < 0.05 * SPECTRA.max()  # strongest first, as they are
 
 
 def test_purest_turn__nothing_to_tell_of_one_component_or_no_counts():
-    np.testing.assert_array_equal(purest_turn(AMOUNTS[:, :1], SPECTRA[:1]), [[1]])
-    np.testing.assert_array_equal(purest_turn(np.zeros((9, 3)), SPECTRA), np.eye(3))
+    np.testing.assert_array_equal(purest_turn(AMOUNTS[:, :1], SPECTRA[:1])[0], [[1]])
+    np.testing.assert_array_equal(purest_turn(np.zeros((9, 3)), SPECTRA)[0], np.eye(3))
 
 
-@pytest.mark.parametrize("reach", ["spectra", "pixels"])
+@pytest.mark.parametrize("reach", ["auto", "spectra", "pixels"])
 def test_purest_turn__keeps_the_product(reach):
-    turn = purest_turn(AMOUNTS, SPECTRA, reach=reach)
+    turn, _ = purest_turn(AMOUNTS, SPECTRA, reach=reach)
     turned = (AMOUNTS @ np.linalg.inv(turn)) @ (turn @ SPECTRA)
     np.testing.assert_allclose(turned, AMOUNTS @ SPECTRA, atol=1e-8)
 

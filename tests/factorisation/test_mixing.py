@@ -150,7 +150,7 @@ def mixed() -> tuple[xr.Dataset, xr.Dataset]:
     return truth, sheared(truth, MIXED)
 
 
-@pytest.mark.parametrize("reach", ["spectra", "pixels"])
+@pytest.mark.parametrize("reach", ["auto", "spectra", "pixels"])
 def test_purest__keeps_the_product(mixed, reach):
     found = purest(mixed[1], reach=reach)
     assert largest_change(product(found), product(mixed[1])) < 1e-6

@@ -90,8 +90,8 @@ def _region_sums(
     first, second = split_counts(image, seed=recipe.seed)
     parts = []
     for choosing, measuring in ((first, second), (second, first)):
-        scores = scores_of(choosing, found.factors, found.free)
-        segmentation = find_presence(image, found.factors.assign(scores=scores), recipe)
+        factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
+        segmentation = find_presence(choosing, factors, found.free, recipe)
         masks = _with_tiles(segmentation, chosen, references)
         parts.append(sum_spectra(measuring, masks).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)

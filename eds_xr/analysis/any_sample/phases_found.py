@@ -79,7 +79,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     free = choosing_channels(image, elements, recipe.choice)
     if not bool(free.all()):
         factors = factors.assign(scores=scores_of(image, factors, free))
-    segmentation = find_presence(image, factors, recipe)
+    segmentation = find_presence(image, factors, free, recipe)
     notes += list(segmentation.attrs.get("phase_notes", []))
     return Found(total, table, elements, rank, factors, free, shares, segmentation, notes)
 
@@ -112,18 +112,27 @@ def choosing_channels(image: xr.DataArray, elements: Elements, choice: PixelChoi
 
 def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
     """Return the scores by some of the channels ``[*spatial, component; counts]``. Lazy."""
-    part = as_chunked(image).where(free, 0)
-    scores = project(part, factors.loadings.where(free, 0.0).clip(min=0))
+    scores = project(as_chunked(image).where(free, 0), _of_channels(factors, free))
     return scores.assign_coords({COMPONENT: factors[COMPONENT].values}).rename("scores")
 
 
-def find_presence(image: xr.DataArray, factors: xr.Dataset, recipe: Recipe) -> xr.Dataset:
-    """Segment by the scores of named components."""
+def find_presence(
+    image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray, recipe: Recipe
+) -> xr.Dataset:
+    """Segment by named components and some of the channels."""
     choice = recipe.segmentation
+    if not bool(free.all()):
+        image = as_chunked(image).where(free, 0).assign_attrs(image.attrs)
+        factors = factors.assign(loadings=_of_channels(factors, free))
     return segment(
         image, channels=factors, seed=recipe.seed, least_share=choice.least_share,
         pure_share=choice.pure_share, smoothness=choice.smoothness,
     ).compute()  # fmt: skip
+
+
+def _of_channels(factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
+    part = factors.loadings.where(free, 0.0).clip(min=0)
+    return part / part.sum(ENERGY)
 
 
 def _names(

@@ -25,9 +25,9 @@ _NOTHING = {"scale": 0.0, "scale_variance": 0.0, "pinned": "", "pinned_in_part":
 def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
     """Return the line of the reference that a phase lacks, as far as the mixture tells.
 
-    Every line of the reference bounds its share in the mixture: the phase only adds counts. The
-    line with the lowest bound (ratio of net counts a pixel plus two deviations) pins the scale;
-    that the phase lacks its element is assumed.
+    Every line of the reference bounds its share in the mixture: the phase only adds counts. Of the
+    lines that the lowest bound (ratio of net counts a pixel plus two deviations) leaves possible,
+    the best known pins the scale; that the phase lacks its element is assumed.
 
     Parameters
     ----------
@@ -44,7 +44,9 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
         raise EdsError("no line of what is to be subtracted stands out of its spectrum")
     ratio = mixture.net / reference.net
     deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
-    best = int(np.argmin((ratio + 2 * deviation).where(clear, np.inf).values))
+    lowest = (ratio + 2 * deviation).where(clear).min()
+    possible = clear & (ratio - 2 * deviation <= lowest)
+    best = int(np.argmin(deviation.where(possible, np.inf).values))
     if float(ratio[best]) > MOST_SHARE:
         raise EdsError(
             "no line is weaker than in what is to be subtracted: the phase holds all its elements, "

@@ -32,6 +32,13 @@ def test_pinned_line__not_one_whose_ratio_chance_may_have_lowered() -> None:
     assert pinned_line(mixture, reference) == "Si_Ka"
 
 
+def test_pinned_line__of_several_that_it_lacks_the_best_known() -> None:
+    reference = _lines(Mg=100.0, Si=120.0, Ca=10.0)
+    mixture = _lines(Mg=160.0, Si=60.0, Ca=4.9)
+    mixture["variance"].loc[{"line": "Ca_Ka"}] = 0.2**2
+    assert pinned_line(mixture, reference) == "Si_Ka"
+
+
 def test_pinned_line__refuses_a_phase_that_holds_all_elements() -> None:
     reference, mixture = _lines(Mg=100.0, Si=120.0), _lines(Mg=120.0, Si=121.0)
     with pytest.raises(EdsError, match="no share can be taken out"):

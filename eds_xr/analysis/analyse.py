@@ -248,7 +248,8 @@ def _completed(
         if name not in host_of:
             continue
         one = told.get(name, PhaseRecipe(name))
-        like = one.like or {e: round(v, 3) for e, v in shares.items()} or None
+        shown = {e: round(v, 3) for e, v in shares.items() if v >= 0.001}
+        like = one.like or shown or None
         phases.append(
             replace(
                 one, like=like, host=host_of[name], pinned=measured.pinned.get(name, one.pinned)

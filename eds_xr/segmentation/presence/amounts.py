@@ -40,18 +40,20 @@ class Amounts(NamedTuple):
     noise: np.ndarray
 
 
-def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray, mean: np.ndarray) -> Amounts:
-    """Return the amounts of known `loadings` in an image on the same energies. Lazy.
+def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
+    """Return the amounts of known `loadings` in an image on the same energies.
+
+    Lazy: but for the mean spectrum, for which the weights are best.
 
     Parameters
     ----------
     image : DataArray [*spatial, energy; counts]
     loadings : DataArray [component, energy; sum 1]
-    mean : ndarray [energy]
-        The mean spectrum of the image: weights are best there.
     """
     table = loadings.transpose(COMPONENT, ENERGY).values.astype(float)
-    weights = _weights(table, mean)
+    mean = as_chunked(image).mean(spatial_dims(image)).values
+    # of a mixture of the loadings: only then do the amounts sum to the pixel's counts
+    weights = _weights(table, (_weights(table, mean) @ mean).clip(0) @ table)
     counts = xr.apply_ufunc(
         _amounts_block,
         as_chunked(image).drop_vars(ENERGY),

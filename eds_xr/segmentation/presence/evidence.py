@@ -64,8 +64,10 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
         one = probability.sel({PHASE: name}, drop=True)
         held = one.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
         pair = xr.concat([1 - held, held], dim=PHASE)
-        found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS) == 2)
-    return xr.concat(found, dim=probability[PHASE]).rename("present")
+        pair.attrs = probability.attrs
+        found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS))
+    present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
+    return present.rename("present").assign_attrs(history=found[0].attrs["history"])
 
 
 def _cut_of(evidence: np.ndarray, smoothness: float) -> np.ndarray:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.schema import COMPONENT, PHASE, label_array, spatial_dims
 from eds_xr.segmentation.classify.classifier import PixelClassifier
-from eds_xr.segmentation.classify.training import FEATURE, predict, train
+from eds_xr.segmentation.classify.training import FEATURE, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.presence.evidence import draft_presence
 from eds_xr.segmentation.presence.rehearsal import draft_shares, drawn_amounts
@@ -21,8 +21,8 @@ SIGMAS = (0.5, 1.0, 1.5, 2.0, 3.0)
 _SCALES = tuple(sigma / 0.4 for sigma in SIGMAS)
 #: What joins the names of the phases of a combination.
 AND = "+"
-#: A forest learns from so many pixels.
-LEARNT_PIXELS = 20_000
+#: A forest learns from so many pixels, and has so many trees.
+LEARNT_PIXELS, N_TREES = 20_000, 60
 #: Combinations beyond this many, the rarest, are not learnt.
 MOST_CLASSES = 100
 #: Shares are of at least this many counts.
@@ -30,10 +30,26 @@ LEAST_COUNTS = 0.5
 
 
 class Learnt(NamedTuple):
-    """A forest whose classes are combinations of phases ``sets`` [class, phase; bool]."""
+    """A forest, and what it has learnt from.
 
-    classifier: PixelClassifier
+    Attributes
+    ----------
+    classifier : PixelClassifier or None
+        None where all pixels hold the same phases.
+    sets : ndarray of bool [class, phase]
+        Its classes are combinations of phases.
+    n_learnt : ndarray [phase]
+        Pixels with the phase that were learnt from.
+    """
+
+    classifier: PixelClassifier | None
     sets: np.ndarray
+    n_learnt: np.ndarray
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the learnt pixels that trees which did not see them recognise."""
+        return 1.0 if self.classifier is None else self.classifier.out_of_bag_accuracy
 
 
 def share_features(counts: xr.DataArray) -> xr.DataArray:
@@ -92,34 +108,56 @@ def rehearsed_forest(
     dims = [f"axis_{i}" for i in range(drawn.ndim - 1)]
     rehearsed = xr.DataArray(drawn, {COMPONENT: names}, (*dims, COMPONENT))
     strokes = label_array(painted.reshape(drawn.shape[:-1]), rehearsed, classes)
-    features = share_features(rehearsed).compute()
-    forest = train(features, strokes, balanced=False, max_pixels_per_phase=LEARNT_PIXELS, seed=seed)
-    return Learnt(forest, sets[common])
+    n_learnt = np.bincount(painted, minlength=common.size + 1)[1:] @ sets[common]
+    if common.size == 1:
+        return Learnt(None, sets, n_learnt)
+    forest = train(
+        share_features(rehearsed).compute(), strokes, classifier=_trees(seed), balanced=False,
+        max_pixels_per_phase=LEARNT_PIXELS, seed=seed,
+    )  # fmt: skip
+    return Learnt(forest, sets[common], n_learnt)
 
 
-def presence_probability(learnt: Learnt, features: xr.DataArray, names: list[str]) -> xr.DataArray:
-    """Return the probability of presence of each phase: the sum over the classes that hold it.
+def phase_sums(of_class: xr.DataArray, sets: np.ndarray, names: list[str]) -> xr.DataArray:
+    """Return the probability of each phase: the sum over the classes that hold it.
 
     Lazy.
+
+    Parameters
+    ----------
+    of_class : DataArray [phase, *spatial]
+        Probabilities of the classes.
+    sets : ndarray of bool [class, phase]
+    names : list of str
 
     Returns
     -------
     DataArray [phase, *spatial; float32]
     """
-    found = predict(learnt.classifier, features)
-    table = learnt.sets.T.astype(np.float32)
     values = xr.apply_ufunc(
         _sums_block,
-        found,
-        kwargs={"table": table},
+        of_class.drop_vars(PHASE),
+        kwargs={"table": sets.T.astype(np.float32)},
         input_core_dims=[[PHASE]],
         output_core_dims=[["one"]],
         dask="parallelized",
         output_dtypes=[np.float32],
         dask_gufunc_kwargs={"output_sizes": {"one": len(names)}},
     )
-    values = values.rename(one=PHASE).transpose(PHASE, *spatial_dims(found))
-    return values.assign_coords({PHASE: names}).assign_attrs(found.attrs).rename("probability")
+    values = values.rename(one=PHASE).transpose(PHASE, *spatial_dims(of_class))
+    return values.assign_coords({PHASE: names}).assign_attrs(of_class.attrs).rename("probability")
+
+
+def _trees(seed: int) -> Any:
+    """Return extremely randomised trees: as good as a random forest here, in a tenth of the time.
+
+    Geurts, Ernst & Wehenkel, Machine Learning 63 (2006) 3, doi:10.1007/s10994-006-6226-1.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(
+        N_TREES, min_samples_leaf=5, bootstrap=True, oob_score=True, random_state=seed, n_jobs=-1
+    )
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -59,15 +59,11 @@ def _richest(
     sums = counts.coarsen(side, boundary="trim").sum().values
     share = (sums / np.maximum(sums.sum(-1, keepdims=True), 1.0)).clip(0, 1)
     steps = [side[d] for d in dims]
-    score = np.array(
-        [
-            (share[tuple(slice(a // n, (a + s) // n) for a, s, n in zip(c, sides, steps))] ** 2)
-            .reshape(-1, share.shape[-1])
-            .sum(0)
-            for c in corners
-        ]
-    )
-    ranked = np.argsort(-score, axis=0, kind="stable")[:most].ravel()
+    score = []
+    for corner in corners:
+        box = (slice(a // n, (a + s) // n) for a, s, n in zip(corner, sides, steps, strict=True))
+        score.append((share[tuple(box)] ** 2).reshape(-1, share.shape[-1]).sum(0))
+    ranked = np.argsort(-np.array(score), axis=0, kind="stable")[:most].ravel()
     return [corners[i] for i in dict.fromkeys(ranked.tolist())][:most]
 
 

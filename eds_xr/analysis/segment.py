@@ -1,18 +1,18 @@
-"""The chain from a spectrum image to a phase map: scores, features, forest, graph cut.
+"""The chain from a spectrum image to the phases of each pixel: amounts, forest, graph cut.
 
-With scribbles, phases are what was painted. Without, the scores paint where they leave no doubt,
-and phases are named by their strongest lines.
+Without scribbles, a rehearsal of the image teaches the forest which phases are present. With
+scribbles, phases are what was painted.
 """
 
 from __future__ import annotations
 
-from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.phase_names import name_phases
-from eds_xr.chunks import computed, persisted
+from eds_xr.chunks import persisted
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,
@@ -23,15 +23,24 @@ from eds_xr.schema import (
     label_array,
     phase_colors,
     phase_names,
+    spatial_dims,
 )
-from eds_xr.segmentation.classify.quality import uncertainty
 from eds_xr.segmentation.classify.training import predict, train
-from eds_xr.segmentation.confident import confident_pixels
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.graph_cut.potts import smooth
+from eds_xr.segmentation.presence.amounts import Amounts, amounts_of_image, amounts_of_scores
+from eds_xr.segmentation.presence.evidence import cut_presence
+from eds_xr.segmentation.presence.forest import (
+    AND,
+    phase_sums,
+    rehearsed_forest,
+    share_features,
+)
+from eds_xr.segmentation.presence.purity import alone_pixels, most_of, pure_pixels
+from eds_xr.segmentation.presence.sample import sample_windows
 
-#: With counts, smoothing alone is as accurate as all kinds together, and several times as fast.
-FEATURE_KINDS = ("gaussian",)
+#: What is learnt from of channels that are no scores: the pixel, and Gaussians about it.
+FEATURE_KINDS = ("intensity", "gaussian")
 
 
 def segment(
@@ -41,49 +50,63 @@ def segment(
     channels: xr.DataArray | xr.Dataset | None = None,
     features: xr.DataArray | None = None,
     n_components: int | str = "auto",
+    least_share: float = 0.1,
+    pure_share: float = 0.02,
     smoothness: float = 1.0,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Label every pixel with its phase.
+    """Tell which phases are present in each pixel.
 
-    Computes: scores, training, probabilities and one graph cut of the whole image, which must fit
-    in memory. Probabilities are kept in the memory of the workers.
+    Computes: amounts of the components, training, probabilities and one graph cut a phase.
+    Amounts and probabilities are kept in the memory of the workers; the spectra are read in blocks.
+
+    Counts of each component are fitted to a pixel's spectrum without bias, with their noise. What
+    they say by themselves, joined by a graph cut, is a draft. The image is rehearsed: drawn anew
+    from the draft, with the same noise, so that the truth is known; a forest learns from it which
+    combinations of phases features mean, down to the single pixel, to the boundary and where
+    grains overlap. Its probabilities for the image itself are joined by one binary graph cut a
+    phase. Shares of a pixel's counts do not depend on its thickness.
 
     Parameters
     ----------
     image : DataArray [y, x, energy; counts]
         A spectrum image, or else the channels themselves (no ``energy``).
     scribbles : DataArray [y, x; integer label], optional
-        Painted pixels, 0 elsewhere. By default those that
-        :func:`eds_xr.masks.confident_pixels` finds; without its phase ``other`` where there is
-        none, and without phases that no pixel has most of.
+        Painted pixels, 0 elsewhere: then the forest learns from these alone. A class called
+        ``A+B`` is a combination of the phases A and B.
     channels : DataArray [y, x, component] or NMF Dataset, optional
-        What features are made of. By default the NMF scores of `image`. Along ``component`` they
-        are taken for scores, and each one's share of the pixel's counts joins them: it does not
-        change with the thickness.
+        What phases are told by: by default the NMF of `image`. With ``loadings``, and `image` on
+        their energies, amounts are fitted to the spectra; otherwise they are the scores.
     features : DataArray [feature, y, x], optional
-        From :func:`eds_xr.features.pixel_features`; by default Gaussians of `channels`.
+        From :func:`eds_xr.features.pixel_features`, with scribbles; by default shares and counts
+        of the components, or Gaussians of channels that are no components.
     n_components : int or "auto"
         Number of NMF components.
+    least_share : float
+        A phase is present where it gives at least this share of the pixel's counts. Not used with
+        scribbles.
+    pure_share : float
+        A pixel is pure where all other phases give less than this.
     smoothness : float
-        Of the graph cut: 0 takes the most probable phase of each pixel.
+        Of the graph cuts: 0 takes what is more probable in each pixel.
     seed : int
-        Of the factorisation and of the forest.
+        Of the factorisation, the rehearsal and the forest.
 
     Returns
     -------
     Dataset
-        ``label`` [y, x; uint8, CF flags with names and colours]; ``probability``
-        [phase, y, x; float32]; ``uncertainty`` [y, x], 1 less the lead of the most probable
-        phase over the next: paint there. Attribute ``out_of_bag_accuracy`` is that of the forest
-        on painted pixels. See :func:`eds_xr.masks.remove_small` and
-        :func:`eds_xr.masks.fill_holes` for regions that are too small.
+        ``present`` [phase, y, x; bool]; ``probability`` of presence [phase, y, x; float32], each
+        phase for itself; ``pure`` [phase, y, x; bool], present and nothing else: take sums there;
+        ``label`` [y, x; uint8, CF flags with names and colours], the phase that a pixel is pure in
+        or has most of, 0 where it has no counts; ``uncertainty`` [y, x], 0 to 1: paint there.
+        Attributes ``least_share``, ``pure_share``, ``n_painted`` (pixels with each phase that were
+        learnt from), ``out_of_bag_accuracy`` of the forest on these, ``phase_notes``.
 
     Raises
     ------
     EdsError
-        When the image is none or holds no counts, the parts lie on different grids, only one phase
-        is painted, or the scores of a homogeneous map tell no phases apart.
+        When the image is none or holds no counts, the parts lie on different grids, only one
+        class is painted, or without scribbles there are no components.
 
     Notes
     -----
@@ -95,95 +118,194 @@ def segment(
             f"expected a spectrum image (DataArray), found {type(image).__name__}; open a store "
             "with eds_xr.open"
         )
-    by_itself = scribbles is None
-    if features is None or scribbles is None:
-        channels = _named_channels(image, channels, n_components, seed)
-        check_same_grid(image, channels, "the channel image")
-        scribbles = _painted_by_scores(channels) if scribbles is None else scribbles
-        if features is None:
-            features = pixel_features(_with_shares(channels), kinds=FEATURE_KINDS)
-    classifier = train(features, scribbles, seed=seed)
-    probability = predict(classifier, features)
-    if by_itself and classifier.n_painted[-1] == 0:  # the last: pixels that are none of the others
-        probability = probability.isel({PHASE: slice(-1)})
-    probability = probability.persist()
-    label = smooth(probability, smoothness=smoothness)
-    n_painted = np.array(classifier.n_painted[: probability.sizes[PHASE]])
-    lead = uncertainty(probability)
-    if by_itself:  # a phase without a pixel has no spectrum
-        held = np.isin(np.arange(n_painted.size) + 1, label)
-        label, n_painted = _renumbered(label, held), n_painted[held]
-        probability = probability.isel({PHASE: held})
-    step = with_step(image.attrs, "segment", smoothness=smoothness, seed=seed)
-    attrs = {
-        "history": step["history"],
-        "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
-        "n_painted": n_painted.tolist(),
-    }
-    parts = {"label": label, "probability": probability, "uncertainty": lead}
-    return xr.Dataset(parts, attrs=attrs)
+    if not 0 < pure_share <= least_share < 1:
+        raise EdsError(
+            f"expected 0 < pure_share <= least_share < 1, found {pure_share} and {least_share}"
+        )
+    if features is not None and scribbles is None:
+        raise EdsError("features are learnt from scribbles: give scribbles=..., too")
+    if scribbles is None:
+        found = _by_itself(image, channels, n_components, least_share, pure_share, smoothness, seed)
+    else:
+        found = _painted(image, scribbles, channels, features, n_components, smoothness, seed)
+    step = with_step(
+        image.attrs, "segment", least_share=least_share, pure_share=pure_share,
+        smoothness=smoothness, seed=seed,
+    )  # fmt: skip
+    attrs = {"history": step["history"], "least_share": least_share, "pure_share": pure_share}
+    return found.assign_attrs(attrs)
 
 
-def _painted_by_scores(channels: xr.DataArray) -> xr.DataArray:
-    """Return the pixels whose scores leave no doubt; refuse a map in which nothing differs."""
-    if COMPONENT not in channels.dims:
+def _by_itself(
+    image: xr.DataArray, channels: xr.DataArray | xr.Dataset | None, n_components: int | str,
+    least_share: float, pure_share: float, smoothness: float, seed: int,
+) -> xr.Dataset:  # fmt: skip
+    """Return the phases that the components tell, learnt from a rehearsal."""
+    given = _channels(image, channels, n_components, seed)
+    if COMPONENT not in given.scores.dims:
         raise EdsError(
             "without scribbles, phases are found by scores along 'component', found channels "
-            f"{channels.dims}; paint phases with scribbles=..."
+            f"{given.scores.dims}; paint phases with scribbles=..."
         )
-    homogeneous = (
-        "the map looks homogeneous: {}. Take the spectrum of all its pixels (sum over y and x), or "
-        "tell phases apart yourself: paint them with scribbles=..."
+    amounts = _amounts(image, given)
+    counts, names = amounts.counts, given.names
+    windows = sample_windows(counts)
+    mean = float(windows.sum(-1).mean())
+    if not mean > 0:
+        raise EdsError(
+            f"scores must be counts, found a mean sum of {mean:g} a pixel; take them from "
+            "da.eds.nmf(), unscaled"
+        )
+    learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed)
+    if learnt.classifier is None:
+        probability = _certain(counts, learnt.sets[0])
+    else:
+        of_class = predict(learnt.classifier, share_features(counts))
+        probability = phase_sums(of_class, learnt.sets, names).persist()
+    some = (counts.sum(COMPONENT) > 0.5).compute()
+    cut = cut_presence(probability, smoothness)
+    present = cut & some
+    kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
+    notes = [
+        f"{name} is nowhere at least {least_share:g} of the counts"
+        for name, held in zip(names, kept, strict=True)
+        if not held
+    ]
+    probability, present = (a.isel({PHASE: kept}) for a in (probability * some, present))
+    held = counts.isel({COMPONENT: kept}).rename({COMPONENT: PHASE})
+    held = held.assign_coords({PHASE: present[PHASE].values})
+    if kept.sum() == 1:
+        notes.append(f"one phase only, {present[PHASE].values[0]}: present everywhere")
+        pure = present.copy()
+    else:
+        pure = pure_pixels(held, present, mean, pure_share)
+    label = label_array(most_of(held, present, mean).data, counts, list(present[PHASE].values))
+    label.attrs["history"] = cut.attrs["history"]
+    attrs = {
+        "n_painted": learnt.n_learnt[kept].tolist(),
+        "out_of_bag_accuracy": learnt.accuracy,
+        "phase_notes": notes,
+    }
+    return _result(present, probability, pure, label).assign_attrs(attrs)
+
+
+def _painted(
+    image: xr.DataArray, scribbles: xr.DataArray, channels: xr.DataArray | xr.Dataset | None,
+    features: xr.DataArray | None, n_components: int | str, smoothness: float, seed: int,
+) -> xr.Dataset:  # fmt: skip
+    """Return the phases that were painted: what the forest makes of features decides."""
+    if features is None:
+        given = _channels(image, channels, n_components, seed)
+        check_same_grid(image, given.scores, "the channel image")
+        if COMPONENT in given.scores.dims:
+            counts = _amounts(image, given).counts
+            features = share_features(counts.assign_coords({COMPONENT: given.names}))
+        else:
+            features = pixel_features(persisted(given.scores), kinds=FEATURE_KINDS)
+    classifier = train(features, scribbles, seed=seed)
+    of_class = predict(classifier, features).persist()
+    classes = smooth(of_class, smoothness=smoothness)
+    parts = [name.split(AND) for name in phase_names(classes)]
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    sets = np.array([[name in part for name in names] for part in parts])
+    painted = np.array(classifier.n_painted) @ sets
+    probability = phase_sums(of_class, sets, names)
+    chosen = np.vstack([np.zeros(len(names), bool), sets])[classes.values]
+    present = xr.DataArray(
+        np.moveaxis(chosen, -1, 0), {PHASE: names}, (PHASE, *classes.dims), "present"
+    ).assign_coords(classes.coords)
+    kept = chosen.reshape(-1, len(names)).any(0) & (painted > 0)
+    probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
+    best = (probability.where(present, -1).argmax(PHASE) + 1).astype(np.uint8)
+    colors = [c for c, part in zip(phase_colors(classes), parts, strict=True) if len(part) == 1]
+    label = label_array(best.data, best, list(present[PHASE].values), colors or phase_colors(best))
+    label.attrs["history"] = classes.attrs["history"]
+    attrs = {
+        "n_painted": painted[kept].tolist(),
+        "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
+        "phase_notes": [f"no pixel has {n}" for n, k in zip(names, kept, strict=True) if not k],
+    }
+    pure = alone_pixels(present).rename("pure")
+    return _result(present, probability, pure, label).assign_attrs(attrs)
+
+
+def _result(
+    present: xr.DataArray, probability: xr.DataArray, pure: xr.DataArray, label: xr.DataArray
+) -> xr.Dataset:
+    unsure = (1 - abs(2 * probability - 1)).max(PHASE)
+    return xr.Dataset(
+        {
+            "present": present.assign_attrs(long_name="phase is present"),
+            "probability": probability.astype(np.float32).assign_attrs(
+                long_name="probability that the phase is present", units="1"
+            ),
+            "pure": pure,
+            "label": label,
+            "uncertainty": unsure.astype(np.float32).assign_attrs(
+                long_name="uncertainty", units="1"
+            ),
+        }
     )
-    if channels.sizes[COMPONENT] < 2:
-        raise EdsError(homogeneous.format("one component describes all its spectra"))
-    painted = computed(confident_pixels(channels))
-    if np.unique(painted.values[painted.values > 0]).size < 2:
-        raise EdsError(homogeneous.format("no pixels stand out from the others in their scores"))
-    return painted
 
 
-def _renumbered(label: xr.DataArray, held: np.ndarray) -> xr.DataArray:
-    """Return labels of the phases in `held` alone, named and coloured as they were."""
-    values = np.append(0, held * held.cumsum()).astype(np.uint8)[label.values]
-    names, colors = (list(compress(f(label), held)) for f in (phase_names, phase_colors))
-    return label.copy(data=values).assign_attrs(label_array(values, label, names, colors).attrs)
+class _Channels(NamedTuple):
+    """What phases are told by: scores (or other channels), their spectra, their names."""
+
+    scores: xr.DataArray
+    loadings: xr.DataArray | None
+    names: list[str]
 
 
-def _named_channels(
+def _channels(
     image: xr.DataArray,
     channels: xr.DataArray | xr.Dataset | None,
     n_components: int | str,
     seed: int,
-) -> xr.DataArray:
-    """Return the channels, in memory or with the workers: several passes will be made."""
+) -> _Channels:
     if channels is None and ENERGY in image.dims:
         from eds_xr.factorisation.nmf import nmf
 
         channels = nmf(image, n_components, seed=seed)
     if channels is None:
         channels = image
-    if isinstance(channels, xr.Dataset):
-        if "scores" not in channels:
-            raise EdsError(f"expected an NMF result with 'scores', found {list(channels)}")
-        scores = channels["scores"]
-        named = COMPONENT in channels and scores[COMPONENT].dtype.kind in "OUT"
-        if "loadings" in channels and not named:
-            names = name_phases(channels["loadings"], image.attrs.get("elements", ()))
-            scores = scores.assign_coords({COMPONENT: names})
-        channels = scores.assign_attrs({"history": channels.attrs.get("history", [])})
-    return persisted(channels) if channels.chunks is not None else channels
+    if isinstance(channels, xr.DataArray):
+        names = channels[COMPONENT].values if COMPONENT in channels.dims else ()
+        return _Channels(channels, None, [str(name) for name in names])
+    if "scores" not in channels:
+        raise EdsError(f"expected an NMF result with 'scores', found {list(channels)}")
+    scores = channels["scores"].assign_attrs({"history": channels.attrs.get("history", [])})
+    loadings = channels["loadings"] if "loadings" in channels else None
+    named = COMPONENT in channels and scores[COMPONENT].dtype.kind in "OUT"
+    if loadings is None or named:
+        return _Channels(scores, loadings, [str(name) for name in scores[COMPONENT].values])
+    return _Channels(scores, loadings, name_phases(loadings, image.attrs.get("elements", ())))
 
 
-def _with_shares(channels: xr.DataArray) -> xr.DataArray:
-    """Return scores, and each component's share of the counts of its pixel [percent]."""
-    if COMPONENT not in channels.dims:
-        return channels
-    scores = channels.astype(np.float32).assign_coords({COMPONENT: _names(channels)})
-    shares = 100 * scores / scores.sum(COMPONENT).clip(min=1)
-    shares = shares.assign_coords({COMPONENT: [f"{name} share" for name in _names(channels)]})
-    return xr.concat([scores, shares], dim=COMPONENT, combine_attrs="override")
+def _amounts(image: xr.DataArray, given: _Channels) -> Amounts:
+    """Return the amounts of the components, kept by the workers: several passes will be made."""
+    check_same_grid(image, given.scores, "the channel image")
+    spectra = None if given.loadings is None else _on_energies(image, given.loadings)
+    if spectra is None or given.loadings is None:
+        found = amounts_of_scores(persisted(given.scores), given.loadings)
+    else:
+        found = amounts_of_image(spectra, given.loadings)
+    history = {"history": given.scores.attrs.get("history", [])}
+    counts = persisted(found.counts.assign_coords({COMPONENT: given.names}))
+    return found._replace(counts=counts.assign_attrs(history))
 
 
-def _names(channels: xr.DataArray) -> list[str]:
-    return [str(name) for name in channels[COMPONENT].values]
+def _on_energies(image: xr.DataArray, loadings: xr.DataArray) -> xr.DataArray | None:
+    """Return the image's channels that `loadings` are of; None where it has none such."""
+    if ENERGY not in image.dims:
+        return None
+    axis, wanted = image[ENERGY].values, loadings[ENERGY].values
+    first = int(np.abs(axis - wanted[0]).argmin())
+    chosen = axis[first : first + wanted.size]
+    near = chosen.size == wanted.size and np.allclose(chosen, wanted, rtol=0, atol=1e-4)
+    return image.isel({ENERGY: slice(first, first + wanted.size)}) if near else None
+
+
+def _certain(counts: xr.DataArray, present: np.ndarray) -> xr.DataArray:
+    """Return the probabilities of a map in which all pixels hold the same phases."""
+    ones = xr.ones_like(counts).rename({COMPONENT: PHASE}).transpose(PHASE, ...)
+    return ones * xr.DataArray(present.astype(np.float32), dims=PHASE)

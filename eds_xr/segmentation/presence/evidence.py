@@ -1,0 +1,77 @@
+"""Evidence that a phase is present, from a pixel's own counts, and the cut that joins pixels."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import PHASE
+from eds_xr.segmentation.graph_cut.potts import smooth
+from eds_xr.segmentation.presence.amounts import covariance, local_composition
+
+#: No pixel's evidence outweighs this: what the model leaves out would pose as certainty.
+MOST_EVIDENCE = 20.0
+#: Cost of a unit length of border, in units of evidence, in the draft and after the forest.
+DRAFT_SMOOTHNESS, SMOOTHNESS = 0.6, 0.4
+#: Probabilities of forests are not certain beyond this.
+LEAST_PROBABILITY = 0.005
+
+
+def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.ndarray:
+    """Return the log likelihood ratio of "share at least `level`" against "below".
+
+    Each phase's counts less `level` times the pixel's, in their standard deviations z: the best
+    share on the far side of the level is the level, so the ratio is ``z^2 / 2`` with z's sign.
+
+    Parameters
+    ----------
+    counts : ndarray [..., y, x, component]
+    noise : ndarray [component, component, component]
+    level : float
+
+    Returns
+    -------
+    ndarray [..., y, x, component]
+        0 in pixels without counts.
+    """
+    covered = covariance(local_composition(counts), noise)
+    size = counts.shape[-1]
+    contrast = np.eye(size) - level
+    variance = np.einsum("...pq,kp,kq->...k", covered, contrast, contrast, optimize=True)
+    z = (counts @ contrast.T) / np.sqrt(np.maximum(variance, 1e-12))
+    return (np.sign(z) * z**2 / 2).clip(-MOST_EVIDENCE, MOST_EVIDENCE)
+
+
+def draft_presence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.ndarray:
+    """Return the first guess of which phases are present ``[..., y, x, component; bool]``."""
+    evidence = share_evidence(counts, noise, level)
+    found = [_cut_of(part, DRAFT_SMOOTHNESS) for part in np.moveaxis(evidence, -1, 0)]
+    return np.stack(found, axis=-1)
+
+
+def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
+    """Return which phases are present: one binary graph cut a phase.
+
+    Parameters
+    ----------
+    probability : DataArray [phase, y, x]
+        Of presence, each phase for itself.
+    smoothness : float
+        1 is usual.
+    """
+    found = []
+    for name in probability[PHASE].values:
+        one = probability.sel({PHASE: name}, drop=True)
+        held = one.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+        pair = xr.concat([1 - held, held], dim=PHASE)
+        pair.attrs = probability.attrs
+        found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS))
+    present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
+    return present.rename("present").assign_attrs(history=found[0].attrs["history"])
+
+
+def _cut_of(evidence: np.ndarray, smoothness: float) -> np.ndarray:
+    present = 1 / (1 + np.exp(-evidence))
+    dims = (PHASE, *(f"axis_{i}" for i in range(evidence.ndim)))
+    pair = xr.DataArray(np.stack([1 - present, present]), dims=dims)
+    return np.asarray(smooth(pair, smoothness=smoothness).values == 2)

@@ -1,0 +1,94 @@
+"""Pixels in which one phase is all there is, and which phase a pixel has most of."""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import PHASE, spatial_dims
+from eds_xr.segmentation.presence.amounts import width_gathering
+from eds_xr.segmentation.tiled_filters import map_planes
+
+#: Nothing else is present so near [pixels]: grains' rims are thinner than "present" asks for.
+MARGIN = 2
+#: Shares of what else there may be are averages over so many counts.
+COUNTS_FOR_PURITY, COUNTS_FOR_LABEL = 20_000.0, 200.0
+#: Means are over windows of at most this sigma [pixels].
+MOST_SIGMA = 4.0
+
+
+def pure_pixels(
+    counts: xr.DataArray, present: xr.DataArray, mean: float, pure_share: float
+) -> xr.DataArray:
+    """Return where a phase is present and every other gives less than `pure_share` of the counts.
+
+    No other phase is present within 2 pixels, and the mean share of each, among such pixels
+    nearby, is below: no pixel tells a share of 0.02 by itself.
+
+    Lazy: like `counts`.
+
+    Parameters
+    ----------
+    counts : DataArray [*spatial, phase; counts]
+        Amounts of the phases, without bias.
+    present : DataArray of bool [phase, *spatial]
+    mean : float
+        Counts of a pixel, on average.
+    pure_share : float
+    """
+    alone = alone_pixels(present)
+    sigma = width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA)
+    found = []
+    for name in present[PHASE].values:
+        here = alone.sel({PHASE: name}, drop=True)
+        inside = (counts * here).transpose(..., PHASE)
+        near = _smooth(inside, sigma)
+        rest = near.where(near[PHASE] != name, 0)
+        found.append(here & (rest <= pure_share * near.sum(PHASE)).all(PHASE))
+    result = xr.concat(found, dim=present[PHASE]).transpose(*present.dims)
+    return result.rename("pure").assign_attrs(long_name="nothing but the phase")
+
+
+def alone_pixels(present: xr.DataArray) -> xr.DataArray:
+    """Return where a phase is present and no other within 2 pixels ``[phase, *spatial]``. Lazy."""
+    wide = map_planes(present.astype(np.uint8), _grown_block, MARGIN) > 0
+    return present & (wide.sum(PHASE) - wide == 0)
+
+
+def most_of(counts: xr.DataArray, present: xr.DataArray, mean: float) -> xr.DataArray:
+    """Return the number (from 1) of the phase that a pixel has most of; 0 where it has no counts.
+
+    Among present ones, if any. Lazy: like `counts`.
+
+    Parameters
+    ----------
+    counts : DataArray [*spatial, phase; counts]
+    present : DataArray of bool [phase, *spatial]
+    mean : float
+        Counts of a pixel, on average.
+    """
+    sigma = width_gathering(COUNTS_FOR_LABEL, mean, 0.7, MOST_SIGMA)
+    near = _smooth(counts, sigma)
+    ranked = near.where(present | ~present.any(PHASE), -np.inf)
+    some = counts.sum(PHASE) > 0.5
+    return ((ranked.argmax(PHASE) + 1) * some).astype(np.uint8)
+
+
+def _smooth(counts: xr.DataArray, sigma: float) -> xr.DataArray:
+    ordered = counts.transpose(*spatial_dims(counts), ...)
+    return map_planes(ordered, _smoothed_block, int(4 * sigma + 0.5), sigma=sigma)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _grown_block(image: np.ndarray, *, axes: int) -> np.ndarray:
+    from scipy.ndimage import maximum_filter
+
+    return maximum_filter(image, 2 * MARGIN + 1, axes=tuple(range(-axes, 0)))
+
+
+def _smoothed_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
+    from scipy.ndimage import gaussian_filter
+
+    return gaussian_filter(image, sigma, axes=tuple(range(-axes, 0)))

@@ -74,6 +74,11 @@ def analyse(
     >>> tree["composition"].atomic_fraction                                 # doctest: +SKIP
     """
     check_spectrum_image(image)
+    if image.attrs.get("signal_type") == "EELS":
+        raise EdsError(
+            "this is an EELS image, and analyse is for X-rays; nmf, segment and sum_spectra take "
+            "EELS as well"
+        )
     check_energy_in_kev(image)
     chosen = _given(recipe)
     with warnings.catch_warnings(record=True) as caught:

@@ -43,6 +43,7 @@ def measure_all_pixels(
     names = found.segmentation[PHASE].values.tolist()
     missing = set(names) - set([] if made.pure is None else made.pure[PHASE].values.tolist())
     if len(names) < 2 and not missing:
+        made.notes.append("one phase: its region tells all, nothing is refined")
         return
     given = made.pure
     if missing or given is None:

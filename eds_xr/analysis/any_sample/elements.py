@@ -13,6 +13,7 @@ from eds_xr.analysis.recipe import ElementChoice
 from eds_xr.provenance import of_the_recording
 from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE, EdsError, spatial_dims
 from eds_xr.spectra.identification.identify import identify
+from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
 from eds_xr.xray.elements import STRAY_LINES
 
@@ -21,10 +22,12 @@ MAJOR_SHARE = 0.1
 #: Of the sample is what differs between phases by this factor, and by so many deviations: what
 #: comes from grid, holder or beam is the same everywhere.
 DIFFERS_BY, DIFFERS_SIGMA = 2.0, 8.0
-#: So, too, what gives this share of all net counts: nothing beside a sample is as strong ...
-STRONG_SHARE = 0.15
-#: ... but the copper of a grid under a thin film.
-STRONG_GRID_SHARE = 0.4
+#: So, too, what gives this share of all net counts: columns and detectors give less ...
+STRONG_SHARE = 0.03
+#: ... but grids and films under a thin sample may give as much as it.
+STRONG_BESIDE = {"Cu": 0.4, "C": 0.4, "Ni": 0.06, "Au": 0.06, "Mo": 0.06}
+#: A component's peak that the elements of the whole map leave: it is asked on its own.
+LEFT_SIGMA = 6.0
 
 
 class Elements(NamedTuple):
@@ -73,20 +76,43 @@ def elements_found(table: xr.Dataset) -> list[str]:
     return [str(e) for e in table[ELEMENT].values[table.found.values]]
 
 
-def component_lines(
-    factors: xr.Dataset, elements: Sequence[str], attrs: Mapping[str, Any]
-) -> xr.Dataset:
-    """Return net counts of the elements in each component ``[phase, line]``.
+def component_spectra(factors: xr.Dataset, attrs: Mapping[str, Any]) -> xr.Dataset:
+    """Return nearly the spectra of phases ``[phase, energy]``: loadings times all their counts.
 
-    A component's loading times all its counts is nearly the spectrum of a phase, and its noise
-    nearly that of counts: enough to tell strong lines from weak ones.
+    Their noise is nearly that of counts.
     """
     counts = factors.scores.sum(spatial_dims(factors.scores)).compute().astype(float)
     spectra = (factors.loadings * counts).transpose(COMPONENT, ENERGY).clip(min=0)
     table = xr.Dataset({"counts": spectra, "variance": spectra}).rename({COMPONENT: PHASE})
+    return table.assign_attrs(of_the_recording(attrs))
+
+
+def component_lines(spectra: xr.Dataset, elements: Sequence[str]) -> xr.Dataset:
+    """Return net counts of the elements in each component ``[phase, line]``."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", MissingLineWarning)  # the phases' own fits will tell
-        return fit_lines(table.assign_attrs(of_the_recording(attrs)), list(elements))
+        for told in (MissingLineWarning, LeftOutWarning):  # the phases' own fits will tell
+            warnings.simplefilter("ignore", told)
+        return fit_lines(spectra, list(elements))
+
+
+def elements_of_components(
+    spectra: xr.Dataset, lines: xr.Dataset, elements: Sequence[str]
+) -> list[str]:
+    """Return elements that only components show, those of phases that are a small part of the map.
+
+    Components are asked in whose spectra the elements of the whole map leave a peak.
+    """
+    left = (lines.residual_z > LEFT_SIGMA).any(ENERGY)
+    if not bool(left.any()):
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the axis, which the whole map was asked about
+        found = identify(spectra.sel({PHASE: left.values}), expected=list(elements))
+    return [
+        str(e)
+        for e in found[ELEMENT].values[found.found.any(PHASE).values]
+        if str(e) not in elements
+    ]
 
 
 def sorted_elements(
@@ -130,8 +156,7 @@ def _is_of_the_sample(element: str, lines: xr.Dataset) -> bool:
         return False
     one = lines.isel({LINE: names.index(element)})
     size = lines.net.clip(min=0).sum(LINE)
-    strong = STRONG_GRID_SHARE if element == "Cu" else STRONG_SHARE
-    if float(one.net.sum() / size.sum()) > strong:
+    if float(one.net.sum() / size.sum()) > STRONG_BESIDE.get(element, STRONG_SHARE):
         return True
     if lines.sizes[PHASE] < 2:
         return False

@@ -45,8 +45,11 @@ def enclosure(present: xr.DataArray) -> xr.DataArray:
 def hosts(present: xr.DataArray) -> dict[str, str]:
     """Return the phase in which each phase is embedded, "" for those that are in none.
 
-    Of several that surround a phase (the shell and the support of a core) it is the smallest.
+    Of several that surround a phase (the shell and the support of a core) it is the smallest. Two
+    that surround each other lie side by side, and a line shows no embedding.
     """
+    if len(spatial_dims(present)) < 2:
+        return dict.fromkeys(present[PHASE].values.tolist(), "")
     within = enclosure(present)
     size = present.sum(spatial_dims(present)).to_series().to_dict()
     found = {}
@@ -54,7 +57,8 @@ def hosts(present: xr.DataArray) -> dict[str, str]:
         row = within.sel({PHASE: name})
         around = [
             h for h in row["host"].values.tolist()
-            if float(row.sel(host=h)) >= LEAST_ENCLOSED and size[h] > size[name]
+            if float(row.sel(host=h)) >= LEAST_ENCLOSED
+            and float(within.sel({PHASE: h, "host": name})) < LEAST_ENCLOSED
         ]  # fmt: skip
         found[name] = min(around, key=lambda h: size[h], default="")
     return found

@@ -10,7 +10,7 @@ from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.all_pixels import Measured, measure_all_pixels
 from eds_xr.analysis.any_sample.line_fit import LineFit
 from eds_xr.analysis.any_sample.phases_found import Found, Say, find_presence, scores_of
-from eds_xr.analysis.any_sample.pure_spectra import PureSpectra
+from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, too_noisy
 from eds_xr.analysis.any_sample.regions import region_masks, regions_of, sources_of
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.image.split import split_counts
@@ -121,6 +121,10 @@ def _lines_of_phases(
 ) -> xr.Dataset:  # fmt: skip
     """Return the lines of the pure spectra with all their errors."""
     lines = _with_common(fit.fit(pure, calibration), pure)
+    few = xr.DataArray(
+        [bool(too_noisy(p, pure.sel({PHASE: p}))) for p in pure[PHASE].values], dims=PHASE
+    )
+    lines["doubt"] = lines.doubt.where(~few | (lines.doubt != ""), "too few counts for a spectrum")
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
     tiles = {}

@@ -11,7 +11,9 @@ import xarray as xr
 from eds_xr.analysis.any_sample.elements import (
     Elements,
     component_lines,
+    component_spectra,
     elements_found,
+    elements_of_components,
     identified,
     sorted_elements,
     total_spectrum,
@@ -69,7 +71,11 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     elements = Elements((), (), (), ())
     shares: list[dict[str, float]] = [{} for _ in factors[COMPONENT]]
     if known:
-        lines = component_lines(factors, known, image.attrs)
+        spectra = component_spectra(factors, image.attrs)
+        lines = component_lines(spectra, known)
+        if table is not None and (more := elements_of_components(spectra, lines, known)):
+            there += more
+            lines = component_lines(spectra, [*known, *more])
         elements = sorted_elements(there, lines, recipe.elements, image.attrs.get("elements", ()))
         shares = line_shares(lines, elements.sample)
     notes += elements.notes

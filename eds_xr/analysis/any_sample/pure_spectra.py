@@ -65,7 +65,7 @@ class PureSpectra:
     lines : Dataset [phase, line]
         Their net counts.
     fit : callable
-        Net counts of other spectra.
+        Net counts of a phase's spectrum.
     pinned : mapping
         Lines by phase; others are chosen by the data.
     elements : sequence of str
@@ -116,6 +116,12 @@ class PureSpectra:
             return region.assign(_NOTHING | {"way": "pure pixels"})
         reference = self._reference(source.reference)
         lines = tuple(self.told.get(source.phase, ()))
+        if not lines and not self._has_lines(source.reference):
+            self.notes.append(
+                f"{source.phase}: {source.reference} beneath it has no line in the range of the "
+                "fits, and is not subtracted"
+            )
+            return region.assign(_NOTHING | {"way": source.region})
         if not lines:
             lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
         with warnings.catch_warnings(record=True) as caught:
@@ -135,15 +141,17 @@ class PureSpectra:
             return self.spectra.sel({PHASE: name}, drop=True)
         raise EdsError(f"its mixture holds {name}, which has none either")
 
+    def _has_lines(self, name: str) -> bool:
+        nets = self._nets(name)
+        return bool((nets.net > LEAST_SIGMA * nets.variance**0.5).any())
+
     def _nets(self, name: str) -> xr.Dataset:
         """Return net counts a pixel, of a region or of a phase that a subtraction left."""
         if name in self.made:
             spectrum = self.made[name]
-            lines = self.fit(spectrum) if spectrum.way != "pure pixels" else None
+            lines = self.fit(spectrum)
         else:
-            spectrum, lines = self.spectra.sel({PHASE: name}, drop=True), None
-        if lines is None:
-            lines = self.lines.sel({PHASE: name}, drop=True)
+            spectrum, lines = (s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
         pixels = float(spectrum.n_pixels)
         return lines.assign(net=lines.net / pixels, variance=lines.variance / pixels**2)
 

@@ -134,7 +134,9 @@ def _by_subtraction(
         reference = "+".join(others)
         if reference not in known and not (len(others) > 1 and reference in regions):
             continue
-        worth = region.counts[name] * (10.0 if others == [host_of.get(name)] else 1.0)
+        # of several others one scale is right only where they are mixed as in their own region
+        sure = 10.0 if others == [host_of.get(name)] else 1.0 if len(others) == 1 else 0.2
+        worth = region.counts[name] * sure
         if worth > most:
             best, most = Source(name, region.name, reference), worth
     return best

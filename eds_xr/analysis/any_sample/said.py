@@ -21,12 +21,9 @@ def not_detected(lines: xr.Dataset) -> list[str]:
     for phase in lines[PHASE].values.tolist():
         one = limits.sel({PHASE: phase})
         open_ = ~one.detected & ~lines[ASSUMED].sel({PHASE: phase})
-        for line in one[LINE].values[open_.values]:
-            limit = float(one.upper_limit.sel({LINE: line}))
-            notes.append(
-                f"{phase}: {str(line).split('_')[0]} is not detected, at most {limit:.0f} counts "
-                f"({100 * CONFIDENCE:g} %)"
-            )
+        names = [str(line).split("_")[0] for line in one[LINE].values[open_.values]]
+        if names:
+            notes.append(f"{phase}: not detected: {', '.join(names)} (limits stand in the tables)")
     return notes
 
 

@@ -58,14 +58,21 @@ def test_hosts__boundaries_may_be_off_by_a_pixel() -> None:
     assert hosts(present)["grain"] == "matrix"
 
 
-def test_hosts__line_scan() -> None:
+def test_hosts__a_line_shows_none() -> None:
     x = np.arange(60)
-    present = xr.DataArray(
-        np.stack([(x > 20) & (x < 30), (x <= 20) | (x >= 30)]),
-        {"phase": ["particle", "film"]},
-        ("phase", "x"),
-    )
-    assert hosts(present) == {"particle": "film", "film": ""}
+    inner = (x > 20) & (x < 30)
+    present = xr.DataArray(np.stack([inner, ~inner]), {"phase": ["a", "b"]}, ("phase", "x"))
+    assert hosts(present) == {"a": "", "b": ""}
+
+
+def test_hosts__of_a_mosaic_there_is_none() -> None:
+    """Each has all of its whole regions in the other."""
+    ring = _disc(20, 20, 12) & ~_disc(20, 20, 6)
+    present = _masks(first=ring | _disc(45, 45, 6), second=~(ring | _disc(45, 45, 6)))
+    within = enclosure(present)
+    assert float(within.sel(phase="first", host="second")) == 1
+    assert float(within.sel(phase="second", host="first")) == 1
+    assert set(hosts(present).values()) == {""}
 
 
 def test_enclosure__of_regions_at_the_border_is_nothing() -> None:

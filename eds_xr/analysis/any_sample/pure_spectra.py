@@ -32,14 +32,14 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
     Parameters
     ----------
     mixture, reference : Dataset [line]
-        Net counts a pixel of the elements of the sample.
+        ``net`` counts a pixel of the elements of the sample, ``variance`` by counting.
 
     Raises
     ------
     EdsError
         When no line of the reference stands out, or none is weaker in the mixture.
     """
-    clear = (reference.net > LEAST_SIGMA * reference.variance**0.5) & (reference.doubt == "")
+    clear = reference.net > LEAST_SIGMA * reference.variance**0.5
     if not bool(clear.any()):
         raise EdsError("no line of what is to be subtracted stands out of its spectrum")
     ratio = mixture.net / reference.net
@@ -146,14 +146,17 @@ class PureSpectra:
         return bool((nets.net > LEAST_SIGMA * nets.variance**0.5).any())
 
     def _nets(self, name: str) -> xr.Dataset:
-        """Return net counts a pixel, of a region or of a phase that a subtraction left."""
+        """Return net counts a pixel, of a region or of a phase, and their variance by counting."""
         if name in self.made:
             spectrum = self.made[name]
             lines = self.fit(spectrum)
         else:
             spectrum, lines = (s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
         pixels = float(spectrum.n_pixels)
-        return lines.assign(net=lines.net / pixels, variance=lines.variance / pixels**2)
+        # what no table knows is the same in both spectra, and cancels in their ratio
+        counting = lines.effect_covariance.sel(effect="counting")
+        variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
+        return xr.Dataset({"net": lines.net / pixels, "variance": variance / pixels**2})
 
 
 def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:

@@ -12,11 +12,7 @@ def _lines(relative: float = 0.01, **net: float) -> xr.Dataset:
     values = np.array(list(net.values()))
     spread = (relative * np.maximum(values, 1.0)) ** 2
     names = {"line": [f"{e}_Ka" for e in net]}
-    return xr.Dataset(
-        {"net": ("line", values), "variance": ("line", spread),
-         "doubt": ("line", np.full(values.size, ""))},
-        names,
-    )  # fmt: skip
+    return xr.Dataset({"net": ("line", values), "variance": ("line", spread)}, names)
 
 
 def test_pinned_line__the_one_that_the_phase_lacks() -> None:

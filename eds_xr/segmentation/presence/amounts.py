@@ -73,6 +73,7 @@ def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
 def amounts_of_scores(scores: xr.DataArray, loadings: xr.DataArray | None) -> Amounts:
     """Return scores as amounts; without loadings, as if no two phases shared a channel."""
     counts = scores.transpose(*spatial_dims(scores), COMPONENT).astype(np.float32)
+    counts = counts if counts.chunks is None else counts.chunk({COMPONENT: -1})
     size = counts.sizes[COMPONENT]
     if loadings is None:
         noise = np.zeros((size,) * 3)

@@ -6,13 +6,14 @@ absorption and background do to another component's spectrum. A phase has lines 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.factorisation.component_kinds.modulation import unexplained
+from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import SMOOTH, continua, cubic_share
 from eds_xr.factorisation.least_volume import (
     equal_groups,
@@ -30,6 +31,8 @@ GROUPS = 256
 #: Of what a component has beyond the others, a modulation leaves less than this unexplained: a
 #: wedge up to 0.27, as lines from elsewhere are not absorbed; phases 0.25 (with boundaries) to 0.9.
 MOST_UNEXPLAINED = 0.35
+#: What a phase has beyond the others is this many standard deviations of chi-squared above noise.
+SIGNIFICANT = 4.0
 #: Odd pixels: so few hold half of a component.
 FEW_PIXELS = 3
 
@@ -78,7 +81,7 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     loadings = factors["loadings"].transpose(COMPONENT, ENERGY)
     maps = binned_maps(scores)
     spectra, energy = loadings.values.astype(float), loadings[ENERGY].values.astype(float)
-    found = kinds_of(maps, spectra, energy)
+    found = kinds_of(maps, spectra, energy, lambda: scores.values)
     names = loadings[COMPONENT]
     said = continua(maps, spectra, [i for i, k in enumerate(found.kind) if k == PHASE_KIND])
     attrs = provenance.with_step(factors.attrs, "component_kinds")
@@ -154,8 +157,13 @@ def merge_kinds(factors: xr.Dataset, kinds: xr.Dataset) -> xr.Dataset:
     )
 
 
-def kinds_of(maps: np.ndarray, loadings: np.ndarray, energy: np.ndarray) -> Kinds:
-    """Return the kinds of components, from `maps` [*bin, component] and `loadings`."""
+def kinds_of(
+    maps: np.ndarray, loadings: np.ndarray, energy: np.ndarray, pixels: Callable[[], np.ndarray]
+) -> Kinds:
+    """Return the kinds of components, from `maps` [*bin, component] and `loadings`.
+
+    `pixels` returns the scores of every pixel; asked for where few bins hold a component.
+    """
     size = len(loadings)
     rows = maps.reshape(-1, size)
     found = Kinds([PHASE_KIND] * size, list(range(size)), ["lines in ratios of its own"] * size)
@@ -163,33 +171,28 @@ def kinds_of(maps: np.ndarray, loadings: np.ndarray, energy: np.ndarray) -> Kind
         return found
     first = equal_groups(rows.sum(0) @ loadings, GROUPS)
     grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-12)
-    noise = loading_noise(even_rows(rows), grouped)
-    sigma = np.sqrt(np.maximum(np.diagonal(noise, axis1=1, axis2=2).T, 1e-18))
+    spectra = _Spectra(loadings, energy, first, grouped, loading_noise(even_rows(rows), grouped))
     spread = np.sqrt(np.diag(score_noise(even_rows(rows), loadings)))
+    smooth = [_smoothness(maps, c, spread) for c in range(size)]
+    odd = [_in_few(rows, c, spread[c]) for c in range(size)]
+    if any(odd):
+        every = pixels().reshape(-1, size)
+        odd = [few and _in_few(every, c, spread[c]) for c, few in enumerate(odd)]
     phases = list(range(size))
-    for c in np.argsort(rows.sum(0)):
-        others = [p for p in phases if p != c]
-        if not others:
+    weakest_first = np.argsort(rows.sum(0)).tolist()
+    while len(phases) > 1:  # the least of a phase goes first
+        worst: tuple[float, int, int, str, str] | None = None
+        for c in (c for c in weakest_first if c in phases):
+            said = _no_phase(c, [p for p in phases if p != c], spectra, smooth[c], odd[c])
+            found.reason[c] = said[-1]
+            if said[0] < 1 and (worst is None or said[0] < worst[0]):
+                worst = (said[0], c, *said[1:])
+        if worst is None:
             break
-        if _is_odd(rows, c, spread[c]):
-            parent, kind = others[0], ODD_PIXELS
-            why = f"half of its counts lie in {FEW_PIXELS} bins of pixels or fewer"
-        else:
-            parent, left, soft = unexplained(c, others, loadings, energy, first, sigma[c])
-            if left is None:
-                phases.remove(int(c))
-                found.kind[c], found.parent[c] = NOISE, parent
-                found.reason[c] = "no more than noise that mixtures of the others do not explain"
-                continue
-            smooth = _smoothness(maps, c, spread)
-            if left > MOST_UNEXPLAINED or smooth < SMOOTH:
-                found.reason[c] = _of_a_phase(left, smooth)
-                continue
-            kind = BACKGROUND if soft else MODULATION
-            why = f"{_WHAT[kind]} of {parent} explains {1 - left:.0%} of what it has of its own"
-        phases.remove(int(c))
-        found.kind[c], found.parent[c], found.reason[c] = kind, parent, why
-    return found
+        _, c, parent, found.kind[c], found.reason[c] = worst
+        phases.remove(c)
+        found.parent[c] = parent
+    return _with_last_parents(found)
 
 
 _WHAT = {
@@ -198,13 +201,49 @@ _WHAT = {
 }
 
 
-def _of_a_phase(left: float, smooth: float) -> str:
+class _Spectra(NamedTuple):
+    """Loadings, whole and in groups of channels, with their noise."""
+
+    loadings: np.ndarray
+    energy: np.ndarray
+    first: np.ndarray
+    grouped: np.ndarray
+    noise: np.ndarray
+
+
+def _no_phase(
+    c: int, others: list[int], spectra: _Spectra, smooth: float, odd: bool
+) -> tuple[float, int, str, str]:
+    """Return how near `c` is to a phase (below 1: none), its parent, its kind and the reason."""
+    sigma, significance, nearest = beyond_others(c, others, spectra.grouped, spectra.noise)
+    if significance < SIGNIFICANT:
+        why = f"mixtures of the others, of {nearest} most, explain all but noise"
+        return significance / SIGNIFICANT - 2, nearest, NOISE, why
+    if odd:
+        return 0, nearest, ODD_PIXELS, f"half of its counts lie in {FEW_PIXELS} pixels or fewer"
+    loadings, energy, first = spectra.loadings, spectra.energy, spectra.first
+    parent, left, soft = unexplained(c, others, loadings, energy, first, sigma)
     if left > MOST_UNEXPLAINED:
-        return f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
-    return f"its map has boundaries: a smooth one explains {max(smooth, 0):.0%} of it"
+        why = f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
+        return 2, c, PHASE_KIND, why
+    if smooth < SMOOTH:
+        why = f"its map has boundaries: a smooth one explains {max(smooth, 0):.0%} of it"
+        return 2, c, PHASE_KIND, why
+    kind = BACKGROUND if soft else MODULATION
+    why = f"{_WHAT[kind]} of {parent} explains {1 - left:.0%} of what it has of its own"
+    return left, parent, kind, why
 
 
-def _is_odd(rows: np.ndarray, c: int, spread: float) -> bool:
+def _with_last_parents(found: Kinds) -> Kinds:
+    """Return kinds whose parents are phases: of a parent that went later, its own parent."""
+    parent = found.parent
+    for c in range(len(parent)):
+        while parent[c] != parent[parent[c]]:
+            parent[c] = parent[parent[c]]
+    return found
+
+
+def _in_few(rows: np.ndarray, c: int, spread: float) -> bool:
     """Return whether few pixels hold half of what stands out of noise."""
     counts = np.maximum(rows.sum(1), 1.0)
     own = np.where(rows[:, c] > 5 * spread * np.sqrt(counts), rows[:, c], 0)

@@ -15,8 +15,6 @@ import numpy as np
 FALL, LOWEST_KEV = 2.8, 0.2
 #: An edge lies above its line by this factor; lines above this energy absorb nothing [keV].
 EDGE, HARDEST_KEV = 1.05, 4.0
-#: What a component has of its own is this many standard deviations of chi-squared above noise.
-SIGNIFICANT = 4.0
 #: How many edges, and the width about a line that belongs to it [keV].
 EDGES, LINE_KEV = 5, 0.1
 
@@ -28,7 +26,7 @@ def unexplained(
     energy: np.ndarray,
     first: np.ndarray,
     sigma: np.ndarray,
-) -> tuple[int, float | None, bool]:
+) -> tuple[int, float, bool]:
     """Return whose change explains most of what `c` has beyond mixtures of `others`.
 
     Parameters
@@ -39,23 +37,20 @@ def unexplained(
     first : ndarray [group]
         First channels of the groups in which spectra are compared.
     sigma : ndarray [group]
-        Standard deviation of the loading of `c`.
+        Standard deviation of what is compared.
 
     Returns
     -------
     parent : int
-    left : float or None
-        Share that is left unexplained, noise taken off; None where there is nothing but noise.
+    left : float
+        Share that is left unexplained, noise taken off.
     soft : bool
         The background alone explains as much.
     """
     grouped = np.add.reduceat(loadings, first, axis=1) / sigma
     known = np.linalg.qr(grouped[list(others)].T)[0]
     own = grouped[c] - known @ (known.T @ grouped[c])
-    free = len(own) - len(others)
-    whole = float(own @ own) - free
-    if whole < SIGNIFICANT * np.sqrt(2 * max(free, 1)):
-        return int(others[int(np.abs(known.T @ grouped[c]).argmax())]), None, False
+    whole = max(float(own @ own) - (len(own) - len(others)), 1e-9)
     best = (int(others[0]), np.inf, False)
     for parent in others:
         absorbed, back = _changes(loadings[parent], energy)
@@ -68,6 +63,33 @@ def unexplained(
         if left < best[1]:
             best = (int(parent), left, max(0.0, without - freedom) / whole < left + 0.05)
     return best
+
+
+def beyond_others(
+    c: int, others: Sequence[int], summed: np.ndarray, noise: np.ndarray
+) -> tuple[np.ndarray, float, int]:
+    """Return the noise of what `c` has beyond its best mixture of `others`, and how sure that is.
+
+    Returns
+    -------
+    sigma : ndarray [group]
+    significance : float
+        Of chi-squared, in its standard deviations.
+    nearest : int
+        That of the others of which the mixture holds most.
+    """
+    from scipy.optimize import nnls
+
+    sigma = np.sqrt(np.maximum(noise[:, c, c], 1e-18))
+    of = list(others)
+    for _ in range(2):  # the mixture depends on the weights
+        mixture, rest = nnls((summed[of] / sigma).T, summed[c] / sigma)
+        step = np.zeros(len(summed))
+        step[c], step[of] = 1.0, -mixture
+        sigma = np.sqrt(np.maximum(np.einsum("gab,a,b->g", noise, step, step), 1e-18))
+    rest = nnls((summed[of] / sigma).T, summed[c] / sigma)[1]
+    free = max(1, len(sigma) - len(of))
+    return sigma, float((rest**2 - free) / np.sqrt(2 * free)), of[int(mixture.argmax())]
 
 
 def _left(own: np.ndarray, known: np.ndarray, soft: np.ndarray, hard: np.ndarray) -> float:

@@ -67,8 +67,9 @@ def test_hosts__a_line_shows_none() -> None:
 
 def test_hosts__of_a_mosaic_there_is_none() -> None:
     """Each has all of its whole regions in the other."""
-    ring = _disc(20, 20, 12) & ~_disc(20, 20, 6)
-    present = _masks(first=ring | _disc(45, 45, 6), second=~(ring | _disc(45, 45, 6)))
+    left = np.mgrid[:SIDE, :SIDE][1] < 30
+    first = (left & ~_disc(30, 15, 6)) | _disc(30, 45, 6)
+    present = _masks(first=first, second=~first)
     within = enclosure(present)
     assert float(within.sel(phase="first", host="second")) == 1
     assert float(within.sel(phase="second", host="first")) == 1

@@ -20,6 +20,7 @@ from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
@@ -69,6 +70,7 @@ __all__ = [
     "calibrate",
     "classify",
     "compare_regions",
+    "component_kinds",
     "convert",
     "element_map",
     "element_maps",
@@ -85,6 +87,7 @@ __all__ = [
     "info",
     "k_factors",
     "masks",
+    "merge_kinds",
     "mixing_uncertainty",
     "move_shares",
     "net_counts",

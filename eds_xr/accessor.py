@@ -14,6 +14,7 @@ from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, purest, remove_baseline
@@ -101,6 +102,8 @@ class DatasetAccessor:
         self._data = data
 
     purest = _method(purest)
+    component_kinds = _method(component_kinds)
+    merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
     remove_baseline = _method(remove_baseline)
     subtract_phase = _method(subtract_phase)

@@ -93,8 +93,8 @@ def analyse(
     notes += told + [str(w.message) for w in caught]
     done = _completed(chosen, found, measured, host_of, matrix)
     return as_tree(
-        groups | composed, image, recipe=done.to_toml(), warnings=list(dict.fromkeys(notes)),
-        matrix=matrix, hosts=host_of,
+        groups | composed, image, chosen.to_toml(), recipe=done.to_toml(),
+        warnings=list(dict.fromkeys(notes)), matrix=matrix, hosts=host_of,
     )  # fmt: skip
 
 

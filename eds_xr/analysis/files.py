@@ -16,6 +16,7 @@ import xarray as xr
 
 from eds_xr.analysis.recipe import Recipe, write_recipe
 from eds_xr.atomic_write import written_file, written_folder
+from eds_xr.composition.quantities import quantities
 from eds_xr.places import check_free
 from eds_xr.progress import progress
 from eds_xr.report.tables import save_table, to_table, write_csv
@@ -87,7 +88,7 @@ def analyse_file(
             _with_texts(tree, object).to_zarr(folder / TREE, consolidated=False)
         for name in TABULATED:
             if name in tree.children:
-                write_csv(tree[name].to_dataset(), folder / TABLES / f"{name}.csv")
+                _write_table(tree[name].to_dataset(), folder / TABLES / f"{name}.csv")
     return target
 
 
@@ -190,6 +191,17 @@ def write_comparison(
 def _stem(source: str | os.PathLike[str]) -> str:
     """Return the name of a file or store without its suffix."""
     return Path(str(source).rstrip("/").rsplit("/", 1)[-1]).stem
+
+
+def _write_table(part: xr.Dataset, path: Path) -> None:
+    """Write a result; one without errors, such as a comparison, as its plain variables."""
+    if quantities(part):
+        write_csv(part, path)
+        return
+    dims = next(iter(part.data_vars.values())).dims
+    plain = part[[n for n, v in part.data_vars.items() if set(v.dims) <= {*dims}]]
+    path.parent.mkdir(exist_ok=True)
+    save_table(plain.to_dataframe(dim_order=list(dims)).reset_index(), path)
 
 
 def _with_texts(tree: xr.DataTree, dtype: type) -> xr.DataTree:

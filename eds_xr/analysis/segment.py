@@ -29,7 +29,7 @@ from eds_xr.segmentation.classify.training import predict, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.graph_cut.potts import smooth
 from eds_xr.segmentation.presence.amounts import Amounts, amounts_of_image, amounts_of_scores
-from eds_xr.segmentation.presence.evidence import cut_presence
+from eds_xr.segmentation.presence.evidence import cut_presence, with_own_counts
 from eds_xr.segmentation.presence.forest import (
     AND,
     phase_sums,
@@ -161,7 +161,8 @@ def _by_itself(
         probability = _certain(counts, learnt.sets[0])
     else:
         of_class = predict(learnt.classifier, share_features(counts))
-        probability = phase_sums(of_class, learnt.sets, names).persist()
+        by_forest = phase_sums(of_class, learnt.sets, names, learnt.weights)
+        probability = with_own_counts(by_forest, amounts, least_share, mean).persist()
     some = (counts.sum(COMPONENT) > 0.5).compute()
     cut = cut_presence(probability, smoothness)
     present = cut & some

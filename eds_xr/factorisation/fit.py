@@ -13,7 +13,7 @@ from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
 from eds_xr.factorisation.least_volume import purest_turn
 from eds_xr.factorisation.one_read import read_once
-from eds_xr.factorisation.rank import choose_rank
+from eds_xr.factorisation.rank_evidence import choose_rank
 from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.solver.descent import DescentResult, descend, project_block
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns

@@ -99,9 +99,9 @@ def spectral_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: in
 
     The lowest ratio of the two over groups of channels, plus a tolerance for noise.
     """
-    first = _equal_groups(loadings[other])
+    first = equal_groups(loadings[other])
     grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-9)
-    noise = _loading_noise(scores, grouped)
+    noise = loading_noise(scores, grouped)
     ratio = np.add.reduceat(loadings[one], first) / grouped[other]
     variance = (
         noise[:, one, one] + ratio**2 * noise[:, other, other] - 2 * ratio * noise[:, one, other]
@@ -126,12 +126,12 @@ def pixel_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) 
 def _matrix_and_rays(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     """Return the turn to the matrix (first) and one component on each ray."""
     size = len(loadings)
-    matrix = _commonest_composition(rows, _score_noise(rows, loadings))
+    matrix = _commonest_composition(rows, score_noise(rows, loadings))
     replaced = int(matrix.argmax())
     others = [c for c in range(size) if c != replaced]
     turn = np.vstack([matrix, np.eye(size)[others]])
     now, spectra = rows @ np.linalg.inv(turn), turn @ loadings
-    half = np.linalg.cholesky(_score_noise(now, spectra)[1:, 1:])
+    half = np.linalg.cholesky(score_noise(now, spectra)[1:, 1:])
     counts = np.maximum(now.sum(1, keepdims=True), 1.0)
     directions = half @ _rays(np.linalg.solve(half, now[:, 1:].T).T / np.sqrt(counts))
     step = np.eye(size)
@@ -154,7 +154,7 @@ def _to_ends_of_pixels(
     bright = counts > 0.3 * np.median(counts[counts > 0])
     counts = np.where(bright, counts, 1.0)[:, None]
     share = scores / counts
-    sigma = np.sqrt(np.diag(_score_noise(scores, turn @ loadings)) / counts)
+    sigma = np.sqrt(np.diag(score_noise(scores, turn @ loadings)) / counts)
     without = abs(share) < 2 * sigma + NO_SHARE
     at_pixels = np.zeros(len(turn), bool)
     step = np.eye(len(turn))
@@ -194,7 +194,7 @@ def _unit_sum(turn: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     return turn / (turn @ loadings.sum(1))[:, None]
 
 
-def _score_noise(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
+def score_noise(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     """Return the covariance of the scores of a pixel with one count: the bound of Cramer and Rao.
 
     At the mean spectrum; a small ridge where loadings are alike.
@@ -206,7 +206,7 @@ def _score_noise(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     return np.linalg.inv(information)
 
 
-def _loading_noise(scores: np.ndarray, grouped: np.ndarray) -> np.ndarray:
+def loading_noise(scores: np.ndarray, grouped: np.ndarray) -> np.ndarray:
     """Return the covariance of loadings in each group of channels ``[group, one, other]``."""
     positive = np.maximum(scores, 1e-6 * scores.sum(1, keepdims=True).clip(1e-9))
     pairs = (positive[:, :, None] * positive[:, None, :]).reshape(len(positive), -1)
@@ -216,10 +216,10 @@ def _loading_noise(scores: np.ndarray, grouped: np.ndarray) -> np.ndarray:
     return np.linalg.inv(shaped + ridge * np.eye(scores.shape[1]))
 
 
-def _equal_groups(spectrum: np.ndarray) -> np.ndarray:
+def equal_groups(spectrum: np.ndarray, number: int = CHANNEL_GROUPS) -> np.ndarray:
     """Return the first channels of groups of equal counts."""
     level = np.cumsum(np.maximum(spectrum, 0))
-    group = np.floor(level / max(level[-1], 1e-30) * CHANNEL_GROUPS * (1 - 1e-12))
+    group = np.floor(level / max(level[-1], 1e-30) * number * (1 - 1e-12))
     return np.unique(group, return_index=True)[1]
 
 

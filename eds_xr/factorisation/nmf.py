@@ -52,8 +52,9 @@ def nmf(
         Select a range of energy first to fit on part of the spectrum,
         ``image.sel(energy=slice(0.3, 4.4))``.
     n_components : int or "auto"
-        Number of components; "auto" takes the suggestion of
-        :func:`eds_xr.suggest_rank`.
+        Number of components; "auto" takes all that are no noise, the ``possible`` ones of
+        :func:`eds_xr.suggest_rank`: thickness and background may be among them, see
+        :func:`eds_xr.component_kinds`.
     loss : {"poisson", "frobenius"}
         "poisson" is the likelihood of counts (Kullback-Leibler divergence). "frobenius" is least
         squares.

@@ -12,10 +12,15 @@ import xarray as xr
 from eds_xr.provenance import with_step
 
 
-def as_tree(groups: Mapping[str, xr.Dataset], image: xr.DataArray, **told: Any) -> xr.DataTree:
-    """Return groups as a tree, with what is told of the whole in its attributes."""
+def as_tree(
+    groups: Mapping[str, xr.Dataset], image: xr.DataArray, given: str, **told: Any
+) -> xr.DataTree:
+    """Return groups as a tree, with what is told of the whole in its attributes.
+
+    The history keeps the recipe that was `given`: with the completed one, less would be found.
+    """
     tree = xr.DataTree.from_dict({name: _plain(part) for name, part in groups.items()})
-    attrs = with_step({"history": image.attrs.get("history", [])}, "analyse", recipe=told["recipe"])
+    attrs = with_step({"history": image.attrs.get("history", [])}, "analyse", recipe=given)
     tree.attrs = {
         "source": str(image.attrs.get("source", "")),
         "history": attrs["history"],

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED, window_sum
+from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED, RECIPE, window_sum
 from eds_xr.analysis.deep_mantle.study import Study
 from eds_xr.atomic_write import written_file
 from eds_xr.composition.minerals import formula, formula_text, oxides
@@ -20,13 +20,9 @@ from eds_xr.report.tables import write_csv
 from eds_xr.schema import ASSUMED, COMPONENT, ELEMENT, LINE, PHASE
 
 #: Oxygens per formula unit.
-OXYGENS = {"Brg": 3, "Fp": 1, "Ca-Pv": 3}
+OXYGENS = {phase.name: phase.oxygens or 0.0 for phase in RECIPE.phases}
 #: Elements that are written together in a formula.
-SITES = {
-    "Brg": (("Mg", "Fe", "Al", "Ca"), ("Si",)),
-    "Fp": (("Mg", "Fe"),),
-    "Ca-Pv": (("Ca", "Nd", "Sm", "U"), ("Si", "Al")),
-}
+SITES = {phase.name: phase.sites or () for phase in RECIPE.phases}
 
 
 def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:

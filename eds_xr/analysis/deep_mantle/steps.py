@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.deep_mantle.notes import too_noisy
+from eds_xr.analysis.recipe import read_recipe
 from eds_xr.chunks import computed
 from eds_xr.factorisation.mixing import move_shares, remove_baseline
 from eds_xr.factorisation.nmf import nmf
@@ -20,17 +22,15 @@ from eds_xr.segmentation import masks as mk
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 from eds_xr.xray.windows import line_windows_kev
 
-MATRIX, GRAINS = "Brg", ("Fp", "Ca-Pv")
-PHASES = (MATRIX, *GRAINS)
-ELEMENTS = ("Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U")
-#: Lines that the sample does not emit, or not from the phases studied: grid, ion beam, pole piece.
-STRAY = ("Na", "Cl", "Co", "Cu", "Ga", "Pt")
-#: Where pixels are chosen; the L lines of the rare earths and of Hf lie above [keV].
-MASK_RANGE_KEV = (0.3, 4.4)
+#: The study's choices. Pixels are chosen where the L lines of the rare earths and of Hf are not.
+RECIPE = read_recipe(Path(__file__).with_name("deep_mantle.toml"))
+PHASES = tuple(phase.name for phase in RECIPE.phases)
+MATRIX, GRAINS = PHASES[0], PHASES[1:]
+ELEMENTS, STRAY = RECIPE.elements.sample or (), RECIPE.elements.stray or ()
 #: The trace lines below: their windows are left out of the choice.
 TRACE_LINES_IN_RANGE = ("U_Ma", "U_Mb")
 #: The line of the matrix that its grains lack; it gives the matrix's share in a mixture.
-PINNED = {"Fp": "Si_Ka", "Ca-Pv": "Mg_Ka"}
+PINNED = {phase.name: phase.pinned[0] for phase in RECIPE.phases if phase.pinned}
 #: A grain stands this many standard deviations above the pure matrix ...
 GRAIN_SIGMA = 8.0
 #: ... and this is enough of the other grain to keep a pixel out of a mixture.
@@ -61,16 +61,16 @@ def window_sum(spectra: xr.DataArray, line: str) -> xr.DataArray:
 def choosing_channels(image: xr.DataArray) -> xr.DataArray:
     """Return the part of the spectra on which pixels may be chosen: other channels are quantified.
 
-    Lazy. Channels in :data:`MASK_RANGE_KEV`; those of trace lines in it are set to zero.
+    Lazy. Channels in the recipe's range; those of trace lines in it are set to zero.
     """
-    part = image.sel({ENERGY: slice(*MASK_RANGE_KEV)})
+    part = image.sel({ENERGY: slice(*(RECIPE.choice.range_kev or ()))})
     energy = part[ENERGY]
     free = xr.ones_like(energy, dtype=bool)
     for line in TRACE_LINES_IN_RANGE:
         low, high = line_windows_kev(line)[0]
         free &= (energy < low) | (energy > high)
     return part.where(free, 0).assign_attrs(
-        with_step(image.attrs, "choosing_channels", range_kev=MASK_RANGE_KEV)
+        with_step(image.attrs, "choosing_channels", range_kev=RECIPE.choice.range_kev)
     )
 
 

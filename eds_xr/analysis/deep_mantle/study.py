@@ -24,6 +24,7 @@ from eds_xr.analysis.deep_mantle.steps import (
     ELEMENTS,
     MATRIX,
     PHASES,
+    RECIPE,
     STRAY,
     choosing_channels,
     factorise,
@@ -53,9 +54,6 @@ from eds_xr.spectra.line_fits.model_errors import with_model_variation
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.sums import sum_spectra
-
-#: Ranges that are as good as the fit's own; they move the knots of the background [keV].
-OTHER_RANGES_KEV = ((0.6, 12.5), (0.8, 12.5), (1.0, 12.5), (0.7, 11.5))
 
 
 @dataclass
@@ -166,7 +164,7 @@ def run(
     lines = with_matrix_variation(lines, pure, varied, masks)
     refits = [
         _fit(pure, calibrate(spectra, [*ELEMENTS, *STRAY], range_kev=other), other)
-        for other in OTHER_RANGES_KEV
+        for other in RECIPE.fit.other_ranges_kev or ()
     ]
     lines = with_model_variation(lines, refits)
     say("unmixing: the spectra of the phases from all pixels")

@@ -23,6 +23,8 @@ LEAST_RATE = 1e-6
 COUNTS_FOR_NOISE = 600.0
 #: A composition is taken to hold this much of every phase, for its noise.
 LEAST_SHARE = 0.01
+#: Windows are of at most this sigma [pixels].
+MOST_SIGMA = 4.0
 
 
 class Amounts(NamedTuple):
@@ -71,6 +73,7 @@ def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
 def amounts_of_scores(scores: xr.DataArray, loadings: xr.DataArray | None) -> Amounts:
     """Return scores as amounts; without loadings, as if no two phases shared a channel."""
     counts = scores.transpose(*spatial_dims(scores), COMPONENT).astype(np.float32)
+    counts = counts if counts.chunks is None else counts.chunk({COMPONENT: -1})
     size = counts.sizes[COMPONENT]
     if loadings is None:
         noise = np.zeros((size,) * 3)
@@ -100,11 +103,15 @@ def width_gathering(counts: float, mean: float, least: float, most: float) -> fl
     return float(np.clip(np.sqrt(counts / (4 * np.pi * max(mean, 1e-9))), least, most))
 
 
-def local_composition(values: np.ndarray) -> np.ndarray:
+def local_composition(values: np.ndarray, mean: float) -> np.ndarray:
     """Return the counts of each phase that pixels hold on average, from their surroundings."""
-    sigma = width_gathering(COUNTS_FOR_NOISE, float(values.sum(-1).mean()), 1.0, 4.0)
-    mean = smoothed(values, sigma).clip(0)
-    return mean + LEAST_SHARE * mean.sum(-1, keepdims=True)
+    near = smoothed(values, noise_sigma(mean)).clip(0)
+    return near + LEAST_SHARE * near.sum(-1, keepdims=True)
+
+
+def noise_sigma(mean: float) -> float:
+    """Return the sigma of the surroundings that tell the noise [pixels], at so many counts."""
+    return width_gathering(COUNTS_FOR_NOISE, mean, 1.0, MOST_SIGMA)
 
 
 def _weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:

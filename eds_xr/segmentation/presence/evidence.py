@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import PHASE
+from eds_xr.schema import COMPONENT, PHASE
 from eds_xr.segmentation.graph_cut.potts import smooth
-from eds_xr.segmentation.presence.amounts import covariance, local_composition
+from eds_xr.segmentation.presence.amounts import (
+    Amounts,
+    covariance,
+    local_composition,
+    noise_sigma,
+)
+from eds_xr.segmentation.tiled_filters import map_planes
 
 #: No pixel's evidence outweighs this: what the model leaves out would pose as certainty.
 MOST_EVIDENCE = 20.0
@@ -15,9 +21,11 @@ MOST_EVIDENCE = 20.0
 DRAFT_SMOOTHNESS, SMOOTHNESS = 0.6, 0.4
 #: Probabilities of forests are not certain beyond this.
 LEAST_PROBABILITY = 0.005
+#: Evidence to which the forest gives way.
+DOUBT = 8.0
 
 
-def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.ndarray:
+def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float, mean: float) -> np.ndarray:
     """Return the log likelihood ratio of "share at least `level`" against "below".
 
     Each phase's counts less `level` times the pixel's, in their standard deviations z: the best
@@ -28,13 +36,15 @@ def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.nd
     counts : ndarray [..., y, x, component]
     noise : ndarray [component, component, component]
     level : float
+    mean : float
+        Counts of a pixel, on average.
 
     Returns
     -------
     ndarray [..., y, x, component]
         0 in pixels without counts.
     """
-    covered = covariance(local_composition(counts), noise)
+    covered = covariance(local_composition(counts, mean), noise)
     size = counts.shape[-1]
     contrast = np.eye(size) - level
     variance = np.einsum("...pq,kp,kq->...k", covered, contrast, contrast, optimize=True)
@@ -44,9 +54,39 @@ def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.nd
 
 def draft_presence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.ndarray:
     """Return the first guess of which phases are present ``[..., y, x, component; bool]``."""
-    evidence = share_evidence(counts, noise, level)
+    evidence = share_evidence(counts, noise, level, float(counts.sum(-1).mean()))
     found = [_cut_of(part, DRAFT_SMOOTHNESS) for part in np.moveaxis(evidence, -1, 0)]
     return np.stack(found, axis=-1)
+
+
+def with_own_counts(
+    probability: xr.DataArray, amounts: Amounts, level: float, mean: float
+) -> xr.DataArray:
+    """Return probabilities that give way where a pixel's own counts leave no doubt.
+
+    A forest has seen few pixels of what is rare. Evidence beyond `DOUBT` decides by itself: those
+    are odds of one in 3000 that it is chance.
+
+    Lazy: like `probability`.
+
+    Parameters
+    ----------
+    probability : DataArray [phase, *spatial]
+    amounts : Amounts
+        Of the same phases, in this order.
+    level, mean : float
+        As in :func:`share_evidence`.
+    """
+    counts = amounts.counts.rename({COMPONENT: PHASE})
+    counts = counts.assign_coords({PHASE: probability[PHASE].values})
+    reach = int(4 * noise_sigma(mean) + 0.5)
+    evidence = map_planes(
+        counts, _evidence_block, reach, noise=amounts.noise, level=level, mean=mean
+    )
+    least = 1 / (1 + np.exp(DOUBT - evidence))
+    most = 1 / (1 + np.exp(-DOUBT - evidence))
+    held = probability.clip(least.astype(np.float32), most.astype(np.float32))
+    return held.transpose(*probability.dims).assign_attrs(probability.attrs)
 
 
 def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
@@ -68,6 +108,15 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
         found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS))
     present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
     return present.rename("present").assign_attrs(history=found[0].attrs["history"])
+
+
+def _evidence_block(
+    block: np.ndarray, *, axes: int, noise: np.ndarray, level: float, mean: float
+) -> np.ndarray:
+    """Return the evidence of amounts ``[..., phase, y, x]``."""
+    counts = np.moveaxis(block, -1 - axes, -1).astype(float)
+    found = share_evidence(counts, noise, level, mean)
+    return np.moveaxis(found, -1, -1 - axes).astype(np.float32)
 
 
 def _cut_of(evidence: np.ndarray, smoothness: float) -> np.ndarray:

@@ -23,6 +23,8 @@ _SCALES = tuple(sigma / 0.4 for sigma in SIGMAS)
 AND = "+"
 #: A forest learns from so many pixels, and has so many trees.
 LEARNT_PIXELS, N_TREES = 20_000, 60
+#: Of rare combinations so many, if there are; small images are drawn up to so many times.
+RARE_PIXELS, MOST_DRAWS = 500, 4
 #: Combinations beyond this many, the rarest, are not learnt.
 MOST_CLASSES = 100
 #: Shares are of at least this many counts.
@@ -38,12 +40,15 @@ class Learnt(NamedTuple):
         None where all pixels hold the same phases.
     sets : ndarray of bool [class, phase]
         Its classes are combinations of phases.
+    weights : ndarray [class]
+        How many times more frequent classes are in the image than among what was learnt from.
     n_learnt : ndarray [phase]
         Pixels with the phase that were learnt from.
     """
 
     classifier: PixelClassifier | None
     sets: np.ndarray
+    weights: np.ndarray
     n_learnt: np.ndarray
 
     @property
@@ -96,29 +101,33 @@ def rehearsed_forest(
     """
     random = np.random.default_rng(seed)
     shares = draft_shares(windows, draft_presence(windows, noise, level), level)
-    drawn = drawn_amounts(shares, windows, noise, random).astype(np.float32)
+    draws = int(np.clip(LEARNT_PIXELS * windows.shape[-1] / windows.size, 1, MOST_DRAWS))
+    drawn = [drawn_amounts(shares, windows, noise, random) for _ in range(draws)]
     sets, code = np.unique((shares > 0).reshape(-1, len(names)), axis=0, return_inverse=True)
     common = np.sort(np.argsort(-np.bincount(code.ravel()), kind="stable")[:MOST_CLASSES])
     label = np.zeros(len(sets), np.uint8)
     label[common] = np.arange(1, common.size + 1)
-    painted = np.zeros(code.size, np.uint8)
-    chosen = random.permutation(code.size)[:LEARNT_PIXELS]
-    painted[chosen] = label[code.ravel()[chosen]]
-    classes = [AND.join(np.array(names)[row]) for row in sets[common]]
-    dims = [f"axis_{i}" for i in range(drawn.ndim - 1)]
-    rehearsed = xr.DataArray(drawn, {COMPONENT: names}, (*dims, COMPONENT))
-    strokes = label_array(painted.reshape(drawn.shape[:-1]), rehearsed, classes)
-    n_learnt = np.bincount(painted, minlength=common.size + 1)[1:] @ sets[common]
-    if common.size == 1:
-        return Learnt(None, sets, n_learnt)
+    painted = _some_of_each(np.tile(label[code.ravel()], draws), random)
+    learnt, there = (np.bincount(a, minlength=common.size + 1)[1:] for a in
+                     (painted, np.tile(label[code.ravel()], draws)))  # fmt: skip
+    sets = sets[common]
+    if len(sets) == 1:
+        return Learnt(None, sets, np.ones(1), learnt @ sets)
+    dims = [f"axis_{i}" for i in range(windows.ndim - 1)]
+    stack = np.concatenate(drawn).astype(np.float32)
+    rehearsed = xr.DataArray(stack, {COMPONENT: names}, (*dims, COMPONENT))
+    classes = [AND.join(np.array(names)[row]) for row in sets]
+    strokes = label_array(painted.reshape(stack.shape[:-1]), rehearsed, classes)
     forest = train(
         share_features(rehearsed).compute(), strokes, classifier=_trees(seed), balanced=False,
         max_pixels_per_phase=LEARNT_PIXELS, seed=seed,
     )  # fmt: skip
-    return Learnt(forest, sets[common], n_learnt)
+    return Learnt(forest, sets, there / learnt, learnt @ sets)
 
 
-def phase_sums(of_class: xr.DataArray, sets: np.ndarray, names: list[str]) -> xr.DataArray:
+def phase_sums(
+    of_class: xr.DataArray, sets: np.ndarray, names: list[str], weights: np.ndarray | None = None
+) -> xr.DataArray:
     """Return the probability of each phase: the sum over the classes that hold it.
 
     Lazy.
@@ -129,15 +138,18 @@ def phase_sums(of_class: xr.DataArray, sets: np.ndarray, names: list[str]) -> xr
         Probabilities of the classes.
     sets : ndarray of bool [class, phase]
     names : list of str
+    weights : ndarray [class], optional
+        How many times more frequent classes are than where they were learnt.
 
     Returns
     -------
     DataArray [phase, *spatial; float32]
     """
+    weights = np.ones(len(sets)) if weights is None else weights / weights.max()
     values = xr.apply_ufunc(
         _sums_block,
         of_class.drop_vars(PHASE),
-        kwargs={"table": sets.T.astype(np.float32)},
+        kwargs={"table": sets.astype(np.float32), "weights": weights.astype(np.float32)},
         input_core_dims=[[PHASE]],
         output_core_dims=[["one"]],
         dask="parallelized",
@@ -146,6 +158,17 @@ def phase_sums(of_class: xr.DataArray, sets: np.ndarray, names: list[str]) -> xr
     )
     values = values.rename(one=PHASE).transpose(PHASE, *spatial_dims(of_class))
     return values.assign_coords({PHASE: names}).assign_attrs(of_class.attrs).rename("probability")
+
+
+def _some_of_each(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return labels of the pixels to learn from, 0 elsewhere: more of the rare than by chance."""
+    kept = np.zeros_like(label)
+    for i in range(1, int(label.max()) + 1):
+        pixels = np.flatnonzero(label == i)
+        share = round(LEARNT_PIXELS * pixels.size / label.size)
+        few = random.permutation(pixels)[: max(RARE_PIXELS, share)]
+        kept[few] = i
+    return kept
 
 
 def _trees(seed: int) -> Any:
@@ -171,5 +194,8 @@ def _shares_block(block: np.ndarray, phases: int) -> np.ndarray:
     return parts.reshape(block.shape)
 
 
-def _sums_block(block: np.ndarray, *, table: np.ndarray) -> np.ndarray:
-    return np.asarray((block @ table.T).clip(0, 1).astype(np.float32))
+def _sums_block(block: np.ndarray, *, table: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Return ``[..., phase]`` of probabilities of classes ``[..., class]``."""
+    weighted = block * weights
+    total = np.maximum(weighted.sum(-1, keepdims=True), np.float32(1e-12))
+    return np.asarray((weighted @ table / total).clip(0, 1).astype(np.float32))

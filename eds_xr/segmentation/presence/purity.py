@@ -6,15 +6,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.schema import PHASE, spatial_dims
-from eds_xr.segmentation.presence.amounts import width_gathering
+from eds_xr.segmentation.presence.amounts import MOST_SIGMA, width_gathering
 from eds_xr.segmentation.tiled_filters import map_planes
 
 #: Nothing else is present so near [pixels]: grains' rims are thinner than "present" asks for.
 MARGIN = 2
 #: Shares of what else there may be are averages over so many counts.
 COUNTS_FOR_PURITY, COUNTS_FOR_LABEL = 20_000.0, 200.0
-#: Means are over windows of at most this sigma [pixels].
-MOST_SIGMA = 4.0
 
 
 def pure_pixels(

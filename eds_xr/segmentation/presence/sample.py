@@ -33,9 +33,11 @@ def sample_windows(counts: xr.DataArray) -> np.ndarray:
     sides = [1] * (len(dims) - 2) + [min(n, WINDOW) for n in shape[-2:]]
     if len(dims) == 1:
         sides = [min(shape[0], WINDOW**2)]
-    corners = list(
-        itertools.product(*(range(0, n - s + 1, s) for n, s in zip(shape, sides, strict=True)))
-    )
+    places = [
+        sorted({*range(0, n - side + 1, side), n - side})
+        for n, side in zip(shape, sides, strict=True)
+    ]
+    corners = list(itertools.product(*places))
     wanted = max(1, SAMPLE_PIXELS // math.prod(sides))
     even = corners[:: -(-2 * len(corners) // wanted)]
     rich = _richest(counts, dims, corners, sides, wanted // 2)

@@ -1,0 +1,1 @@
+"""What components are: phases, or something else that changes spectra."""

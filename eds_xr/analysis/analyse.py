@@ -122,8 +122,8 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
 
 def _groups(found: Found) -> dict[str, xr.Dataset]:
     parts = {"rank": found.rank, "factors": found.factors, "segmentation": found.segmentation}
-    told = found.identification
-    return parts if told is None else {"identification": told} | parts
+    told = {"identification": found.identification, "kinds": found.kinds}
+    return {name: part for name, part in told.items() if part is not None} | parts
 
 
 def _measured_groups(measured: Measured) -> dict[str, xr.Dataset]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
+from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.chunks import persisted
 from eds_xr.provenance import with_step
@@ -167,7 +168,8 @@ def _by_itself(
     cut = cut_presence(probability, smoothness)
     present = cut & some
     kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
-    notes = [
+    notes = [*given.notes]
+    notes += [
         f"{name} is nowhere at least {least_share:g} of the counts"
         for name, held in zip(names, kept, strict=True)
         if not held
@@ -255,6 +257,7 @@ class _Channels(NamedTuple):
     scores: xr.DataArray
     loadings: xr.DataArray | None
     names: list[str]
+    notes: tuple[str, ...] = ()
 
 
 def _channels(
@@ -264,9 +267,8 @@ def _channels(
     seed: int,
 ) -> _Channels:
     if channels is None and ENERGY in image.dims:
-        from eds_xr.factorisation.nmf import nmf
-
-        channels = nmf(image, n_components, seed=seed)
+        factors, kinds = phase_components(image, n_components, seed=seed)
+        return _channels(image, factors, n_components, seed)._replace(notes=kinds_said(kinds))
     if channels is None:
         channels = image
     if isinstance(channels, xr.DataArray):

@@ -9,7 +9,7 @@ import xarray as xr
 from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.all_pixels import Measured, measure_all_pixels
 from eds_xr.analysis.any_sample.line_fit import LineFit
-from eds_xr.analysis.any_sample.phases_found import Found, Say, find_presence, scores_of
+from eds_xr.analysis.any_sample.phases_found import Found, Say, amounts_of, find_presence, scores_of
 from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, too_noisy
 from eds_xr.analysis.any_sample.regions import region_masks, regions_of, sources_of
 from eds_xr.analysis.recipe import Recipe
@@ -37,7 +37,7 @@ def measure(
     fit = LineFit(found.elements, recipe.fit, image[ENERGY])
     calibration = fit.calibrate(found.total)
     names = found.segmentation[PHASE].values.tolist()
-    regions = regions_of(found.segmentation, found.factors.scores)
+    regions = regions_of(found.segmentation, found.amounts)
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
         say("spectra of all regions, in one pass")
@@ -57,7 +57,7 @@ def _measure_regions(
     references = {s.reference for s in made.sources} & set(chosen)
     with progress("sums over regions"):
         spectra = _region_sums(image, found, chosen, references, recipe)
-    masks = made.masks = region_masks(found.segmentation, chosen)
+    masks = made.masks = region_masks(found.segmentation, found.amounts, chosen)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
     say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
@@ -86,13 +86,16 @@ def _region_sums(
     By halves, the counts of one half are summed where the other chose, and the two are added.
     """
     if recipe.choice.by != "halves":
-        return sum_spectra(image, _with_tiles(found.segmentation, chosen, references)).compute()
+        return sum_spectra(
+            image, _with_tiles(found.segmentation, found.amounts, chosen, references)
+        ).compute()
     first, second = split_counts(image, seed=recipe.seed)
     parts = []
     for choosing, measuring in ((first, second), (second, first)):
         factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
         segmentation = find_presence(choosing, factors, found.free, recipe)
-        masks = _with_tiles(segmentation, chosen, references)
+        amounts = amounts_of(choosing, found.factors, found.free)
+        masks = _with_tiles(segmentation, amounts, chosen, references)
         parts.append(sum_spectra(measuring, masks).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)
     added = one[["counts", "variance"]] + other[["counts", "variance"]]
@@ -102,10 +105,13 @@ def _region_sums(
 
 
 def _with_tiles(
-    segmentation: xr.Dataset, chosen: Mapping[str, tuple[str, ...]], references: Collection[str]
+    segmentation: xr.Dataset,
+    amounts: xr.DataArray,
+    chosen: Mapping[str, tuple[str, ...]],
+    references: Collection[str],
 ) -> xr.DataArray:
     """Return the masks of regions, then the tiles of references, called ``name@2,0``."""
-    masks = region_masks(segmentation, chosen)
+    masks = region_masks(segmentation, amounts, chosen)
     parts = [masks]
     for name in references:
         one = masks.sel({PHASE: name}, drop=True)

@@ -19,16 +19,17 @@ from eds_xr.analysis.any_sample.elements import (
     total_spectrum,
 )
 from eds_xr.analysis.any_sample.recognised import line_shares, recognised
+from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.recipe import PixelChoice, Recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.chunks import as_chunked
 from eds_xr.factorisation.known_spectra.unmix import project
-from eds_xr.factorisation.nmf import nmf
 from eds_xr.factorisation.rank import suggest_rank
 from eds_xr.image.split import held_out
 from eds_xr.progress import progress
-from eds_xr.schema import COMPONENT, ENERGY, EdsError
+from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError
+from eds_xr.segmentation.presence.amounts import amounts_of_image
 from eds_xr.xray.lines import line_on_axis
 from eds_xr.xray.windows import line_windows_kev
 
@@ -43,10 +44,12 @@ class Found:
     identification: xr.Dataset | None  # None when the recipe names all elements
     elements: Elements
     rank: xr.Dataset
+    kinds: xr.Dataset | None
     factors: xr.Dataset
     free: xr.DataArray  # channels that choose pixels
     shares: list[dict[str, float]]  # of net counts, a component each
     segmentation: xr.Dataset
+    amounts: xr.DataArray  # [*spatial, phase; counts], lazy
     notes: list[str]
 
 
@@ -64,7 +67,8 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     with progress("rank"):
         rank = suggest_rank(image)
     with progress("NMF"):
-        factors = nmf(image, recipe.number or "auto", seed=recipe.seed)
+        factors, kinds = phase_components(image, recipe.number or "auto", seed=recipe.seed)
+    notes += kinds_said(kinds)
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))
@@ -86,8 +90,11 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     if not bool(free.all()):
         factors = factors.assign(scores=scores_of(image, factors, free))
     segmentation = find_presence(image, factors, free, recipe)
+    amounts = amounts_of(image, factors, free)
     notes += list(segmentation.attrs.get("phase_notes", []))
-    return Found(total, table, elements, rank, factors, free, shares, segmentation, notes)
+    return Found(
+        total, table, elements, rank, kinds, factors, free, shares, segmentation, amounts, notes
+    )
 
 
 def choosing_channels(image: xr.DataArray, elements: Elements, choice: PixelChoice) -> xr.DataArray:
@@ -120,6 +127,14 @@ def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> x
     """Return the scores by some of the channels ``[*spatial, component; counts]``. Lazy."""
     scores = project(as_chunked(image).where(free, 0), _of_channels(factors, free))
     return scores.assign_coords({COMPONENT: factors[COMPONENT].values}).rename("scores")
+
+
+def amounts_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
+    """Return the counts of each phase in each pixel by some of the channels, without bias. Lazy."""
+    part = as_chunked(image).where(free, 0)
+    found = amounts_of_image(part, _of_channels(factors, free)).counts
+    names = factors[COMPONENT].values
+    return found.assign_coords({COMPONENT: names}).rename({COMPONENT: PHASE})
 
 
 def find_presence(

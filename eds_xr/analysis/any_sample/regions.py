@@ -8,7 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import COMPONENT, PHASE, spatial_dims
+from eds_xr.schema import PHASE, spatial_dims
+from eds_xr.segmentation.presence.purity import only_pixels
 
 #: A spectrum is worth fitting from so many counts and pixels on.
 LEAST_COUNTS, LEAST_PIXELS = 2000.0, 9
@@ -43,51 +44,62 @@ class Source(NamedTuple):
     reference: str = ""  # a phase, or a region of several; "" when the region is pure
 
 
-def regions_of(segmentation: xr.Dataset, scores: xr.DataArray) -> dict[str, Region]:
+def regions_of(segmentation: xr.Dataset, amounts: xr.DataArray) -> dict[str, Region]:
     """Return all regions that are large enough, by name.
+
+    Computes: the amounts.
 
     Parameters
     ----------
     segmentation : Dataset
         ``present`` and ``pure`` [phase, *spatial; bool].
-    scores : DataArray [*spatial, component; counts]
-        Of components called as the phases.
+    amounts : DataArray [*spatial, phase; counts]
+        Of the phases, without bias.
     """
     names = segmentation[PHASE].values.tolist()
-    held = scores.sel({COMPONENT: names}).transpose(COMPONENT, *spatial_dims(scores)).compute()
+    held = amounts.sel({PHASE: names}).compute()
+    table = held.transpose(PHASE, *spatial_dims(held)).values
     found = {}
     for phases in _combinations(segmentation["present"]):
-        mask = region_mask(segmentation, phases).transpose(*spatial_dims(scores))
-        inside = held.values[:, mask.values].sum(axis=1)
-        counts = dict(zip(names, map(float, inside), strict=True))
+        mask = region_mask(segmentation, held, phases).transpose(*spatial_dims(held))
+        inside = table[:, mask.values].sum(axis=1, dtype=float)
+        counts = dict(zip(names, inside.tolist(), strict=True))
         region = Region(phases, mask, counts)
         if region.all_counts >= LEAST_COUNTS and int(mask.sum()) >= LEAST_PIXELS:
             found[region.name] = region
     return found
 
 
-def region_masks(segmentation: xr.Dataset, chosen: Mapping[str, tuple[str, ...]]) -> xr.DataArray:
+def region_masks(
+    segmentation: xr.Dataset, amounts: xr.DataArray, chosen: Mapping[str, tuple[str, ...]]
+) -> xr.DataArray:
     """Return masks ``[phase, *spatial; bool]`` of regions, each told by its phases."""
-    masks = [region_mask(segmentation, phases) for phases in chosen.values()]
+    held = amounts.compute()
+    masks = [region_mask(segmentation, held, phases) for phases in chosen.values()]
     return xr.concat(masks, dim=xr.DataArray(list(chosen), dims=PHASE, name=PHASE)).rename("mask")
 
 
-def region_mask(segmentation: xr.Dataset, phases: tuple[str, ...]) -> xr.DataArray:
-    """Return where a phase is pure, or where just these phases are present."""
+def region_mask(
+    segmentation: xr.Dataset, amounts: xr.DataArray, phases: tuple[str, ...]
+) -> xr.DataArray:
+    """Return where a phase is pure, or where just these are present and nothing of others."""
     names = segmentation[PHASE]
     if not set(phases) <= set(names.values.tolist()):
         return xr.zeros_like(segmentation["present"].isel({PHASE: 0}, drop=True))
     if len(phases) == 1:
         return segmentation["pure"].sel({PHASE: phases[0]}, drop=True)
-    return (segmentation["present"] == names.isin(list(phases))).all(PHASE)
+    present, held = segmentation["present"], amounts.sel({PHASE: names.values})
+    mean = float(held.sum(PHASE).mean())
+    return only_pixels(held, present, phases, mean, segmentation.attrs["pure_share"])
 
 
 def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:
     """Return each phase alone, then every combination of several that occurs."""
     names = present[PHASE].values
     table = present.transpose(PHASE, ...).values.reshape(names.size, -1)
-    occurring = np.unique(table, axis=1).T
-    several = [tuple(names[there].tolist()) for there in occurring if there.sum() > 1]
+    occurring, size = np.unique(table.T, axis=0, return_counts=True)
+    common = size >= LEAST_PIXELS
+    several = [tuple(names[there].tolist()) for there in occurring[common] if there.sum() > 1]
     return [(str(n),) for n in names] + several
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -34,17 +36,35 @@ def pure_pixels(
         Counts of a pixel, on average.
     pure_share : float
     """
-    alone = alone_pixels(present)
-    sigma = width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA)
-    found = []
-    for name in present[PHASE].values:
-        here = alone.sel({PHASE: name}, drop=True)
-        inside = (counts * here).transpose(..., PHASE)
-        near = _smooth(inside, sigma)
-        rest = near.where(near[PHASE] != name, 0)
-        found.append(here & (rest <= pure_share * near.sum(PHASE)).all(PHASE))
+    found = [
+        only_pixels(counts, present, [name], mean, pure_share) for name in present[PHASE].values
+    ]
     result = xr.concat(found, dim=present[PHASE]).transpose(*present.dims)
     return result.rename("pure").assign_attrs(long_name="nothing but the phase")
+
+
+def only_pixels(
+    counts: xr.DataArray,
+    present: xr.DataArray,
+    phases: Sequence[str],
+    mean: float,
+    pure_share: float,
+) -> xr.DataArray:
+    """Return where just these phases are present, and every other as in :func:`pure_pixels`.
+
+    Lazy: like `counts`.
+
+    Returns
+    -------
+    DataArray of bool [*spatial]
+    """
+    asked = present[PHASE].isin(list(phases))
+    others = present.sel({PHASE: ~asked}).any(PHASE).astype(np.uint8)
+    near_others = map_planes(others, _grown_block, MARGIN) > 0
+    here = present.sel({PHASE: asked}).all(PHASE) & ~near_others
+    near = _smooth(counts * here, width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA))
+    rest = near.sel({PHASE: ~asked})
+    return here & (rest <= pure_share * near.sum(PHASE)).all(PHASE)
 
 
 def alone_pixels(present: xr.DataArray) -> xr.DataArray:

@@ -65,11 +65,28 @@ def test_regions_of__combinations_are_exact_and_small_ones_left_out() -> None:
     segmentation = xr.Dataset(
         {"present": (dims, present), "pure": (dims, pure)}, {"phase": ["matrix", "grain"]}
     )
-    scores = xr.DataArray(
-        np.where(present, 50.0, 0.0), {"component": ["matrix", "grain"]}, ("component", "y", "x")
-    ).transpose("y", "x", "component")
-    found = regions_of(segmentation, scores)
+    amounts = xr.DataArray(
+        np.where(present, 50.0, 0.0), {"phase": ["matrix", "grain"]}, dims
+    ).transpose("y", "x", "phase")
+    found = regions_of(segmentation.assign_attrs(pure_share=0.02), amounts)
     assert list(found) == ["matrix", "matrix+grain"]  # the grain has no pure pixel
     assert int(found["matrix+grain"].mask.sum()) == 100
     assert found["matrix+grain"].counts == {"matrix": 5000.0, "grain": 5000.0}
     assert found["matrix"].counts == {"matrix": 15000.0, "grain": 0.0}
+
+
+def test_regions_of__a_mixture_holds_nothing_of_a_third() -> None:
+    """Below what counts as present, but enough to spoil a subtraction."""
+    present = np.ones((3, 40, 40), bool)
+    present[2] = False
+    amounts = np.where(present, 500.0, 0.0)
+    amounts[2, :20] = 60.0
+    dims = ("phase", "y", "x")
+    names = {"phase": ["matrix", "grain", "third"]}
+    segmentation = xr.Dataset(
+        {"present": (dims, present), "pure": (dims, present & False)}, names, {"pure_share": 0.02}
+    )
+    held = xr.DataArray(amounts, names, dims).transpose("y", "x", "phase")
+    mask = regions_of(segmentation, held)["matrix+grain"].mask
+    assert not mask[:20].any()
+    assert mask[30:].all()

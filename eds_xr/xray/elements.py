@@ -21,8 +21,6 @@ SYMBOLS = tuple(
 NATURAL_ELEMENTS = tuple(
     e for e in SYMBOLS[2:92] if e not in {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
 )
-#: Looked for where nobody says what a mineral holds.
-COMMON_ELEMENTS = ("Na", "Mg", "Al", "Si", "P", "S", "K", "Ca", "Ti", "Cr", "Mn", "Fe", "Ni")
 
 #: Elements that appear in a TEM spectrum without being in the sample, and where they come from.
 STRAY_LINES = MappingProxyType(

@@ -5,7 +5,6 @@ import pytest
 import xarray as xr
 
 from eds_xr import simulate
-from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.segment import segment
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, label_array, phase_names
@@ -30,6 +29,7 @@ def spectrum(**weights: float) -> np.ndarray:
     return total / total.sum()
 
 
+ELEMENTS = ["Mg", "Al", "Si", "Ca"]
 LOADINGS = xr.DataArray(
     np.stack([spectrum(Mg=0.5, Si=1), spectrum(Mg=1, Al=0.01), spectrum(Si=1, Ca=0.9)]),
     dims=("component", "energy"),
@@ -114,7 +114,8 @@ def test_segment__a_grain_of_one_pixel_stays() -> None:
 
 
 def test_segment__form() -> None:
-    result = segment(scores(), channels=nmf_result())
+    image = scores().assign_attrs(elements=ELEMENTS)
+    result = segment(image, channels=nmf_result())
     assert result.label.dims == ("y", "x")
     assert result.label.dtype == np.uint8
     assert phase_names(result.label) == ["Si-Mg", "Mg", "Si-Ca"]
@@ -185,7 +186,8 @@ def test_segment__of_a_spectrum_image_from_nothing() -> None:
     rng = np.random.default_rng(3)
     counts = rng.poisson(300 * amounts().values @ LOADINGS.values).astype(np.uint8)
     coords = {"energy": LOADINGS.energy}
-    image = xr.DataArray(counts, dims=("y", "x", "energy"), coords=coords)
+    named = {"elements": ELEMENTS}
+    image = xr.DataArray(counts, dims=("y", "x", "energy"), coords=coords, attrs=named)
     result = segment(image.chunk(y=32), n_components=3)
     assert set(phase_names(result.label)) == {"Si-Mg", "Mg", "Si-Ca"}
     pure = amounts().isel(component=0).values > 0.98
@@ -210,13 +212,6 @@ def test_segment__refuses_other_grids() -> None:
         segment(scores(), painted)
     with pytest.raises(EdsError, match="NMF result with 'scores'"):
         segment(scores(), channels=LOADINGS.to_dataset(name="loadings"))
-
-
-def test_name_phases__strongest_lines_and_numbers() -> None:
-    assert name_phases(LOADINGS) == ["Si-Mg", "Mg", "Si-Ca"]
-    twice = LOADINGS.isel(component=[0, 0])
-    assert name_phases(twice) == ["Si-Mg_1", "Si-Mg_2"]
-    assert name_phases(LOADINGS, ["Fe"]) == ["phase_1", "phase_2", "phase_3"]
 
 
 @pytest.mark.parametrize("chunks", [None, {"phase": 1, "y": 1}])

@@ -15,7 +15,6 @@ def test_symbols__are_those_of_the_tables():
 def test_natural_elements__have_no_gap_but_the_radioactive():
     lacking = set(elements.SYMBOLS[2:92]) - set(elements.NATURAL_ELEMENTS)
     assert lacking == {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
-    assert set(elements.COMMON_ELEMENTS) < set(elements.NATURAL_ELEMENTS)
 
 
 @given(numbers=st.lists(st.integers(-5, 150)))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import xarray as xr
 
-from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
+from eds_xr.factorisation.component_kinds.kinds import NOISE, component_kinds, merge_kinds
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.schema import COMPONENT
 
@@ -14,13 +14,19 @@ def phase_components(
 ) -> tuple[xr.Dataset, xr.Dataset | None]:
     """Factorise; fold components that are no phases into their parents, and return their kinds.
 
-    A number that is given is kept: then all components are phases, and there are no kinds.
+    Components that the others mix turn these away from their phases, which folding cannot undo:
+    then the image is factorised anew, into fewer. A number that is given is kept: then all
+    components are phases, and there are no kinds.
     """
     factors = nmf(image, n_components, seed=seed)
     if n_components != "auto":
         return factors, None
-    kinds = component_kinds(factors)
-    return merge_kinds(factors, kinds), kinds
+    while True:
+        kinds = component_kinds(factors)
+        fewer = int((kinds.kind != NOISE).sum())
+        if fewer == factors.sizes[COMPONENT] or fewer < 1:
+            return merge_kinds(factors, kinds), kinds
+        factors = nmf(image, fewer, seed=seed)
 
 
 def kinds_said(kinds: xr.Dataset | None) -> tuple[str, ...]:

@@ -19,9 +19,11 @@ from eds_xr.xray.elements import STRAY_LINES
 
 #: An element is a major where it gives this share of the net counts of a phase.
 MAJOR_SHARE = 0.1
-#: Of the sample is what differs between phases by this factor, and by so many deviations: what
-#: comes from grid, holder or beam is the same everywhere.
-DIFFERS_BY, DIFFERS_SIGMA = 2.0, 8.0
+#: Of the sample is what some phase has more of, or less, by this factor and by so many deviations,
+#: for all its counts: what comes from grid, holder or beam follows these.
+DIFFERS_BY, DIFFERS_SIGMA = 3.0, 8.0
+#: The grid's copper follows them least.
+GRID_DIFFERS_BY = 5.0
 #: So, too, what gives this share of all net counts: columns and detectors give less ...
 STRONG_SHARE = 0.03
 #: ... but grids and films under a thin sample may give as much as it.
@@ -116,7 +118,11 @@ def elements_of_components(
 
 
 def sorted_elements(
-    found: Sequence[str], lines: xr.Dataset, choice: ElementChoice, listed: Sequence[str]
+    found: Sequence[str],
+    lines: xr.Dataset,
+    counts: xr.DataArray,
+    choice: ElementChoice,
+    listed: Sequence[str],
 ) -> Elements:
     """Return which elements are the sample's and which are stray, and the majors.
 
@@ -135,7 +141,7 @@ def sorted_elements(
             notes.append(f"{', '.join(lost)}: named by the file, not found in the map's spectrum")
         sample += lost
     else:
-        sample = [e for e in found if e not in stray and _is_of_the_sample(e, lines)]
+        sample = [e for e in found if e not in stray and _is_of_the_sample(e, lines, counts)]
     if choice.stray is None:
         stray = [e for e in found if e not in sample]
         for e in stray:
@@ -148,22 +154,20 @@ def sorted_elements(
     return Elements(tuple(sample), tuple(stray), tuple(majors), tuple(notes))
 
 
-def _is_of_the_sample(element: str, lines: xr.Dataset) -> bool:
+def _is_of_the_sample(element: str, lines: xr.Dataset, counts: xr.DataArray) -> bool:
     if element not in STRAY_LINES:
         return True
     names = lines[ELEMENT].values.tolist()
     if element not in names:
         return False
     one = lines.isel({LINE: names.index(element)})
-    size = lines.net.clip(min=0).sum(LINE)
-    if float(one.net.sum() / size.sum()) > STRONG_BESIDE.get(element, STRONG_SHARE):
+    all_nets = float(lines.net.clip(min=0).sum())
+    if float(one.net.sum()) > STRONG_BESIDE.get(element, STRONG_SHARE) * all_nets:
         return True
-    if lines.sizes[PHASE] < 2:
-        return False
-    share, sd = one.net / size, np.sqrt(one.variance) / size
-    most, least = int(np.argmax(share.values)), int(np.argmin(share.values))
-    apart = float(share[most] - share[least]) / float(np.hypot(sd[most], sd[least]))
-    return apart > DIFFERS_SIGMA and float(share[most]) > DIFFERS_BY * float(share[least])
+    usual = counts * float(one.net.sum() / counts.sum())
+    factor = GRID_DIFFERS_BY if element == "Cu" else DIFFERS_BY
+    apart = abs(one.net - usual) > DIFFERS_SIGMA * one.variance**0.5
+    return bool((apart & ((one.net > factor * usual) | (factor * one.net < usual))).any())
 
 
 def _is_major(element: str, lines: xr.Dataset, sample: Sequence[str]) -> bool:

@@ -21,7 +21,7 @@ from eds_xr.analysis.any_sample.elements import (
 from eds_xr.analysis.any_sample.recognised import line_shares, recognised
 from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
-from eds_xr.analysis.recipe import PixelChoice, Recipe
+from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.chunks import as_chunked
 from eds_xr.factorisation.known_spectra.unmix import project
@@ -30,6 +30,7 @@ from eds_xr.image.split import held_out
 from eds_xr.progress import progress
 from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError
 from eds_xr.segmentation.presence.amounts import amounts_of_image
+from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.xray.lines import line_on_axis
 from eds_xr.xray.windows import line_windows_kev
 
@@ -80,13 +81,15 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         if table is not None and (more := elements_of_components(spectra, lines, known)):
             there += more
             lines = component_lines(spectra, [*known, *more])
-        elements = sorted_elements(there, lines, recipe.elements, image.attrs.get("elements", ()))
+        listed = image.attrs.get("elements", ())
+        counts = spectra.counts.sum(ENERGY)
+        elements = sorted_elements(there, lines, counts, recipe.elements, listed)
         shares = line_shares(lines, elements.sample)
     notes += elements.notes
     names = _names(factors, shares, elements, recipe)
     factors = factors.assign_coords({COMPONENT: names})
     say("where each phase is present, and where it is pure")
-    free = choosing_channels(image, elements, recipe.choice)
+    free = choosing_channels(image, elements, recipe)
     if not bool(free.all()):
         factors = factors.assign(scores=scores_of(image, factors, free))
     segmentation = find_presence(image, factors, free, recipe)
@@ -97,20 +100,20 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     )
 
 
-def choosing_channels(image: xr.DataArray, elements: Elements, choice: PixelChoice) -> xr.DataArray:
+def choosing_channels(image: xr.DataArray, elements: Elements, recipe: Recipe) -> xr.DataArray:
     """Return the channels by which pixels are chosen ``[energy; bool]``.
 
-    All in the recipe's range; where majors choose, without the lines of traces, as far as these
-    do not cover those of majors.
+    All in the recipe's range; where majors choose, without the lines of traces that are measured,
+    as far as these do not cover those of majors.
     """
-    energy = image[ENERGY]
+    energy, choice = image[ENERGY], recipe.choice
+    measured = energy.sel({ENERGY: slice(*(recipe.fit.range_kev or FIT_RANGE_KEV))}).values
     free = xr.ones_like(energy, dtype=bool).drop_attrs()
     if choice.range_kev is not None:
         low, high = choice.range_kev
         free &= (energy >= low) & (energy <= high)
     majors, traces = (
-        [e for e in group if _has_line(e, energy.values)]
-        for group in (elements.majors, elements.traces)
+        [e for e in group if _has_line(e, measured)] for group in (elements.majors, elements.traces)
     )
     if choice.by == "majors" and traces and majors:
         held = xr.DataArray(held_out(image, traces), dims=ENERGY)

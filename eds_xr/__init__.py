@@ -4,7 +4,7 @@
 >>> store = eds_xr.convert("map.hspy")                                  # doctest: +SKIP
 >>> image = eds_xr.open(store)                                          # doctest: +SKIP
 >>> phases = image.eds.segment()                                        # doctest: +SKIP
->>> spectra = image.eds.sum_spectra(phases.label.eds.masks())           # doctest: +SKIP
+>>> spectra = image.eds.sum_spectra(phases.present)                     # doctest: +SKIP
 >>> lines = spectra.eds.fit_lines()                                     # doctest: +SKIP
 >>> lines.eds.quantify().atomic_fraction                                # doctest: +SKIP
 """

@@ -112,7 +112,7 @@ def rotate(factors: xr.Dataset) -> xr.Dataset:
 
 def find_masks(rotated: xr.Dataset, segmentation: xr.Dataset) -> xr.DataArray:
     """Return all masks of the study, ``[phase, y, x; bool]``; see :class:`Study`."""
-    brg = mk.from_labels(segmentation.label).sel({PHASE: MATRIX}, drop=True)
+    brg = segmentation.pure.sel({PHASE: MATRIX}, drop=True)
     if not bool(brg.any()):
         raise EdsError(f"no pixel of pure {MATRIX} was found: nothing to subtract")
     above = confident.significance(rotated.scores, brg)

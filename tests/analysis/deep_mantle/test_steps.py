@@ -47,7 +47,9 @@ def _scores(fp, ca):
         flag_meanings="unlabelled Brg Fp Ca-Pv",
     )
     rotated = xr.Dataset({"scores": scores.transpose("y", "x", "component")})
-    return rotated, xr.Dataset({"label": label})
+    alone = [pure, *np.zeros((2, *shape), bool)]
+    masks = xr.DataArray(alone, {"phase": list(steps.PHASES)}, ("phase", "y", "x"))
+    return rotated, xr.Dataset({"label": label, "pure": masks})
 
 
 def test_find_masks__grains_mixtures_and_what_overlaps():
@@ -73,6 +75,6 @@ def test_find_masks__grains_mixtures_and_what_overlaps():
 
 def test_find_masks__without_a_pure_matrix():
     rotated, segmentation = _scores(np.s_[:4, :4], np.s_[5:9, 5:9])
-    segmentation["label"] = segmentation.label * 0
+    segmentation["pure"] = segmentation.pure & False
     with pytest.raises(EdsError, match="no pixel of pure Brg was found"):
         steps.find_masks(rotated, segmentation)

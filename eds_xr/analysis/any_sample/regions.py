@@ -16,6 +16,13 @@ LEAST_COUNTS, LEAST_PIXELS = 2000.0, 9
 #: they assume nothing, a subtraction assumes that the phase lacks an element.
 ENOUGH_PURE = 0.1
 
+#: Other phases are not so near to a mixture [pixels]. A rim of another phase makes
+#: the pinned line stronger, and too much is subtracted: on the 71 GPa map, 3 rather than 0 pixels
+#: turn Ca / Si of a grain phase from 1.7 to 1.3 (1.0 +- 0.1 by a mask made with care).
+RIM_PIXELS = 3
+#: Unless less than this share of the mixture's pixels would remain.
+LEAST_AWAY = 0.3
+
 
 class Region(NamedTuple):
     """Pixels in which exactly these phases are present; of a single one, in which it is pure."""
@@ -73,13 +80,23 @@ def region_masks(segmentation: xr.Dataset, chosen: Mapping[str, tuple[str, ...]]
 
 
 def region_mask(segmentation: xr.Dataset, phases: tuple[str, ...]) -> xr.DataArray:
-    """Return where a phase is pure, or where just these phases are present."""
+    """Return where a phase is pure, or where just these phases are present, away from all others.
+
+    Rims of other grains, thinner than "present" asks for, are left out as far as a good part of
+    the region remains.
+    """
+    from scipy.ndimage import maximum_filter
+
     names = segmentation[PHASE]
     if not set(phases) <= set(names.values.tolist()):
         return xr.zeros_like(segmentation["present"].isel({PHASE: 0}, drop=True))
     if len(phases) == 1:
         return segmentation["pure"].sel({PHASE: phases[0]}, drop=True)
-    return (segmentation["present"] == names.isin(list(phases))).all(PHASE)
+    own = names.isin(list(phases))
+    exactly = (segmentation["present"] == own).all(PHASE)
+    others = segmentation["present"].sel({PHASE: ~own.values}).any(PHASE).transpose(*exactly.dims)
+    away = exactly & ~others.copy(data=maximum_filter(others.values, 2 * RIM_PIXELS + 1))
+    return away if int(away.sum()) >= LEAST_AWAY * int(exactly.sum()) else exactly
 
 
 def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:

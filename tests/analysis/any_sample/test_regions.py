@@ -3,7 +3,14 @@
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.any_sample.regions import Region, Source, regions_of, sources_of
+from eds_xr.analysis.any_sample.regions import (
+    RIM_PIXELS,
+    Region,
+    Source,
+    region_mask,
+    regions_of,
+    sources_of,
+)
 
 
 def _region(counts: dict[str, float], *phases: str) -> Region:
@@ -73,3 +80,27 @@ def test_regions_of__combinations_are_exact_and_small_ones_left_out() -> None:
     assert int(found["matrix+grain"].mask.sum()) == 100
     assert found["matrix+grain"].counts == {"matrix": 5000.0, "grain": 5000.0}
     assert found["matrix"].counts == {"matrix": 15000.0, "grain": 0.0}
+
+
+def _segmentation(*present: np.ndarray) -> xr.Dataset:
+    names = ["matrix", "grain", "other"]
+    array = xr.DataArray(np.array(present), {"phase": names}, ("phase", "y", "x"))
+    return xr.Dataset({"present": array, "pure": array})
+
+
+def test_region_mask__a_mixture_keeps_away_from_other_grains() -> None:
+    grain, other = np.zeros((2, 30, 30), bool)
+    grain[5:25, 5:25] = True
+    other[5:25, 20:] = True
+    mask = region_mask(_segmentation(np.ones((30, 30), bool), grain, other), ("matrix", "grain"))
+    expected = grain.copy()
+    expected[:, 20 - RIM_PIXELS :] = False
+    np.testing.assert_array_equal(mask, expected)
+
+
+def test_region_mask__crowded_grains_are_not_lost() -> None:
+    grain, other = np.zeros((2, 30, 30), bool)
+    grain[5:25, 5:9] = True
+    other[5:25, 9:] = True
+    mask = region_mask(_segmentation(np.ones((30, 30), bool), grain, other), ("matrix", "grain"))
+    np.testing.assert_array_equal(mask, grain)

@@ -13,6 +13,8 @@ from eds_xr.segmentation.presence.purity import only_pixels
 
 #: A spectrum is worth fitting from so many counts and pixels on.
 LEAST_COUNTS, LEAST_PIXELS = 2000.0, 9
+#: A mixture is taken where nothing of a third phase is, if that leaves this share of its pixels.
+LEAST_ONLY = 0.1
 #: Pure pixels are enough when they hold this share of what the best mixture holds of the phase:
 #: they assume nothing, a subtraction assumes that the phase lacks an element.
 ENOUGH_PURE = 0.1
@@ -90,7 +92,9 @@ def region_mask(
         return segmentation["pure"].sel({PHASE: phases[0]}, drop=True)
     present, held = segmentation["present"], amounts.sel({PHASE: names.values})
     mean = float(held.sum(PHASE).mean())
-    return only_pixels(held, present, phases, mean, segmentation.attrs["pure_share"])
+    exactly = (present == names.isin(list(phases))).all(PHASE)
+    only = only_pixels(held, present, phases, mean, segmentation.attrs["pure_share"])
+    return only if int(only.sum()) >= LEAST_ONLY * int(exactly.sum()) else exactly
 
 
 def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:

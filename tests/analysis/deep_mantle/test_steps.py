@@ -34,22 +34,18 @@ def test_window_sum__holds_the_whole_line_and_no_other():
 
 
 def _scores(fp, ca):
-    """Return scores of 40 x 40 pixels of the matrix with squares of grains, and its labels."""
+    """Return scores of 40 x 40 pixels of the matrix with squares of grains, and where each is."""
     shape, rng = (40, 40), np.random.default_rng(0)
     maps = np.stack([np.full(shape, 150.0), np.zeros(shape), np.zeros(shape)])
     maps[1][fp], maps[2][ca] = 80.0, 80.0
-    pure = (maps[1:] == 0).all(0)
     noise = rng.normal(0, 2, maps.shape)
     dims = ("component", "y", "x")
     scores = xr.DataArray(maps + noise, {"component": list(steps.PHASES)}, dims)
-    label = xr.DataArray(pure.astype(np.uint8), dims=("y", "x")).assign_attrs(
-        flag_values=np.array([0, 1, 2, 3], np.uint8),
-        flag_meanings="unlabelled Brg Fp Ca-Pv",
-    )
+    present = np.stack([np.ones(shape, bool), maps[1] > 0, maps[2] > 0])
     rotated = xr.Dataset({"scores": scores.transpose("y", "x", "component")})
-    alone = [pure, *np.zeros((2, *shape), bool)]
-    masks = xr.DataArray(alone, {"phase": list(steps.PHASES)}, ("phase", "y", "x"))
-    return rotated, xr.Dataset({"label": label, "pure": masks})
+    return rotated, xr.Dataset(
+        {"present": (("phase", "y", "x"), present)}, {"phase": list(steps.PHASES)}
+    )
 
 
 def test_find_masks__grains_mixtures_and_what_overlaps():
@@ -75,6 +71,6 @@ def test_find_masks__grains_mixtures_and_what_overlaps():
 
 def test_find_masks__without_a_pure_matrix():
     rotated, segmentation = _scores(np.s_[:4, :4], np.s_[5:9, 5:9])
-    segmentation["pure"] = segmentation.pure & False
+    segmentation["present"] = ~segmentation.present & segmentation.present
     with pytest.raises(EdsError, match="no pixel of pure Brg was found"):
         steps.find_masks(rotated, segmentation)

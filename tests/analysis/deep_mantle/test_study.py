@@ -224,8 +224,8 @@ def test_published__halves_agree_on_the_traces(published):
 
 def _traces(choosing, quantified, seed):
     rotated = steps.rotate(steps.factorise(steps.choosing_channels(choosing), seed=seed))
-    pure = eds_xr.segment(choosing, channels=rotated.scores, seed=seed).pure
-    spectrum = sum_spectra(quantified, pure.sel(phase=["Brg"])).compute()
+    alone = steps.only_matrix(eds_xr.segment(choosing, channels=rotated.scores, seed=seed))
+    spectrum = sum_spectra(quantified, alone.expand_dims(phase=["Brg"])).compute()
     lines = eds_xr.fit_lines(spectrum, steps.ELEMENTS, stray=steps.STRAY)
     composition = eds_xr.quantify(lines).isel(phase=0)
     return {e: eds_xr.ratio(composition, e, other="Si") for e in ("Nd", "Sm", "Lu", "Hf")}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import xarray as xr
 
 from eds_xr.factorisation.component_kinds.kinds import NOISE, component_kinds, merge_kinds
@@ -29,17 +32,23 @@ def phase_components(
         factors = nmf(image, fewer, seed=seed)
 
 
-def kinds_said(kinds: xr.Dataset | None) -> tuple[str, ...]:
-    """Return what is to be said of components that are no phases, and of continua."""
+def kinds_said(kinds: xr.Dataset | None, names: Mapping[Any, str]) -> tuple[str, ...]:
+    """Return what is to be said of components that are no phases, and of continua.
+
+    `names` are those of the components that are phases.
+    """
     if kinds is None:
         return ()
+    rows = zip(*(kinds[n].values for n in (COMPONENT, "kind", "parent", "reason")), strict=True)
     folded = [
-        f"component {name} is no phase but {kind} of component {parent}: {reason}"
-        for name, kind, parent, reason in zip(
-            kinds[COMPONENT].values, kinds.kind.values, kinds.parent.values, kinds.reason.values,
-            strict=True,
-        )
+        f"a component is no phase but {kind}, and is counted with {names[parent]}: {reason}"
+        for name, kind, parent, reason in rows
         if name != parent
-    ]  # fmt: skip
-    continua = [f"a continuum of compositions, {pair}" for pair in kinds.attrs["continuum"]]
-    return (*folded, *continua, *kinds.attrs["notes"])
+    ]
+    continua = []
+    for told in kinds.attrs["continuum"]:
+        pair, why = told.split(": ", 1)
+        ends = " to ".join(names.get(int(end), end) for end in pair.split(" to "))
+        continua.append(f"a continuum of compositions, {ends}: {why}")
+    one = [note for note in kinds.attrs["notes"] if note.startswith("one phase")]
+    return (*folded, *continua, *one)

@@ -268,7 +268,9 @@ def _channels(
 ) -> _Channels:
     if channels is None and ENERGY in image.dims:
         factors, kinds = phase_components(image, n_components, seed=seed)
-        return _channels(image, factors, n_components, seed)._replace(notes=kinds_said(kinds))
+        found = _channels(image, factors, n_components, seed)
+        names = dict(zip(factors[COMPONENT].values.tolist(), found.names, strict=True))
+        return found._replace(notes=kinds_said(kinds, names))
     if channels is None:
         channels = image
     if isinstance(channels, xr.DataArray):

@@ -30,6 +30,8 @@ STRONG_SHARE = 0.03
 STRONG_BESIDE = {"Cu": 0.4, "C": 0.4, "Ni": 0.06, "Au": 0.06, "Mo": 0.06}
 #: A component's peak that the elements of the whole map leave: it is asked on its own.
 LEFT_SIGMA = 6.0
+#: Components are no spectra of counts: an element that only they show must be this sure.
+SURE_SIGMA = 12.0
 
 
 class Elements(NamedTuple):
@@ -110,11 +112,8 @@ def elements_of_components(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the axis, which the whole map was asked about
         found = identify(spectra.sel({PHASE: left.values}), expected=list(elements))
-    return [
-        str(e)
-        for e in found[ELEMENT].values[found.found.any(PHASE).values]
-        if str(e) not in elements
-    ]
+    sure = (found.found & (found.sigma > SURE_SIGMA)).any(PHASE)
+    return [str(e) for e in found[ELEMENT].values[sure.values] if str(e) not in elements]
 
 
 def sorted_elements(

@@ -69,7 +69,6 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         rank = suggest_rank(image)
     with progress("NMF"):
         factors, kinds = phase_components(image, recipe.number or "auto", seed=recipe.seed)
-    notes += kinds_said(kinds)
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))
@@ -87,6 +86,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         shares = line_shares(lines, elements.sample)
     notes += elements.notes
     names = _names(factors, shares, elements, recipe)
+    notes += kinds_said(kinds, dict(zip(factors[COMPONENT].values.tolist(), names, strict=True)))
     factors = factors.assign_coords({COMPONENT: names})
     say("where each phase is present, and where it is pure")
     free = choosing_channels(image, elements, recipe)

@@ -269,8 +269,8 @@ def _channels(
     if channels is None and ENERGY in image.dims:
         factors, kinds = phase_components(image, n_components, seed=seed)
         found = _channels(image, factors, n_components, seed)
-        names = dict(zip(factors[COMPONENT].values.tolist(), found.names, strict=True))
-        return found._replace(notes=kinds_said(kinds, names))
+        called = dict(zip(factors[COMPONENT].values.tolist(), found.names, strict=True))
+        return found._replace(notes=kinds_said(kinds, called))
     if channels is None:
         channels = image
     if isinstance(channels, xr.DataArray):

@@ -30,6 +30,7 @@ from eds_xr.segmentation.classify.training import predict, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.graph_cut.potts import smooth
 from eds_xr.segmentation.presence.amounts import Amounts, amounts_of_image, amounts_of_scores
+from eds_xr.segmentation.presence.baseline import baseline_ratios, without_baseline
 from eds_xr.segmentation.presence.evidence import cut_presence, with_own_counts
 from eds_xr.segmentation.presence.forest import (
     AND,
@@ -148,15 +149,23 @@ def _by_itself(
             "without scribbles, phases are found by scores along 'component', found channels "
             f"{given.scores.dims}; paint phases with scribbles=..."
         )
-    amounts = _amounts(image, given)
-    counts, names = amounts.counts, given.names
-    windows = sample_windows(counts)
+    amounts, names = _amounts(image, given), given.names
+    windows = sample_windows(amounts.counts)
     mean = float(windows.sum(-1).mean())
     if not mean > 0:
         raise EdsError(
             f"scores must be counts, found a mean sum of {mean:g} a pixel; take them from "
             "da.eds.nmf(), unscaled"
         )
+    matrix, ratios = baseline_ratios(windows)
+    notes = [
+        f"{names[c]} held {ratios[c]:.2f} of {names[matrix]}'s counts everywhere: taken out"
+        for c in np.flatnonzero(ratios)
+    ]
+    if notes:
+        amounts = without_baseline(amounts, matrix, ratios)
+        windows = sample_windows(amounts.counts)
+    counts = amounts.counts
     learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed)
     if learnt.classifier is None:
         probability = _certain(counts, learnt.sets[0])
@@ -168,7 +177,7 @@ def _by_itself(
     cut = cut_presence(probability, smoothness)
     present = cut & some
     kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
-    notes = [*given.notes]
+    notes = [*given.notes, *notes]
     notes += [
         f"{name} is nowhere at least {least_share:g} of the counts"
         for name, held in zip(names, kept, strict=True)

@@ -241,6 +241,17 @@ def test_segment__leaves_out_a_phase_that_no_pixel_has() -> None:
     assert found.present.any(("y", "x")).all()
 
 
+def test_segment__takes_out_the_baseline_that_mixing_left() -> None:
+    """A component that holds 0.3 of the matrix everywhere is not present everywhere."""
+    mixed = scores(200).astype(float).copy()
+    mixed[..., 1] += 0.3 * mixed[..., 0]
+    mixed[..., 0] *= 0.7
+    result = segment(mixed.assign_coords(component=list("abc")))
+    assert result.attrs["phase_notes"][0].startswith("b held 0.4")
+    true = amounts().values[..., 1] > 0.1
+    assert overlap(result.present.sel(phase="b").values, true) > 0.9
+
+
 def test_segment__pixels_without_counts_are_nothing() -> None:
     dead = scores()
     dead[30:33, 5] = 0
@@ -290,8 +301,11 @@ def test_segment__one_phase_is_a_result() -> None:
     assert "one phase only" in result.attrs["phase_notes"][0]
 
 
-def test_segment__scores_that_are_alike_everywhere_lie_all_along_the_beam() -> None:
-    assert segment(xr.full_like(scores(), 50)).present.all()
+def test_segment__scores_that_are_alike_everywhere_are_one_phase() -> None:
+    result = segment(xr.full_like(scores(), 50))
+    assert result.present.all()
+    assert result.sizes["phase"] == 1
+    assert "everywhere: taken out" in result.attrs["phase_notes"][0]
 
 
 def test_segment__refuses_an_empty_map() -> None:

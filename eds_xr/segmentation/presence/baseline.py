@@ -1,0 +1,67 @@
+"""What mixing left of the matrix in the amounts of other phases, found and taken out.
+
+A factorisation may leave a constant share of the matrix in another component, which then seems
+present everywhere. Where a phase is certainly absent its share must be 0.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import COMPONENT
+from eds_xr.segmentation.confident import COUNTS_SMOOTHED, commonest
+from eds_xr.segmentation.presence.amounts import (
+    MOST_SIGMA,
+    Amounts,
+    smoothed,
+    width_gathering,
+)
+
+#: Less than this ratio to the matrix does no harm.
+LEAST_RATIO = 0.02
+#: A baseline is a floor: its spread is at most this share of it, and so few pixels lie below.
+MOST_SPREAD, MOST_BELOW = 0.33, 0.01
+
+
+def baseline_ratios(windows: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the matrix, and the ratio of every other phase to it where that phase is absent.
+
+    The matrix is the phase of most counts. The ratio is the commonest in pixels that hold as
+    much of it as of any other, if it is constant and hardly a pixel lies below; else 0.
+
+    Parameters
+    ----------
+    windows : ndarray [window, y, x, component; counts]
+    """
+    matrix = int(windows.reshape(-1, windows.shape[-1]).sum(0).argmax())
+    sigma = width_gathering(COUNTS_SMOOTHED, float(windows.sum(-1).mean()), 1.0, MOST_SIGMA)
+    near = smoothed(windows, sigma).reshape(-1, windows.shape[-1])
+    rich = near[(near[:, matrix] > 0) & (near[:, matrix] >= 0.9 * near.max(1))]
+    found = np.zeros(windows.shape[-1])
+    for c in range(found.size if len(rich) > 1 else 0):
+        ratio = rich[:, c] / rich[:, matrix]
+        level = commonest(ratio)
+        below = level - ratio[ratio < level]
+        spread = 1.4826 * float(np.median(below)) if below.size else 0.0
+        constant = spread < MOST_SPREAD * abs(level)
+        floor = np.mean(ratio < level - 4 * spread - LEAST_RATIO) < MOST_BELOW
+        if c != matrix and abs(level) > LEAST_RATIO and constant and floor:
+            found[c] = level
+    return matrix, found
+
+
+def without_baseline(amounts: Amounts, matrix: int, ratios: np.ndarray) -> Amounts:
+    """Return amounts less `ratios` of the matrix's, which gets them. Lazy.
+
+    As :func:`eds_xr.factorisation.mixing.move_shares` does with scores.
+    """
+    turn = np.eye(ratios.size)
+    turn[matrix] -= ratios
+    turn[matrix, matrix] += ratios.sum()
+    table = xr.DataArray(turn.astype(np.float32), dims=(COMPONENT, "new"))
+    counts = amounts.counts.dot(table, dim=COMPONENT).rename(new=COMPONENT)
+    counts = counts.assign_coords(amounts.counts.coords).assign_attrs(amounts.counts.attrs)
+    old = np.linalg.inv(turn)
+    noise = np.einsum("jk,kpq,pr,qs->jrs", old, amounts.noise, turn, turn, optimize=True)
+    return Amounts(counts, noise)

@@ -304,7 +304,9 @@ def _amounts(image: xr.DataArray, given: _Channels) -> Amounts:
     else:
         found = amounts_of_image(spectra, given.loadings)
     history = {"history": given.scores.attrs.get("history", [])}
-    counts = persisted(found.counts.assign_coords({COMPONENT: given.names}))
+    riding = [name for name in found.counts.coords if name not in found.counts.dims]
+    counts = found.counts.drop_vars(riding)  # an image recorded with it is not read
+    counts = counts.assign_coords({COMPONENT: given.names}).persist()
     return found._replace(counts=counts.assign_attrs(history))
 
 

@@ -85,9 +85,7 @@ def lies_in_several_places(chosen: np.ndarray, grid: Grid) -> bool:
 
     if np.count_nonzero(chosen) > LARGE * chosen.size:
         return True
-    side = 1  # of cells that hold a pixel each, where pixels were left out
-    while math.prod(-(-n // side) for n in grid.shape) > len(chosen):
-        side += 1
+    side = -(-math.prod(grid.shape) // len(chosen))  # of cells that hold a pixel each, if thinned
     index = [i // side for i in np.unravel_index(grid.places, tuple(grid.shape))]
     held = np.zeros([-(-n // side) for n in grid.shape])
     np.add.at(held, tuple(index), np.where(chosen, 1.0, -1.0))

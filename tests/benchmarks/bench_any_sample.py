@@ -13,6 +13,7 @@ found where a result's overlaps it by a third. With ``--segment`` presence alone
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 import warnings
@@ -78,7 +79,7 @@ class Judgement:
     errors: dict[str, list[float]] = field(default_factory=dict)  # of majors, by way
     oracle_errors: dict[str, list[float]] = field(default_factory=dict)
     held: dict[str, list[bool]] = field(default_factory=dict)
-    hosts: tuple[int, int] | None = None  # right, of
+    hosts: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)
     must_say: list[str] = field(default_factory=list)
 
@@ -98,10 +99,10 @@ class Judgement:
             best, held = self.oracle_errors[way], self.held[way]
             lines.append(
                 f"    {way}: majors off by {_rms(errors):.4f}, oracle's {_rms(best):.4f}, "
-                f"times {ratio(errors, best):.2f}; 95 % hold {np.mean(held):.3f} of {len(held)}"
+                f"times {ratio(errors, best):.2f}; 95 % hold {_share(held):.3f} of {len(held)}"
             )
         if self.hosts:
-            lines.append(f"    hosts right: {self.hosts[0]} of {self.hosts[1]}")
+            lines.append(f"    hosts: {', '.join(self.hosts)}")
         if self.must_say:
             lines.append(f"    must say: {', '.join(self.must_say)}")
         return "\n".join([*lines, *(f"    said: {line}" for line in self.said)])
@@ -121,6 +122,7 @@ def judge(
     found = present_of(tree["segmentation"].to_dataset()) if "segmentation" in tree else None
     pairs = presence(found, truth, attainable, made)
     if not only_segment:
+        made.hosts = hosts(tree, truth, pairs)
         compositions(tree, image, full, truth, pairs, made)
     return made
 
@@ -192,6 +194,18 @@ def presence(
     return pairs
 
 
+def hosts(tree: xr.DataTree, truth: xr.Dataset, pairs: dict[str, Any]) -> list[str]:
+    """Tell for each phase found whether its host is the true one."""
+    found = json.loads(tree.attrs.get("hosts", "{}"))
+    true_names = {v: k for k, v in pairs.items()} | {"": ""}
+    told = []
+    for name, phase in pairs.items():
+        true = str(truth.host.sel(phase=name).values)
+        own = true_names.get(found.get(phase, ""), found.get(phase, ""))
+        told.append(f"{name} right" if own == true else f"{name} in {own or 'none'}, not {true!r}")
+    return told
+
+
 def compositions(
     tree: xr.DataTree,
     image: xr.DataArray,
@@ -208,6 +222,8 @@ def compositions(
     }
     lines_of = {"composition": "lines", "refined_composition": "refined_lines"}
     for way, spectra in spectra_of.items():
+        if way == "refined_composition" and truth.sizes["phase"] == 1:
+            continue  # all pixels are the region
         best_lines, best = oracle.quantified(spectra(image, truth), truth, elements, strays)
         expected = oracle.expected_fractions(truth, best, best_lines)
         made.errors[way], made.oracle_errors[way], made.held[way] = [], [], []
@@ -261,13 +277,14 @@ def summary(judged: list[Judgement]) -> str:
         f"median {np.median(relative):.3f}, least {relative.min():.3f}, "
         f"at least 0.97 in {np.mean(relative >= 0.97):.2f} of the phases"
     ]
-    for way in judged[0].errors:
-        ratios = [ratio(one.errors[way], one.oracle_errors[way]) for one in judged]
-        held = [h for one in judged for h in one.held[way]]
+    for way in dict.fromkeys(way for one in judged for way in one.errors):
+        having = [one for one in judged if way in one.errors]
+        ratios = [ratio(one.errors[way], one.oracle_errors[way]) for one in having]
+        held = [h for one in judged for h in one.held.get(way, [])]
         lines.append(
             f"    {way}: error over the oracle's, median {np.nanmedian(ratios):.2f}, at most 1.3 "
             f"in {np.mean(np.array(ratios) <= 1.3):.2f} of the images; "
-            f"95 % hold {np.mean(held) if held else np.nan:.3f} of {len(held)}"
+            f"95 % hold {_share(held):.3f} of {len(held)}"
         )
     return "\n".join(lines)
 
@@ -275,6 +292,10 @@ def summary(judged: list[Judgement]) -> str:
 def ratio(errors: list[float], best: list[float]) -> float:
     """Return the root mean square error over the oracle's, NaN where there is none."""
     return _rms(errors) / max(_rms(best), 1e-9) if best else np.nan
+
+
+def _share(held: list[bool]) -> float:
+    return float(np.mean(held)) if held else np.nan
 
 
 def _rms(values: list[float]) -> float:

@@ -62,7 +62,9 @@ def measure_all_pixels(
     free = fit.fit(refined.drop_vars("pinned", errors="ignore"), calibration)
     made.refined = refined
     if isinstance(given, xr.DataArray) or made.lines is None:
-        made.refined_lines = add_common_errors(free, refined)
+        free = add_common_errors(free, refined)
+        unproven = free.doubt.where(free.doubt != "", "purity rests on NMF alone")
+        made.refined_lines = free.assign(doubt=unproven)
         return
     free = variation.lines_of_all_pixels(refined, free, given, made.lines)
     if "assumed" in made.lines:

@@ -163,7 +163,7 @@ def _names(
     factors: xr.Dataset, shares: list[dict[str, float]], elements: Elements, recipe: Recipe
 ) -> list[str]:
     """Return a name for each component: the recipe's, or by what it is rich in."""
-    own = name_phases(factors.loadings, elements.sample)
+    own = name_phases(factors.loadings, elements.all)
     told = recognised(shares, recipe.phases)
     taken = {name for name in told if name}
     return [

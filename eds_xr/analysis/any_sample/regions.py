@@ -12,7 +12,7 @@ from eds_xr.schema import PHASE, spatial_dims
 from eds_xr.segmentation.presence.purity import only_pixels
 
 #: A spectrum is worth fitting from so many counts and pixels on.
-LEAST_COUNTS, LEAST_PIXELS = 2000.0, 9
+LEAST_COUNTS, LEAST_PIXELS = 500.0, 5
 #: A mixture is taken where nothing of a third phase is, if that leaves this share of its pixels.
 LEAST_ONLY = 0.1
 #: Pure pixels are enough when they hold this share of what the best mixture holds of the phase:

@@ -17,7 +17,9 @@ from eds_xr.schema import COMPONENT, EdsError, check_spectrum_image
 CLEAR_GAP = 5.0
 
 
-def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> xr.Dataset:
+def suggest_rank(
+    image: xr.DataArray, *, max_rank: int = 10, seed: int = 0, kinds: xr.Dataset | None = None
+) -> xr.Dataset:
     """Suggest how many components stand out of the counting noise, with the evidence.
 
     Computes: reads `image` once, or its sums of pixels where its store holds them; where more than
@@ -44,6 +46,8 @@ def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> x
         Number of ranks to show. The suggestion does not depend on it.
     seed : int
         Splits the counts.
+    kinds : Dataset, optional
+        From :func:`eds_xr.component_kinds`, where they are at hand: then nothing is factorised.
 
     Returns
     -------
@@ -67,7 +71,8 @@ def suggest_rank(image: xr.DataArray, *, max_rank: int = 10, seed: int = 0) -> x
         raise EdsError(f"expected max_rank >= 1 and seed >= 0, found {max_rank!r} and {seed!r}")
     summed, _ = summed_pixels(as_chunked(image), finest_grid(image.shape).size)
     found = rank_evidence(read_once(summed).binned, seed=seed)
-    kinds = component_kinds(nmf(image, found.possible, seed=seed))
+    if kinds is None:
+        kinds = component_kinds(nmf(image, found.possible, seed=seed))
     phases = int((kinds["kind"] == PHASE_KIND).sum())
     return _as_dataset(found, min(max_rank, MOST_RANKS)).assign_attrs(
         suggested=max(1, min(found.suggested, phases)),

@@ -15,6 +15,7 @@ from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, PHASE, EdsError, spa
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
+from eds_xr.spectra.sums import sum_spectra
 from eds_xr.xray.elements import STRAY_LINES
 
 #: An element is a major where it gives this share of the net counts of a phase.
@@ -28,10 +29,10 @@ GRID_DIFFERS_BY = 5.0
 STRONG_SHARE = 0.03
 #: ... but grids and films under a thin sample may give as much as it.
 STRONG_BESIDE = {"Cu": 0.4, "C": 0.4, "Ni": 0.06, "Au": 0.06, "Mo": 0.06}
-#: A component's peak that the elements of the whole map leave: it is asked on its own.
+#: A peak that the elements of the whole map leave: its spectrum is asked on its own.
 LEFT_SIGMA = 6.0
-#: Components are no spectra of counts: an element that only they show must be this sure.
-SURE_SIGMA = 12.0
+#: A component's richest pixels, which few outliers do not decide.
+RICH_QUANTILE = 0.995
 
 
 class Elements(NamedTuple):
@@ -99,21 +100,31 @@ def component_lines(spectra: xr.Dataset, elements: Sequence[str]) -> xr.Dataset:
         return fit_lines(spectra, list(elements))
 
 
-def elements_of_components(
-    spectra: xr.Dataset, lines: xr.Dataset, elements: Sequence[str]
-) -> list[str]:
-    """Return elements that only components show, those of phases that are a small part of the map.
+def rich_spectra(image: xr.DataArray, factors: xr.Dataset) -> xr.Dataset:
+    """Return sums over the pixels that are rich in each component ``[phase, energy]``.
 
-    Components are asked in whose spectra the elements of the whole map leave a peak.
+    Computes: one pass. Real counts: what NMF makes of a spectrum has false peaks.
     """
-    left = (lines.residual_z > LEFT_SIGMA).any(ENERGY)
+    scores = factors.scores.compute()
+    share = scores / scores.sum(COMPONENT).clip(min=1e-9)
+    most = share.quantile(RICH_QUANTILE, spatial_dims(scores)).drop_vars("quantile")
+    masks = (share > 0.5 * most).rename({COMPONENT: PHASE})
+    return sum_spectra(image, masks.transpose(PHASE, ...)).compute()
+
+
+def elements_of_places(spectra: xr.Dataset, elements: Sequence[str]) -> list[str]:
+    """Return elements that only some places show, those of phases that are a small part of the map.
+
+    Sums are asked in whose spectra the elements of the whole map leave a peak.
+    """
+    left = (component_lines(spectra, elements).residual_z > LEFT_SIGMA).any(ENERGY)
     if not bool(left.any()):
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the axis, which the whole map was asked about
         found = identify(spectra.sel({PHASE: left.values}), expected=list(elements))
-    sure = (found.found & (found.sigma > SURE_SIGMA)).any(PHASE)
-    return [str(e) for e in found[ELEMENT].values[sure.values] if str(e) not in elements]
+    there = found[ELEMENT].values[found.found.any(PHASE).values]
+    return [str(e) for e in there if str(e) not in elements]
 
 
 def sorted_elements(

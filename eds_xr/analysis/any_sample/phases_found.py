@@ -13,8 +13,9 @@ from eds_xr.analysis.any_sample.elements import (
     component_lines,
     component_spectra,
     elements_found,
-    elements_of_components,
+    elements_of_places,
     identified,
+    rich_spectra,
     sorted_elements,
     total_spectrum,
 )
@@ -24,6 +25,7 @@ from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.chunks import as_chunked
+from eds_xr.factorisation.component_kinds.kinds import component_kinds
 from eds_xr.factorisation.known_spectra.unmix import project
 from eds_xr.factorisation.rank import suggest_rank
 from eds_xr.image.split import held_out
@@ -65,10 +67,10 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     if recipe.elements.sample is None or recipe.elements.stray is None:
         table, notes = identified(total, recipe.elements)
     say("phases: how many, and NMF")
-    with progress("rank"):
-        rank = suggest_rank(image)
     with progress("NMF"):
         factors, kinds = phase_components(image, recipe.number or "auto", seed=recipe.seed)
+    with progress("rank"):
+        rank = suggest_rank(image, kinds=component_kinds(factors) if kinds is None else kinds)
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))
@@ -77,7 +79,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     if known:
         spectra = component_spectra(factors, image.attrs)
         lines = component_lines(spectra, known)
-        if table is not None and (more := elements_of_components(spectra, lines, known)):
+        if table is not None and (more := elements_of_places(rich_spectra(image, factors), known)):
             there += more
             lines = component_lines(spectra, [*known, *more])
         listed = image.attrs.get("elements", ())

@@ -20,7 +20,7 @@ from eds_xr.spectra.shapes.families import Calibration
 class Measured:
     """What is measured of the phases; parts that cannot be had are None."""
 
-    sources: list[Source] = field(default_factory=list)
+    sources: list[Source] = field(default_factory=list)  # in the end, the subtractions
     pinned: dict[str, tuple[str, ...]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     masks: xr.DataArray | None = None  # of the regions

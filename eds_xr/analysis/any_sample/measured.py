@@ -43,7 +43,7 @@ def measure(
         say("spectra of all regions, in one pass")
         used = {r for s in made.sources for r in (s.region, s.reference)}
         chosen = {name: r.phases for name, r in regions.items() if name in used}
-        calibration = _measure_regions(made, image, found, chosen, fit, recipe, say)
+        calibration = _measure_regions(made, image, found, chosen, host_of, fit, recipe, say)
     say("the same from all pixels")
     measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
     return made
@@ -51,10 +51,11 @@ def measure(
 
 def _measure_regions(
     made: Measured, image: xr.DataArray, found: Found, chosen: Mapping[str, tuple[str, ...]],
-    fit: LineFit, recipe: Recipe, say: Say,
+    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe, say: Say,
 ) -> Calibration:  # fmt: skip
     """Add the spectra of regions, of phases, and their lines; return the calibration."""
-    references = {s.reference for s in made.sources} & set(chosen)
+    references = {s.reference for s in made.sources} | {*host_of.values()}
+    references &= set(chosen)
     with progress("sums over regions"):
         spectra = _region_sums(image, found, chosen, references, recipe)
     masks = made.masks = region_masks(found.segmentation, found.amounts, chosen)
@@ -63,10 +64,11 @@ def _measure_regions(
     calibration = fit.calibrate(sums)
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
     pure = PureSpectra(
-        sums, fit.fit(sums, calibration), lambda one: fit.fit(one, calibration), told,
+        sums, fit.fit(sums, calibration), lambda one: fit.fit(one, calibration), told, host_of,
         fit.elements.all,
     )  # fmt: skip
-    made.pure, made.pinned = pure.make(made.sources), pure.pinned
+    made.pure = pure.make(made.sources)
+    made.pinned, made.sources = pure.pinned, pure.sources
     made.notes += pure.notes
     if made.pure is not None:
         say("lines of the phases: families and background fitted")

@@ -17,6 +17,8 @@ from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 LEAST_SIGMA = 10.0
 #: With more of the reference than this, what is left is a small difference of large numbers.
 MOST_SHARE = 0.98
+#: Less of a host than this, over pixels that are pure otherwise, is left to the errors.
+LEAST_OVERLAP = 0.05
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
 NOISE_ANGLE_DEG = 8.0
 _NOTHING = {"scale": 0.0, "scale_variance": 0.0, "pinned": "", "pinned_in_part": ""}
@@ -39,13 +41,7 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
     EdsError
         When no line of the reference stands out, or none is weaker in the mixture.
     """
-    clear = reference.net > LEAST_SIGMA * reference.variance**0.5
-    if not bool(clear.any()):
-        raise EdsError("no line of what is to be subtracted stands out of its spectrum")
-    ratio = mixture.net / reference.net
-    deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
-    lowest = (ratio + 2 * deviation).where(clear).min()
-    possible = clear & (ratio - 2 * deviation <= lowest)
+    ratio, deviation, possible = _possible_lines(mixture, reference)
     best = int(np.argmin(deviation.where(possible, np.inf).values))
     if float(ratio[best]) > MOST_SHARE:
         raise EdsError(
@@ -53,6 +49,37 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
             "and no share can be taken out"
         )
     return str(ratio[LINE].values[best])
+
+
+def lines_of_an_overlap(mixture: xr.Dataset, host: xr.Dataset) -> tuple[str, ...]:
+    """Return the lines that show a host lying over its phase; none where it is not shown.
+
+    A phase that is nowhere without its host, as a core in its shell, holds all elements of the
+    host, in the host's own proportions. Where two lines or more of the host, each known to a tenth,
+    bound its share in the phase's pixels alike, and no other line bounds it lower, that is no
+    chance: they pin the scale together.
+    """
+    try:
+        ratio, deviation, possible = _possible_lines(mixture, host)
+    except EdsError:
+        return ()
+    known = possible & (ratio > LEAST_OVERLAP) & (deviation < 0.1 * ratio)
+    agree = bool((known == possible).all()) and int(known.sum()) >= 2
+    best = ratio.where(known).fillna(np.inf).min()
+    return tuple(ratio[LINE].values[known.values].tolist()) if agree and best < MOST_SHARE else ()
+
+
+def _possible_lines(
+    mixture: xr.Dataset, reference: xr.Dataset
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
+    """Return ratios of lines, their deviations, and which may be absent in a phase [line]."""
+    clear = reference.net > LEAST_SIGMA * reference.variance**0.5
+    if not bool(clear.any()):
+        raise EdsError("no line of what is to be subtracted stands out of its spectrum")
+    ratio = mixture.net / reference.net
+    deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
+    lowest = (ratio + 2 * deviation).where(clear).min()
+    return ratio, deviation, clear & (ratio - 2 * deviation <= lowest)
 
 
 class PureSpectra:
@@ -68,6 +95,8 @@ class PureSpectra:
         Net counts of a phase's spectrum.
     pinned : mapping
         Lines by phase; others are chosen by the data.
+    hosts : mapping
+        The phase that each is embedded in, "" for none.
     elements : sequence of str
         All that is fitted, stray elements too.
 
@@ -77,6 +106,8 @@ class PureSpectra:
         By phase; ``way`` tells the region, and what was subtracted.
     pinned : dict
         Lines that pinned each subtraction.
+    sources : list of Source
+        The subtractions.
     notes : list of str
     """
 
@@ -86,17 +117,21 @@ class PureSpectra:
         lines: xr.Dataset,
         fit: Callable[[xr.Dataset], xr.Dataset],
         pinned: Mapping[str, Sequence[str]],
+        hosts: Mapping[str, str],
         elements: Sequence[str],
     ) -> None:
         self.spectra, self.lines, self.fit = spectra, lines, fit
-        self.told, self.elements = pinned, elements
+        self.told, self.hosts, self.elements = pinned, hosts, elements
         self.made: dict[str, xr.Dataset] = {}
         self.pinned: dict[str, tuple[str, ...]] = {}
+        self.sources: list[Source] = []
         self.notes: list[str] = []
 
     def make(self, sources: Sequence[Source]) -> xr.Dataset | None:
         """Return the spectra ``[phase, energy]`` of all phases that have one; None for none."""
-        for source in sources:
+        pure = [s for s in sources if not s.reference]
+        mixed = [s for s in sources if s.reference]
+        for source in [*sorted(pure, key=lambda s: self._depth(s.phase)), *mixed]:
             try:
                 self.made[source.phase] = self._one(source)
             except EdsError as error:
@@ -110,12 +145,16 @@ class PureSpectra:
         joined = xr.concat(self.made.values(), dim=names, combine_attrs="drop", join="exact")
         return joined.assign_attrs(attrs)
 
+    def _depth(self, name: str) -> int:
+        """Return how many hosts lie around a phase."""
+        return 1 + self._depth(self.hosts[name]) if self.hosts.get(name) else 0
+
     def _one(self, source: Source) -> xr.Dataset:
         region = self.spectra.sel({PHASE: source.region}, drop=True)
         if not source.reference:
-            return region.assign(_NOTHING | {"way": "pure pixels"})
-        reference = self._reference(source.reference)
+            return self._without_host(source, region)
         lines = tuple(self.told.get(source.phase, ()))
+        reference = self._reference(source.reference)
         if not lines and not self._has_lines(source.reference):
             self.notes.append(
                 f"{source.phase}: {source.reference} beneath it has no line in the range of the "
@@ -124,6 +163,21 @@ class PureSpectra:
             return region.assign(_NOTHING | {"way": source.region})
         if not lines:
             lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
+        return self._subtracted(source, region, reference, lines)
+
+    def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
+        """Return the spectrum of pure pixels, less a host that lies over all of them."""
+        host = self.hosts.get(source.phase, "")
+        if host in self.made:
+            lines = lines_of_an_overlap(self._nets(source.region), self._nets(host))
+            if lines:
+                below = source._replace(reference=host)
+                return self._subtracted(below, region, self._reference(host), lines)
+        return region.assign(_NOTHING | {"way": "pure pixels"})
+
+    def _subtracted(
+        self, source: Source, region: xr.Dataset, reference: xr.Dataset, lines: tuple[str, ...]
+    ) -> xr.Dataset:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", SubtractionWarning)
             rest = subtract_phase(
@@ -132,7 +186,9 @@ class PureSpectra:
             )  # fmt: skip
         self.notes += [f"{source.phase}: {w.message}" for w in caught]
         self.pinned[source.phase] = lines
-        return rest.assign(way=f"{source.region} less {source.reference}")
+        self.sources.append(source)
+        told = rest.drop_vars(["line_scale", "line_pull", "scale_p", LINE], errors="ignore")
+        return told.assign(way=f"{source.region} less {source.reference}")
 
     def _reference(self, name: str) -> xr.Dataset:
         if name in self.made:

@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from eds_xr import EdsError
-from eds_xr.analysis.any_sample.pure_spectra import pinned_line
+from eds_xr.analysis.any_sample.pure_spectra import lines_of_an_overlap, pinned_line
 
 
 def _lines(relative: float = 0.01, **net: float) -> xr.Dataset:
@@ -44,3 +44,15 @@ def test_pinned_line__refuses_a_phase_that_holds_all_elements() -> None:
 def test_pinned_line__refuses_a_reference_without_lines() -> None:
     with pytest.raises(EdsError, match="no line of what is to be subtracted"):
         pinned_line(_lines(Mg=10.0), _lines(1.0, Mg=10.0))
+
+
+def test_lines_of_an_overlap__a_core_holds_its_shell_in_the_shells_proportions() -> None:
+    shell = _lines(Zn=100.0, S=120.0, Cd=0.1)
+    core = _lines(Zn=50.0, S=60.5, Cd=80.0)
+    assert lines_of_an_overlap(core, shell) == ("Zn_Ka", "S_Ka")
+
+
+def test_lines_of_an_overlap__none_where_a_phase_shares_elements_in_other_proportions() -> None:
+    steel = _lines(Fe=100.0, Cr=30.0, Ni=10.0)
+    assert lines_of_an_overlap(_lines(Fe=60.0, Cr=80.0, Ni=4.0), steel) == ()
+    assert lines_of_an_overlap(_lines(Fe=0.1, Cr=80.0, Ni=0.01), steel) == ()  # none is over it

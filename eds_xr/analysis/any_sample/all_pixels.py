@@ -22,6 +22,7 @@ class Measured:
 
     sources: list[Source] = field(default_factory=list)  # in the end, the subtractions
     pinned: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    unproven: list[str] = field(default_factory=list)  # phases that rest on one line
     notes: list[str] = field(default_factory=list)
     masks: xr.DataArray | None = None  # of the regions
     spectra: xr.Dataset | None = None  # of the regions
@@ -70,4 +71,5 @@ def measure_all_pixels(
     if "assumed" in made.lines:
         made.notes += said.contradicted(free, made.lines.assumed)
         free = zero_where_assumed(free.assign(assumed=made.lines.assumed))
-    made.refined_lines = free
+    unproven = free[PHASE].isin(made.unproven) & (free.doubt == "")
+    made.refined_lines = free.assign(doubt=made.lines.doubt.where(unproven, free.doubt))

@@ -17,6 +17,7 @@ from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.xray.elements import STRAY_LINES
+from eds_xr.xray.lines import line_energy_kev
 
 #: An element is a major where it gives this share of the net counts of a phase.
 MAJOR_SHARE = 0.1
@@ -31,6 +32,8 @@ STRONG_SHARE = 0.03
 STRONG_BESIDE = {"Cu": 0.4, "C": 0.4, "Ni": 0.06, "Au": 0.06, "Mo": 0.06}
 #: A peak that the elements of the whole map leave: its spectrum is asked on its own.
 LEFT_SIGMA = 6.0
+#: An element accounts for a peak that lies so near to its line [keV].
+NEAR_KEV = 0.1
 #: A component's richest pixels, which few outliers do not decide.
 RICH_QUANTILE = 0.995
 
@@ -117,14 +120,21 @@ def elements_of_places(spectra: xr.Dataset, elements: Sequence[str]) -> list[str
 
     Sums are asked in whose spectra the elements of the whole map leave a peak.
     """
-    left = (component_lines(spectra, elements).residual_z > LEFT_SIGMA).any(ENERGY)
-    if not bool(left.any()):
+    rest = component_lines(spectra, elements).residual_z > LEFT_SIGMA
+    places = spectra[PHASE].values[rest.any(ENERGY).values]
+    if not places.size:
         return []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the axis, which the whole map was asked about
-        found = identify(spectra.sel({PHASE: left.values}), expected=list(elements))
-    there = found[ELEMENT].values[found.found.any(PHASE).values]
-    return [str(e) for e in there if str(e) not in elements]
+        table = identify(spectra.sel({PHASE: places}), expected=list(elements))
+    found = []
+    for place in places:
+        one, peaks = table.sel({PHASE: place}), rest[ENERGY].values[rest.sel({PHASE: place}).values]
+        for element in one[ELEMENT].values[one.found.values].tolist():
+            line = str(one.line.sel({ELEMENT: element}).item())
+            if abs(peaks - line_energy_kev(line)).min() < NEAR_KEV:
+                found.append(element)
+    return [e for e in dict.fromkeys(found) if e not in elements]
 
 
 def sorted_elements(

@@ -68,7 +68,7 @@ def _measure_regions(
         fit.elements.all,
     )  # fmt: skip
     made.pure = pure.make(made.sources)
-    made.pinned, made.sources = pure.pinned, pure.sources
+    made.pinned, made.sources, made.unproven = pure.pinned, pure.sources, pure.unproven
     made.notes += pure.notes
     if made.pure is not None:
         say("lines of the phases: families and background fitted")
@@ -129,10 +129,12 @@ def _lines_of_phases(
 ) -> xr.Dataset:  # fmt: skip
     """Return the lines of the pure spectra with all their errors."""
     lines = _with_common(fit.fit(pure, calibration), pure)
-    few = xr.DataArray(
-        [bool(too_noisy(p, pure.sel({PHASE: p}))) for p in pure[PHASE].values], dims=PHASE
-    )
-    lines["doubt"] = lines.doubt.where(~few | (lines.doubt != ""), "too few counts for a spectrum")
+    for name in pure[PHASE].values.tolist():
+        why = "too few counts for a spectrum" if too_noisy(name, pure.sel({PHASE: name})) else ""
+        if name in made.unproven:
+            why = "nothing but one line tells how much of another phase was taken out"
+        own = lines[PHASE] == name
+        lines["doubt"] = lines.doubt.where(~own | (lines.doubt != "") | (why == ""), why)
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
     tiles = {}

@@ -17,6 +17,10 @@ from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
 LEAST_SIGMA = 10.0
 #: With more of the reference than this, what is left is a small difference of large numbers.
 MOST_SHARE = 0.98
+#: A film of which lines hold less than this is background, with a trace of what lies on it.
+LEAST_IN_LINES = 0.02
+#: Elements that hold this share of a phase's net counts make it up.
+MAKES_UP = 0.02
 #: Less of a host than this, over pixels that are pure otherwise, is left to the errors.
 LEAST_OVERLAP = 0.05
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
@@ -108,6 +112,8 @@ class PureSpectra:
         Lines that pinned each subtraction.
     sources : list of Source
         The subtractions.
+    unproven : list of str
+        Phases of which nothing but one line tells how much of another was taken out.
     notes : list of str
     """
 
@@ -125,6 +131,7 @@ class PureSpectra:
         self.made: dict[str, xr.Dataset] = {}
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.sources: list[Source] = []
+        self.unproven: list[str] = []
         self.notes: list[str] = []
 
     def make(self, sources: Sequence[Source]) -> xr.Dataset | None:
@@ -187,8 +194,25 @@ class PureSpectra:
         self.notes += [f"{source.phase}: {w.message}" for w in caught]
         self.pinned[source.phase] = lines
         self.sources.append(source)
+        if self._is_unproven(rest, source):
+            self.unproven.append(source.phase)
+            self.notes.append(
+                f"{source.phase}: all its elements are {source.reference}'s, and only {lines[0]} "
+                "tells how much of that was taken out; do not report its composition"
+            )
         told = rest.drop_vars(["line_scale", "line_pull", "scale_p", LINE], errors="ignore")
         return told.assign(way=f"{source.region} less {source.reference}")
+
+    def _is_unproven(self, rest: xr.Dataset, source: Source) -> bool:
+        """Return whether one line alone decides a subtraction that leaves no element of its own."""
+        mixture, reference = map(self._nets, (source.region, source.reference))
+        _, _, possible = _possible_lines(mixture, reference)
+        if int(possible.sum()) > 1:
+            return False
+        left, had = (
+            n.net.clip(min=0) / n.net.clip(min=0).sum() for n in (self.fit(rest), reference)
+        )
+        return bool(((left < MAKES_UP) | (had >= MAKES_UP)).all())
 
     def _reference(self, name: str) -> xr.Dataset:
         if name in self.made:
@@ -198,8 +222,10 @@ class PureSpectra:
         raise EdsError(f"its mixture holds {name}, which has none either")
 
     def _has_lines(self, name: str) -> bool:
-        nets = self._nets(name)
-        return bool((nets.net > LEAST_SIGMA * nets.variance**0.5).any())
+        nets, spectrum = self._nets(name), self._reference(name)
+        clear = nets.net.where(nets.net > LEAST_SIGMA * nets.variance**0.5, 0.0)
+        share = float(clear.sum() * spectrum.n_pixels / spectrum.counts.sum())
+        return share > LEAST_IN_LINES
 
     def _nets(self, name: str) -> xr.Dataset:
         """Return net counts a pixel, of a region or of a phase, and their variance by counting."""

@@ -108,7 +108,8 @@ def run(
 
 def _check_whole(tree: xr.DataTree) -> None:
     """Raise unless all three phases have a composition."""
-    has = tree["composition"][PHASE].values.tolist() if "composition" in tree.children else []
+    composed = tree["composition"].to_dataset() if "composition" in tree.children else None
+    has = [] if composed is None else composed[PHASE].values.tolist()
     if lost := [p for p in PHASES if p not in has]:
         why = "; ".join(tree.attrs["warnings"])
         raise EdsError(

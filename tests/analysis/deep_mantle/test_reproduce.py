@@ -65,12 +65,16 @@ def test_reproduce__prints_every_step(simulated):
     assert steps[-1].startswith("[10/10]")
 
 
-def test_reproduce__arrays_open_with_plain_xarray(simulated):
-    out, _ = simulated
-    with xr.open_datatree(out / "spectra.nc", engine="h5netcdf") as tree:
-        assert set(tree["pure"].phase.values) == {"Brg", "Fp", "Ca-Pv"}
-        assert tree["masks"]["mask"].shape[1:] == (160, 160)
-        assert np.isfinite(tree["composition"]["atomic_fraction"]).all()
+@pytest.fixture(scope="module")
+def found(simulated):
+    with xr.open_datatree(simulated[0] / "spectra.nc", engine="h5netcdf") as tree:
+        yield tree.load()
+
+
+def test_reproduce__arrays_open_with_plain_xarray(found):
+    assert set(found["pure"].phase.values) == {"Brg", "Fp", "Ca-Pv"}
+    assert found["masks"]["mask"].shape[1:] == (160, 160)
+    assert np.isfinite(found["composition"]["atomic_fraction"]).all()
 
 
 def test_reproduce__figures_are_there(simulated):
@@ -116,12 +120,6 @@ def test_reproduce__formulae_and_coefficients_near_the_truth(simulated):
 
 
 # -- against the truth ---------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def found(simulated):
-    with xr.open_datatree(simulated[0] / "spectra.nc", engine="h5netcdf") as tree:
-        yield tree.load()
 
 
 @pytest.fixture(scope="module")

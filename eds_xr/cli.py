@@ -80,16 +80,14 @@ def reproduce(
 ) -> None:
     """Repeat the deep-mantle study: figures, spectra, compositions."""
     from eds_xr.analysis.deep_mantle import reproduce as deep_mantle
-    from eds_xr.report.terminal import print_table
+    from eds_xr.report.terminal import print_analysis
 
     started = time.perf_counter()
     steps = _Steps(total=deep_mantle.number_of_steps(sample, file))
     found = deep_mantle.reproduce(
         out, sample=sample, file=file, archive=archive, seed=seed, say=steps
     )
-    for warning in found.warnings:
-        print(f"warning: {warning}")
-    print_table(found.composition, "atomic_fraction")
+    print_analysis(found.tree)
     print(f"{out.resolve()}: {', '.join(deep_mantle.RESULTS)}")
     print(f"done in {time.perf_counter() - started:.0f} s")
 

@@ -43,8 +43,8 @@ def test_deep_mantle_study__runs_on_the_simulated_sample(notebook):
 
 @pytest.mark.slow
 def test_deep_mantle_study__runs_unchanged_on_a_cluster(notebook, workers):
-    (simulation,) = (c for c in notebook.cells if "(160, 160, 1300)" in c.source)
-    simulation.source = simulation.source.replace("160, 160", "96, 96")  # for speed
+    (simulation,) = (c for c in notebook.cells if "(128, 128, 1300)" in c.source)
+    simulation.source = simulation.source.replace("128, 128", "96, 96")  # for speed
     first = ON_A_CLUSTER.format(address=workers.scheduler_address)
     notebook.cells.insert(0, nbformat.v4.new_code_cell(first))
     notebook.cells.append(nbformat.v4.new_code_cell(ALL_WORKED))

@@ -21,7 +21,7 @@ from common import Row, say, show
 
 import eds_xr
 from eds_xr import masks, simulate
-from eds_xr.analysis.deep_mantle import steps, study
+from eds_xr.analysis.deep_mantle import study
 from eds_xr.factorisation.known_spectra.fisher_information import known_scores_loadings
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
@@ -33,7 +33,7 @@ TRACES = {
     "Brg": ("Si_Ka", ("Nd_La", "Sm_La", "Lu_La", "Hf_La")),
     "Ca-Pv": ("Ca_Ka", ("Nd_La", "Sm_La", "Lu_La")),
 }
-ELEMENTS, STRAY = steps.ELEMENTS, ("Cu", "Ga")
+ELEMENTS, STRAY = study.RECIPE.elements.sample, ("Cu", "Ga")
 KNOWN = Calibration(noise_kev2=float(xray_lines.peak_sigma_kev(0.0, 130.0)) ** 2)
 RANGE = slice(*FIT_RANGE_KEV)
 
@@ -74,7 +74,7 @@ def by_study(image: xr.DataArray, seed: int) -> list[np.ndarray]:
         found = study.run(image, seed=seed)
     return [
         np.concatenate([ratios(lines.sel(phase=p), p) for p in TRACES])
-        for lines in (found.lines, found.unmixed_lines)
+        for lines in (found.part("lines"), found.part("refined_lines"))
     ]
 
 

@@ -41,13 +41,14 @@ def figure_1(study: Study) -> Figure:
         axes = draw_image(figure.add_subplot(grid[0, 0]), image, title=f"(a) {name}")
         rectangle = study.masks.sel({PHASE: "rectangle"}).values.astype(float)
         axes.contour(rectangle, levels=[0.5], colors=["#00ff40"], linewidths=1.2)
-        for i, phase in enumerate(study.rotated[COMPONENT].values):
-            scores = study.rotated.scores.sel({COMPONENT: phase})
+        factors = study.part("factors").sel({COMPONENT: list(PHASE_COLORS)})
+        for i, phase in enumerate(PHASE_COLORS):
+            scores = factors.scores.sel({COMPONENT: phase})
             draw_image(
                 figure.add_subplot(grid[0, i + 1]), scores, title=f"({'bcd'[i]}) NMF score {phase}"
             )
         draw_spectra(
-            figure.add_subplot(grid[1, :]), study.rotated.loadings, title="(e) NMF loadings",
+            figure.add_subplot(grid[1, :]), factors.loadings, title="(e) NMF loadings",
             colors=PHASE_COLORS, lines=("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka"),
         )  # fmt: skip
         draw_mask(
@@ -74,12 +75,12 @@ def figure_2(study: Study) -> Figure:
                 axes, study.masks.sel({PHASE: name}), title=f"({'abcd'[i]}) {title}", color=color
             )
         for row, phase in enumerate(("Fp", "Ca-Pv"), start=1):
-            pure = study.pure.sel({PHASE: [phase]})
+            pure = study.part("pure").sel({PHASE: [phase]})
             spectrum = (pure.counts / pure.n_pixels).assign_attrs(units="counts per pixel")
             draw_spectra(
                 figure.add_subplot(grid[row, :]), spectrum,
                 title=f"({' ef'[row]}) pure {phase}: mixture less {float(pure.scale[0]):.3f} Brg",
-                colors=PHASE_COLORS, lines=[str(x) for x in study.lines[LINE].values],
+                colors=PHASE_COLORS, lines=[str(x) for x in study.regions[LINE].values],
                 range_kev=(0.2, 9.5),
             )  # fmt: skip
     return figure

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.deep_mantle.steps import GRAINS, MATRIX, PHASES, PINNED, RECIPE, window_sum
-from eds_xr.analysis.deep_mantle.study import Study
+from eds_xr.analysis.deep_mantle.study import GRAINS, MATRIX, PHASES, RECIPE, RECTANGLE, Study
 from eds_xr.atomic_write import written_file
-from eds_xr.composition.minerals import formula, formula_text, oxides
+from eds_xr.composition.minerals import formula_text, oxides
 from eds_xr.composition.partition import QUANTITY, partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
 from eds_xr.composition.traces import compare_regions
+from eds_xr.factorisation.mixing import purest
 from eds_xr.report.tables import write_csv
-from eds_xr.schema import ASSUMED, COMPONENT, ELEMENT, LINE, PHASE
+from eds_xr.schema import ASSUMED, COMPONENT, ELEMENT, ENERGY, LINE, PHASE, spatial_dims
+from eds_xr.xray.windows import line_windows_kev
 
-#: Oxygens per formula unit.
-OXYGENS = {phase.name: phase.oxygens or 0.0 for phase in RECIPE.phases}
 #: Elements that are written together in a formula.
 SITES = {phase.name: phase.sites or () for phase in RECIPE.phases}
 
@@ -44,6 +43,9 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
         assumed to be zero has no deviation, ``[0.0, None]``. Partition coefficients of what a grain
         holds too little of are ``{"upper_limit": ...}``.
     """
+    rank, lines, composition = (study.part(n) for n in ("rank", "lines", "composition"))
+    formulae = study.part("formula")
+    sizes = study.masks.sum(spatial_dims(study.masks)).to_series()
     return {
         "sample": {
             "name": name,
@@ -52,53 +54,45 @@ def results(study: Study, *, name: str, sha256: str) -> dict[str, Any]:
             "counts": int(study.total.sum()),
         },
         "rank": {
-            "suggested": int(study.rank.attrs["suggested"]),
-            "clear": bool(study.rank.attrs["clear"]),
-            "gap": float(study.rank.attrs["gap"]),
-            "eigenvalues": [float(v) for v in study.rank.eigenvalue.values],
+            "suggested": int(rank.attrs["suggested"]),
+            "clear": bool(rank.attrs["clear"]),
+            "gap": float(rank.attrs["gap"]),
+            "eigenvalues": [float(v) for v in rank.eigenvalue.values],
         },
         "nmf": _nmf(study),
         "masks": {
             mask: {"n_pixels": int(n), "fraction": int(n) / study.total.size}
-            for mask, n in study.spectra.n_pixels.to_series().items()
+            for mask, n in sizes.items()
         },
         "snr": _snr(study),
-        "subtraction": {g: _subtraction(study.pure, g) for g in GRAINS},
-        "net_counts": {p: _pairs(study.lines, "net", "variance", LINE, p) for p in PHASES},
+        "subtraction": {g: _subtraction(study.part("pure"), g) for g in GRAINS},
+        "net_counts": {p: _pairs(lines, "net", "variance", LINE, p) for p in PHASES},
         "atoms": {
-            p: _pairs(study.composition, "atomic_fraction", "atomic_fraction_variance", ELEMENT, p)
+            p: _pairs(composition, "atomic_fraction", "atomic_fraction_variance", ELEMENT, p)
             for p in PHASES
         },
         "formula": {
-            p: str(formula_text(_formula(study, p), sites=SITES[p]).values) for p in PHASES
+            p: str(formula_text(formulae.sel({PHASE: p}), sites=SITES[p]).values) for p in PHASES
         },
         "partition": {g: _partition(study, g) for g in GRAINS},
-        "standardless": bool(study.composition.attrs["standardless"]),
+        "standardless": bool(composition.attrs["standardless"]),
         "calibration": {
             key.removeprefix("calibration_"): value
-            for key, value in study.lines.attrs.items()
+            for key, value in lines.attrs.items()
             if key.startswith("calibration_")
         },
-        "reduced_chi2": {p: float(study.lines.reduced_chi2.sel({PHASE: p})) for p in PHASES},
-        "warnings": list(study.warnings),
+        "reduced_chi2": {p: float(lines.reduced_chi2.sel({PHASE: p})) for p in PHASES},
+        "warnings": list(study.tree.attrs["warnings"]),
     }
 
 
 def save_results(study: Study, path: Path) -> Path:
-    """Write all arrays of a study to one netCDF file, a group each.
+    """Write the tree of a study, with all its masks, to one netCDF file.
 
     ``xarray.open_datatree(path)`` opens it. It appears whole or not at all.
     """
-    parts = {
-        "scores": study.rotated,
-        "segmentation": study.segmentation,
-        "masks": study.masks.to_dataset(name="mask"),
-        "spectra": study.spectra,
-        "pure": study.pure,
-        "lines": study.lines,
-        "composition": study.composition,
-        "rank": study.rank,
-    }
+    parts = {name: node.to_dataset() for name, node in study.tree.children.items()}
+    parts["masks"] = study.masks.to_dataset(name="mask")
     tree = xr.DataTree.from_dict({name: _plain(part) for name, part in parts.items()})
     with written_file(path, overwrite=True) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
@@ -112,17 +106,23 @@ def tables(study: Study) -> dict[str, xr.Dataset]:
     -------
     dict of Dataset
         ``net_counts``, ``composition`` (without oxygen), ``composition_unmixed`` (from all
-        pixels), ``oxides``, ``formulae`` (on the oxygens of :data:`OXYGENS`) and ``partition``
+        pixels), ``oxides``, ``formulae`` (on the recipe's oxygens) and ``partition``
         (weight fractions, oxygen by stoichiometry, of each grain over the matrix), over
         ``phase``; ``regions``, the mask against the rectangle.
     """
     return {
-        "net_counts": study.lines,
-        "composition": study.composition,
-        "composition_unmixed": study.unmixed_composition,
-        "oxides": oxides(study.composition),
-        "formulae": _joined([_formula(study, p) for p in PHASES]),
-        "partition": _joined([_coefficients(study, g) for g in GRAINS]),
+        "net_counts": study.part("lines"),
+        "composition": study.part("composition"),
+        "composition_unmixed": study.part("refined_composition"),
+        "oxides": oxides(study.part("composition")),
+        "formulae": study.part("formula"),
+        "partition": xr.concat(
+            [_coefficients(study, g) for g in GRAINS],
+            dim=PHASE,
+            combine_attrs="override",
+            coords="minimal",
+            join="exact",
+        ),  # fmt: skip
         "regions": _regions(study),
     }
 
@@ -134,23 +134,21 @@ def save_tables(made: Mapping[str, xr.Dataset], folder: Path) -> list[Path]:
     ]
 
 
-def _formula(study: Study, phase: str) -> xr.Dataset:
-    return formula(study.composition.sel({PHASE: phase}), oxygens=OXYGENS[phase])
-
-
 def _coefficients(study: Study, grain: str) -> xr.Dataset:
-    """Return what the grain takes of each element over the matrix, which was subtracted from it."""
-    whole = quantify(study.lines, oxygen="stoichiometry")
-    one, matrix = (study.pure.sel({PHASE: p}) for p in (grain, MATRIX))
-    factor = float(one.scale * one.n_pixels / matrix.n_pixels)
+    """Return what the grain takes of each element over the matrix, by weight of the whole oxides.
+
+    The tree's coefficients are by weight without oxygen, of which the phases hold different shares.
+    """
+    lines, pure = study.part("lines"), study.part("pure")
+    whole = quantify(lines, oxygen="stoichiometry")
+    one, matrix = (pure.sel({PHASE: p}) for p in (grain, MATRIX))
     pair = {"phase": grain, "reference": MATRIX}
-    shared = shared_covariance(study.lines, whole, factor=factor, **pair)
-    found = partition_coefficients(whole, between=shared, **pair)
+    between = None
+    if one.pinned:
+        factor = float(one.scale * one.n_pixels / matrix.n_pixels)
+        between = shared_covariance(lines, whole, factor=factor, **pair)
+    found = partition_coefficients(whole, between=between, **pair)
     return found.drop_sel({ELEMENT: "O"})
-
-
-def _joined(parts: list[xr.Dataset]) -> xr.Dataset:
-    return xr.concat(parts, dim=PHASE, combine_attrs="override", coords="minimal", join="exact")
 
 
 def _partition(study: Study, grain: str) -> dict[str, Any]:
@@ -171,34 +169,37 @@ def _partition(study: Study, grain: str) -> dict[str, Any]:
 
 
 def _nmf(study: Study) -> dict[str, Any]:
-    loading = study.rotated.loadings.sel({COMPONENT: MATRIX})
-    matrix = study.spectra.counts.sel({PHASE: MATRIX})
+    factors = study.part("factors")
     return {
-        "loss": str(study.factors.attrs["loss"]),
+        "loss": str(factors.attrs["loss"]),
         "seed": study.seed,
-        "deviance": float(study.factors.attrs["deviance"]),
+        "deviance": float(factors.attrs["deviance"]),
         "map_correlation": {g: study.map_correlation[g] for g in reversed(GRAINS)},
-        "rotation_residual": float(study.rotated.attrs["rotation_residual"]),
-        "brg_loading_mg_si": _mg_si(loading),
-        "brg_mask_mg_si": _mg_si(matrix),
+        "rotation_residual": float(purest(factors).attrs["rotation_residual"]),
+        "brg_loading_mg_si": _mg_si(factors.loadings.sel({COMPONENT: MATRIX})),
+        "brg_mask_mg_si": _mg_si(study.spectra.counts.sel({PHASE: MATRIX})),
     }
 
 
 def _mg_si(spectrum: xr.DataArray) -> float:
     """Return the ratio of the counts in the windows of Mg Ka and Si Ka, background included."""
-    return float(window_sum(spectrum, "Mg_Ka")) / float(window_sum(spectrum, "Si_Ka"))
+    mg, si = (
+        float(spectrum.sel({ENERGY: slice(*line_windows_kev(line)[0])}).sum())
+        for line in ("Mg_Ka", "Si_Ka")
+    )
+    return mg / si
 
 
 def _regions(study: Study) -> xr.Dataset:
     masks = study.masks.sel({PHASE: study.regions[PHASE]})
-    return compare_regions(study.spectra, study.regions, reference="rectangle", masks=masks)
+    return compare_regions(study.spectra, study.regions, reference=RECTANGLE, masks=masks)
 
 
 def _snr(study: Study) -> dict[str, Any]:
     compared, found = _regions(study), {}
     for line in ("Nd_La", "Sm_La"):
         parts = {}
-        for key, phase in (("mask", MATRIX), ("rectangle", "rectangle")):
+        for key, phase in (("mask", MATRIX), ("rectangle", RECTANGLE)):
             one = compared.sel({PHASE: phase, LINE: line})
             net, sd = (float(one[n] * one.n_pixels) for n in ("signal", "noise"))
             parts[key] = {"net": net, "sd": sd, "snr": net / sd}
@@ -214,7 +215,7 @@ def _snr(study: Study) -> dict[str, Any]:
 def _subtraction(pure: xr.Dataset, grain: str) -> dict[str, Any]:
     one = pure.sel({PHASE: grain})
     scale, sd = float(one.scale), float(one.scale_variance) ** 0.5
-    return {"scale": scale, "scale_sd": sd, "line": PINNED[grain]}
+    return {"scale": scale, "scale_sd": sd, "line": str(one.pinned.values)}
 
 
 def _pairs(

@@ -7,16 +7,16 @@ import pandas as pd
 import xarray as xr
 from support.drawn import composition
 
-from eds_xr.analysis.deep_mantle.results import OXYGENS, SITES, save_results, save_tables
-from eds_xr.analysis.deep_mantle.steps import ELEMENTS, PHASES
+from eds_xr.analysis.deep_mantle.results import SITES, save_results, save_tables
+from eds_xr.analysis.deep_mantle.study import PHASES, RECIPE
 
 
 def test_sites__are_of_the_studied_elements_and_phases():
-    assert set(OXYGENS) == set(SITES) == set(PHASES)
+    assert set(SITES) == set(PHASES)
     for sites in SITES.values():
         named = [element for site in sites for element in site]
         assert len(set(named)) == len(named)
-        assert set(named) <= set(ELEMENTS)
+        assert set(named) <= set(RECIPE.elements.sample)
 
 
 def test_save_results__whole_tree_opens_with_plain_xarray(tmp_path):
@@ -25,18 +25,16 @@ def test_save_results__whole_tree_opens_with_plain_xarray(tmp_path):
         {"a": ("x", np.arange(3.0), {"none": [], "units": "1"})}, attrs={"warnings": []}
     )
     part.attrs["history"] = ["one", "two"]
-    names = "rotated segmentation spectra pure lines composition rank".split()
-    study = SimpleNamespace(
-        masks=xr.DataArray([True, False], dims="x"), **dict.fromkeys(names, part)
-    )
+    tree = xr.DataTree.from_dict({"pure": part, "rank": part, "masks": part})
+    study = SimpleNamespace(tree=tree, masks=xr.DataArray([True, False], dims="x"))
     path = save_results(study, tmp_path / "all.nc")
-    with xr.open_datatree(path, engine="h5netcdf") as tree:
-        assert {"scores", "masks", "rank"} <= set(tree.children)
-        assert tree["masks"].mask.values.tolist() == [True, False]
-        assert "warnings" not in tree["pure"].attrs
-        assert list(tree["pure"].attrs["history"]) == ["one", "two"]
-        assert dict(tree["pure"].a.attrs) == {"units": "1"}
-    assert part.attrs["warnings"] == []  # the study's own stays as it was
+    with xr.open_datatree(path, engine="h5netcdf") as read:
+        assert {"pure", "masks", "rank"} <= set(read.children)
+        assert read["masks"].mask.values.tolist() == [True, False]
+        assert "warnings" not in read["pure"].attrs
+        assert list(read["pure"].attrs["history"]) == ["one", "two"]
+        assert dict(read["pure"].a.attrs) == {"units": "1"}
+    assert tree["pure"].attrs["warnings"] == []  # the study's own stays as it was
 
 
 def test_save_tables__replaces_those_of_an_earlier_run(tmp_path):

@@ -152,7 +152,9 @@ def test_segment__from_scribbles() -> None:
 def test_segment__labels_tell_the_whole_way() -> None:
     image = simulate.spectrum_image((32, 32, 512), 400.0)
     steps = [step["step"] for step in history(segment(image).label)]
-    assert steps == ["simulate", "nmf", "pixel_features", "predict", "graph_cut"]
+    assert steps == [
+        "simulate", "nmf", "merge_kinds", "pixel_features", "predict", "graph_cut",
+    ]  # fmt: skip
 
 
 def test_segment__shares_do_not_change_with_the_thickness() -> None:

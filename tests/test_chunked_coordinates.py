@@ -20,6 +20,7 @@ from sklearn.ensemble import RandomForestClassifier
 
 import eds_xr
 from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
+from eds_xr.analysis.recipe import ElementChoice, FitChoice
 from eds_xr.schema import PHASE
 from eds_xr.segmentation.classify.quality import uncertainty
 
@@ -100,6 +101,12 @@ def inputs() -> dict[str, Any]:
 
 FOREST = RandomForestClassifier(10, random_state=0)
 
+RECIPE = eds_xr.Recipe(
+    elements=ElementChoice(sample=("Mg", "Si", "Ca", "Fe"), stray=("Cu",)),
+    number=2,
+    fit=FitChoice(range_kev=(0.9, 9.0)),
+)
+
 Case = Callable[[Any], Any]
 
 #: Methods of ``.eds`` of DataArrays.
@@ -118,6 +125,7 @@ OF_ARRAYS: dict[str, Case] = {
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
+    "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
@@ -130,6 +138,8 @@ OF_ARRAYS: dict[str, Case] = {
 
 #: Methods of ``.eds`` of Datasets.
 OF_DATASETS: dict[str, Case] = {
+    "component_kinds": lambda i: i.factors.eds.component_kinds(),
+    "merge_kinds": lambda i: i.factors.eds.merge_kinds(i.factors.eds.component_kinds()),
     "purest": lambda i: i.factors.eds.purest(),
     "mixing_uncertainty": lambda i: i.factors.eds.mixing_uncertainty(),
     "remove_baseline": lambda i: i.factors.eds.remove_baseline(0, i.mask),
@@ -233,7 +243,9 @@ CASES = OF_ARRAYS | OF_DATASETS | OTHERS | PIXELS | {f"masks.{n}": c for n, c in
 #: Their tables have a column of it.
 READ_COORDINATES = {"to_table", "write_csv"}
 #: Not of an image, or (save) reading its coordinates: tested apart.
-NOT_OF_IMAGES = {"convert", "info", "open", "save", "standardless_k_factors"}
+NOT_OF_IMAGES = {
+    "convert", "info", "open", "read_recipe", "save", "standardless_k_factors", "write_recipe",
+}  # fmt: skip
 
 
 def _trained(i: Any) -> classify.PixelClassifier:

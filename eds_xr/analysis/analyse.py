@@ -81,6 +81,8 @@ def analyse(
         )
     check_energy_in_kev(image)
     chosen = _given(recipe)
+    # images that ride along may be large, and no step needs them
+    image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = find_phases(image, chosen, say)

@@ -6,7 +6,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import as_chunked
-from eds_xr.factorisation.component_kinds.kinds import PHASE_KIND, component_kinds
+from eds_xr.factorisation.component_kinds.kinds import NOISE, PHASE_KIND, component_kinds
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.factorisation.one_read import finest_grid, read_once
 from eds_xr.factorisation.rank_evidence import MOST_RANKS, Evidence, rank_evidence, standard_error
@@ -74,8 +74,10 @@ def suggest_rank(
     if kinds is None:
         kinds = component_kinds(nmf(image, found.possible, seed=seed))
     phases = int((kinds["kind"] == PHASE_KIND).sum())
+    # of noise the eigenvalues know better than a component's spectrum
+    real = phases + int((kinds["kind"] == NOISE).sum())
     return _as_dataset(found, min(max_rank, MOST_RANKS)).assign_attrs(
-        suggested=max(1, min(found.suggested, phases)),
+        suggested=max(1, min(found.suggested, real)),
         phases=phases,
         kinds=kinds["kind"].values.tolist(),
         reasons=kinds["reason"].values.tolist(),

@@ -175,7 +175,9 @@ def _by_itself(
         probability = with_own_counts(by_forest, amounts, least_share, mean).persist()
     some = (counts.sum(COMPONENT) > 0.5).compute()
     cut = cut_presence(probability, smoothness)
-    present = cut & some
+    # each phase is cut by itself: where all were cut away, what is most probable is there
+    most = (probability == probability.max(PHASE)) & ~cut.any(PHASE)
+    present = ((cut | most) & some).transpose(*cut.dims)
     kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
     notes = [*given.notes, *notes]
     notes += [

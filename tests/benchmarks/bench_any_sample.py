@@ -21,17 +21,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import common
 import numpy as np
 import xarray as xr
-from common import say
 from scipy.optimize import linear_sum_assignment
 
 import eds_xr
 from eds_xr import EdsError
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (0, 1)]
 
+import common  # noqa: E402
+from common import say  # noqa: E402
 from support import oracle  # noqa: E402
 from support.independent.scenes import NAMES, scene  # noqa: E402
 

@@ -17,7 +17,7 @@ ELEMENTS, STRAY = study.RECIPE.elements.sample, study.RECIPE.elements.stray
 
 
 def test_run__says_so_at_a_sixteenth_of_the_dose():
-    image = simulate.spectrum_image((160, 160, 1300), 180.0 / 16, seed=11).persist()
+    image = simulate.spectrum_image((96, 96, 1300), 180.0 / 16, seed=11).persist()
     found = study.run(image, seed=11)
     assert [w for w in found.tree.attrs["warnings"] if "do not report its composition" in w]
 
@@ -32,7 +32,7 @@ def test_run__refuses_two_phases():
 def test_run__cluster_of_two_processes_gives_the_local_result(tmp_path, workers):
     from distributed import Client
 
-    made = simulate.spectrum_image((96, 96, 1300), 180.0, seed=5, chunks=(32, 48))
+    made = simulate.spectrum_image((72, 72, 1300), 180.0, seed=5, chunks=(32, 48))
     image = store.open(store.save(made, tmp_path / "made.zarr"))
     local = study.run(image, seed=1)
     with Client(workers):

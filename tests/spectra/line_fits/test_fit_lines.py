@@ -53,7 +53,7 @@ def test_only_amounts__changes_no_amount():
     )
 
 
-@pytest.mark.parametrize("n_counts", [3e6, 1e5, 3e3])
+@pytest.mark.parametrize("n_counts", [3e6, 3e3])
 def test_fit_lines__is_unbiased_and_its_errors_right(n_counts):
     found = pulls(mean_counts(n_counts), 50 if n_counts > 1e4 else 100)
     assert np.abs(found.mean(axis=0)).max() < 0.5  # of 30 means, each +- 0.14 or less

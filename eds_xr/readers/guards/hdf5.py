@@ -13,6 +13,7 @@ import queue
 import subprocess
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 
 from eds_xr.readers.guards import hdf5_probe
@@ -76,7 +77,8 @@ class _Probe:
         )
         self.said: queue.SimpleQueue[bytes] = queue.SimpleQueue()
         self.silence_s = _START_S  # its imports come first
-        threading.Thread(target=self._listen, daemon=True).start()
+        self.listener = threading.Thread(target=self._listen, daemon=True)
+        self.listener.start()
 
     @classmethod
     def running(cls) -> _Probe:
@@ -122,6 +124,10 @@ class _Probe:
         if self.owner == os.getpid():
             self.process.kill()
             self.process.wait()
+            self.listener.join(timeout=1)  # it ends with the process, and reads until then
+            for pipe in (self.process.stdin, self.process.stdout):
+                with suppress(OSError):
+                    pipe.close()  # type: ignore[union-attr]
 
 
 _LOCK = threading.Lock()

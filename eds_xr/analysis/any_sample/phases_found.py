@@ -24,7 +24,7 @@ from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import segment
-from eds_xr.chunks import as_chunked
+from eds_xr.chunks import as_chunked, persisted
 from eds_xr.factorisation.component_kinds.kinds import component_kinds
 from eds_xr.factorisation.known_spectra.unmix import project
 from eds_xr.factorisation.rank import suggest_rank
@@ -52,7 +52,7 @@ class Found:
     free: xr.DataArray  # channels that choose pixels
     shares: list[dict[str, float]]  # of net counts, a component each
     segmentation: xr.Dataset
-    amounts: xr.DataArray  # [*spatial, phase; counts], lazy
+    amounts: xr.DataArray  # [*spatial, phase; counts], with the workers
     notes: list[str]
 
 
@@ -135,11 +135,14 @@ def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> x
 
 
 def amounts_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
-    """Return the counts of each phase in each pixel by some of the channels, without bias. Lazy."""
+    """Return the counts of each phase in each pixel by some of the channels, without bias.
+
+    Computes: reads the image once; the workers keep the amounts, as several passes will be made.
+    """
     part = as_chunked(image).where(free, 0)
     found = amounts_of_image(part, _of_channels(factors, free)).counts
     names = factors[COMPONENT].values
-    return found.assign_coords({COMPONENT: names}).rename({COMPONENT: PHASE})
+    return persisted(found.assign_coords({COMPONENT: names}).rename({COMPONENT: PHASE}))
 
 
 def find_presence(

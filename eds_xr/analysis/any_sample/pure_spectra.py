@@ -46,6 +46,8 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
         When no line of the reference stands out, or none is weaker in the mixture.
     """
     ratio, deviation, possible = _possible_lines(mixture, reference)
+    if not bool(possible.any()):
+        raise EdsError("no line of what is to be subtracted stands out of its spectrum")
     best = int(np.argmin(deviation.where(possible, np.inf).values))
     if float(ratio[best]) > MOST_SHARE:
         raise EdsError(
@@ -63,10 +65,7 @@ def lines_of_an_overlap(mixture: xr.Dataset, host: xr.Dataset) -> tuple[str, ...
     bound its share in the phase's pixels alike, and no other line bounds it lower, that is no
     chance: they pin the scale together.
     """
-    try:
-        ratio, deviation, possible = _possible_lines(mixture, host)
-    except EdsError:
-        return ()
+    ratio, deviation, possible = _possible_lines(mixture, host)
     known = possible & (ratio > LEAST_OVERLAP) & (deviation < 0.1 * ratio)
     agree = bool((known == possible).all()) and int(known.sum()) >= 2
     best = ratio.where(known).fillna(np.inf).min()
@@ -76,10 +75,11 @@ def lines_of_an_overlap(mixture: xr.Dataset, host: xr.Dataset) -> tuple[str, ...
 def _possible_lines(
     mixture: xr.Dataset, reference: xr.Dataset
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
-    """Return ratios of lines, their deviations, and which may be absent in a phase [line]."""
+    """Return ratios of lines, their deviations, and which may be absent in a phase [line].
+
+    None may where no line of the reference stands out.
+    """
     clear = reference.net > LEAST_SIGMA * reference.variance**0.5
-    if not bool(clear.any()):
-        raise EdsError("no line of what is to be subtracted stands out of its spectrum")
     ratio = mixture.net / reference.net
     deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
     lowest = (ratio + 2 * deviation).where(clear).min()
@@ -129,6 +129,7 @@ class PureSpectra:
         self.spectra, self.lines, self.fit = spectra, lines, fit
         self.told, self.hosts, self.elements = pinned, hosts, elements
         self.made: dict[str, xr.Dataset] = {}
+        self._nets_made: dict[str, xr.Dataset] = {}  # a fit takes half a second
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.sources: list[Source] = []
         self.unproven: list[str] = []
@@ -229,16 +230,22 @@ class PureSpectra:
 
     def _nets(self, name: str) -> xr.Dataset:
         """Return net counts a pixel, of a region or of a phase, and their variance by counting."""
-        if name in self.made:
+        if name not in self.made:
+            return _per_pixel(
+                *(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
+            )
+        if name not in self._nets_made:
             spectrum = self.made[name]
-            lines = self.fit(spectrum)
-        else:
-            spectrum, lines = (s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
-        pixels = float(spectrum.n_pixels)
-        # what no table knows is the same in both spectra, and cancels in their ratio
-        counting = lines.effect_covariance.sel(effect="counting")
-        variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
-        return xr.Dataset({"net": lines.net / pixels, "variance": variance / pixels**2})
+            self._nets_made[name] = _per_pixel(spectrum, self.fit(spectrum))
+        return self._nets_made[name]
+
+
+def _per_pixel(spectrum: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
+    pixels = float(spectrum.n_pixels)
+    # what no table knows is the same in both spectra, and cancels in their ratio
+    counting = lines.effect_covariance.sel(effect="counting")
+    variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
+    return xr.Dataset({"net": lines.net / pixels, "variance": variance / pixels**2})
 
 
 def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:

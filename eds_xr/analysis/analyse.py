@@ -20,6 +20,7 @@ from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
+from eds_xr.progress import say_where_watched
 from eds_xr.schema import LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
 
 #: Below this beam energy a sample is thick for its beam [keV].
@@ -32,7 +33,7 @@ def analyse(
     image: xr.DataArray,
     recipe: Recipe | str | os.PathLike[str] | None = None,
     *,
-    say: Callable[[str], None] = lambda message: None,
+    say: Callable[[str], None] = say_where_watched,
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
@@ -50,7 +51,7 @@ def analyse(
     recipe : Recipe or path, optional
         Choices; those left open are found by the data.
     say : callable
-        Told of every step.
+        Told of every step; by default they are printed on a terminal and in Jupyter.
 
     Returns
     -------

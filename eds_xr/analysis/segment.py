@@ -14,6 +14,7 @@ import xarray as xr
 from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.chunks import persisted
+from eds_xr.progress import progress
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,
@@ -126,10 +127,13 @@ def segment(
         )
     if features is not None and scribbles is None:
         raise EdsError("features are learnt from scribbles: give scribbles=..., too")
-    if scribbles is None:
-        found = _by_itself(image, channels, n_components, least_share, pure_share, smoothness, seed)
-    else:
-        found = _painted(image, scribbles, channels, features, n_components, smoothness, seed)
+    with progress("finding the phases of each pixel"):
+        if scribbles is None:
+            found = _by_itself(
+                image, channels, n_components, least_share, pure_share, smoothness, seed
+            )
+        else:
+            found = _painted(image, scribbles, channels, features, n_components, smoothness, seed)
     step = with_step(
         image.attrs, "segment", least_share=least_share, pure_share=pure_share,
         smoothness=smoothness, seed=seed,

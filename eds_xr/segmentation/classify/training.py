@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import computed
+from eds_xr.progress import progress
 from eds_xr.provenance import package_version, with_step
 from eds_xr.schema import (
     PHASE,
@@ -74,7 +75,8 @@ def train(
 
     label, values, _ = training_pixels(features, scribbles, max_pixels_per_phase, seed)
     chosen = chosen_classifier(classifier, balanced, seed)
-    model = fitted_classifier(chosen, values, label, balanced)
+    with progress("training the classifier"):
+        model = fitted_classifier(chosen, values, label, balanced)
     votes = getattr(model, "oob_decision_function_", None)
     right = np.nan if votes is None else (model.classes_[votes.argmax(axis=1)] == label).mean()
     phases = phase_names(scribbles)

@@ -19,7 +19,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, number, resolution_of
 from eds_xr.chunks import computed
-from eds_xr.progress import warn
+from eds_xr.progress import track, warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.axis_search import (
     AxisSearch,
@@ -142,10 +142,10 @@ def identify(
     _check_values(spectra)
     setting = _Setting(spectra, asked, tried, false_alarm, range_kev)
     leading = [d for d in spectra.counts.dims if d != ENERGY]
-    sizes = [range(spectra.sizes[d]) for d in leading]
+    places = list(product(*(range(spectra.sizes[d]) for d in leading)))
     parts = [
         setting.identify(spectra.isel(dict(zip(leading, place, strict=True))))
-        for place in product(*sizes)
+        for place in track(places, "identifying elements", total=len(places))
     ]
     attrs = provenance.with_step(
         spectra.attrs, "identify", expected=asked,

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import xarray as xr
 
+from eds_xr.progress import track
 from eds_xr.schema import ENERGY, LINE
 from eds_xr.spectra.line_fits.line_errors import by_effect, mode_coords
 from eds_xr.spectra.line_fits.missing_peaks import Peak
@@ -47,7 +50,8 @@ def fit_all(
     )
     lead, shape = counts.dims[:-1], counts.shape[:-1]
     fits, peaks = [], []
-    for index in np.ndindex(shape):
+    steps = track(np.ndindex(shape), "fitting lines", total=math.prod(shape))
+    for index in steps:
         fit, missing = fit_spectrum(counts.values[index], variance.values[index], model)
         fits.append(fit)
         peaks += [(_label(counts[index]), peak) for peak in missing]

@@ -41,7 +41,7 @@ def measure(
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
         say("spectra of all regions, in one pass")
-        used = {r for s in made.sources for r in (s.region, s.reference)}
+        used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
         chosen = {name: r.phases for name, r in regions.items() if name in used}
         calibration = _measure_regions(made, image, found, chosen, host_of, fit, recipe, say)
     say("the same from all pixels")

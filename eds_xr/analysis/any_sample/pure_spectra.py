@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.any_sample.regions import Source
+from eds_xr.analysis.any_sample.regions import ENOUGH_PURE, Source
 from eds_xr.provenance import with_step
 from eds_xr.schema import LINE, PHASE, EdsError
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
@@ -32,13 +32,14 @@ def pinned_line(mixture: xr.Dataset, reference: xr.Dataset) -> str:
     """Return the line of the reference that a phase lacks, as far as the mixture tells.
 
     Every line of the reference bounds its share in the mixture: the phase only adds counts. Of the
-    lines that the lowest bound (ratio of net counts a pixel plus two deviations) leaves possible,
-    the best known pins the scale; that the phase lacks its element is assumed.
+    lines that the lowest bound (ratio of net counts to all counts, plus two deviations) leaves
+    possible, the best known pins the scale; that the phase lacks its element is assumed.
 
     Parameters
     ----------
     mixture, reference : Dataset [line]
-        ``net`` counts a pixel of the elements of the sample, ``variance`` by counting.
+        ``net`` counts of the elements of the sample in a count of the spectrum, ``variance`` by
+        counting.
 
     Raises
     ------
@@ -169,30 +170,38 @@ class PureSpectra:
                 "fits, and is not subtracted"
             )
             return region.assign(_NOTHING | {"way": source.region})
-        if not lines:
-            lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
-        return self._subtracted(source, region, reference, lines)
+        told, few = bool(lines), self._few_pure(source.phase)
+        try:
+            if not lines:
+                lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
+            rest = _less(region, reference, lines, self.elements)
+        except EdsError:
+            if told or few is None:
+                raise
+            return self._without_host(source, few)
+        if few is not None and not told and _knows_better(few, rest):
+            return self._without_host(source, few)
+        return self._subtracted(source, rest, lines)
+
+    def _few_pure(self, phase: str) -> xr.Dataset | None:
+        """Return the sum of a phase's pure pixels, although a mixture holds much more of it."""
+        if phase not in self.spectra[PHASE].values:
+            return None
+        return self.spectra.sel({PHASE: phase}, drop=True)
 
     def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
         """Return the spectrum of pure pixels, less a host that lies over all of them."""
         host = self.hosts.get(source.phase, "")
         if host in self.made:
-            lines = lines_of_an_overlap(self._nets(source.region), self._nets(host))
+            lines = lines_of_an_overlap(self._nets_of_sum(source.phase), self._nets(host))
             if lines:
-                below = source._replace(reference=host)
-                return self._subtracted(below, region, self._reference(host), lines)
+                below = Source(source.phase, source.phase, host)
+                rest = _less(region, self._reference(host), lines, self.elements)
+                return self._subtracted(below, rest, lines)
         return region.assign(_NOTHING | {"way": "pure pixels"})
 
-    def _subtracted(
-        self, source: Source, region: xr.Dataset, reference: xr.Dataset, lines: tuple[str, ...]
-    ) -> xr.Dataset:
-        with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter("always", SubtractionWarning)
-            rest = subtract_phase(
-                region, reference, scale=lines[0] if len(lines) == 1 else list(lines),
-                elements=self.elements,
-            )  # fmt: skip
-        self.notes += [f"{source.phase}: {w.message}" for w in caught]
+    def _subtracted(self, source: Source, rest: xr.Dataset, lines: tuple[str, ...]) -> xr.Dataset:
+        self.notes += [f"{source.phase}: {text}" for text in rest.attrs["warnings"]]
         self.pinned[source.phase] = lines
         self.sources.append(source)
         if self._is_unproven(rest, source):
@@ -223,29 +232,68 @@ class PureSpectra:
         raise EdsError(f"its mixture holds {name}, which has none either")
 
     def _has_lines(self, name: str) -> bool:
-        nets, spectrum = self._nets(name), self._reference(name)
-        clear = nets.net.where(nets.net > LEAST_SIGMA * nets.variance**0.5, 0.0)
-        share = float(clear.sum() * spectrum.n_pixels / spectrum.counts.sum())
-        return share > LEAST_IN_LINES
+        nets = self._nets(name)
+        return float(nets.net.where(nets.net > LEAST_SIGMA * nets.variance**0.5, 0.0).sum()) > (
+            LEAST_IN_LINES
+        )
 
     def _nets(self, name: str) -> xr.Dataset:
-        """Return net counts a pixel, of a region or of a phase, and their variance by counting."""
+        """Return net counts of a region or a phase, in one of its counts, with their variance."""
         if name not in self.made:
-            return _per_pixel(
-                *(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
-            )
+            return self._nets_of_sum(name)
         if name not in self._nets_made:
             spectrum = self.made[name]
-            self._nets_made[name] = _per_pixel(spectrum, self.fit(spectrum))
+            self._nets_made[name] = _per_count(spectrum, self.fit(spectrum))
         return self._nets_made[name]
 
+    def _nets_of_sum(self, name: str) -> xr.Dataset:
+        return _per_count(*(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines)))
 
-def _per_pixel(spectrum: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
-    pixels = float(spectrum.n_pixels)
+
+def _knows_better(few: xr.Dataset, rest: xr.Dataset) -> bool:
+    """Return whether few pure pixels tell a phase's spectrum better than a subtraction.
+
+    By the relative error of all counts, that of the scale included; pure pixels assume nothing,
+    and may know a little less.
+    """
+    scale = float(rest.scale_slope.sum()) ** 2 * float(rest.scale_variance)
+    errors = [
+        variance / max(float(one.counts.sum()), 1.0) ** 2
+        for one, variance in (
+            (few, float(few.variance.sum())), (rest, float(rest.variance.sum()) + scale)
+        )
+    ]  # fmt: skip
+    return errors[0] * ENOUGH_PURE <= errors[1]
+
+
+def _less(
+    region: xr.Dataset, reference: xr.Dataset, lines: tuple[str, ...], elements: Sequence[str]
+) -> xr.Dataset:
+    """Return a region less as much of a reference as its lines tell.
+
+    A reference may be thicker there than where it is pure, as a shell about its core: the scale is
+    sought as its share of the region's counts, and given for a pixel.
+    """
+    thicker = float(region.counts.sum() / region.n_pixels * reference.n_pixels)
+    thicker /= float(reference.counts.sum())
+    as_thick = reference.assign(n_pixels=reference.n_pixels / thicker)
+    with warnings.catch_warnings():  # the attribute `warnings` has them
+        warnings.simplefilter("ignore", SubtractionWarning)
+        rest = subtract_phase(
+            region, as_thick, scale=lines[0] if len(lines) == 1 else list(lines), elements=elements
+        )
+    of_a_pixel = {n: rest[n] * thicker for n in ("scale", "scale_by_counts")}
+    of_a_pixel |= {"scale_variance": rest.scale_variance * thicker**2}
+    of_a_pixel |= {"scale_slope": rest.scale_slope / thicker}
+    return rest.assign({n: v.assign_attrs(rest[n].attrs) for n, v in of_a_pixel.items()})
+
+
+def _per_count(spectrum: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
+    counts = float(spectrum.counts.sum())
     # what no table knows is the same in both spectra, and cancels in their ratio
     counting = lines.effect_covariance.sel(effect="counting")
     variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
-    return xr.Dataset({"net": lines.net / pixels, "variance": variance / pixels**2})
+    return xr.Dataset({"net": lines.net / counts, "variance": variance / counts**2})
 
 
 def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:

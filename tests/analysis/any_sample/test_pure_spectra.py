@@ -1,11 +1,18 @@
 """Which line pins a subtraction, and what is said of spectra that cannot be had."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import xarray as xr
+from support.drawn_spectra import ENERGY_KEV, drawn
 
-from eds_xr import EdsError
-from eds_xr.analysis.any_sample.pure_spectra import lines_of_an_overlap, pinned_line
+from eds_xr import EdsError, simulate
+from eds_xr.analysis.any_sample.elements import Elements
+from eds_xr.analysis.any_sample.line_fit import LineFit
+from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, lines_of_an_overlap, pinned_line
+from eds_xr.analysis.any_sample.regions import Source
+from eds_xr.analysis.recipe import FitChoice
 
 
 def _lines(relative: float = 0.01, **net: float) -> xr.Dataset:
@@ -56,3 +63,65 @@ def test_lines_of_an_overlap__none_where_a_phase_shares_elements_in_other_propor
     steel = _lines(Fe=100.0, Cr=30.0, Ni=10.0)
     assert lines_of_an_overlap(_lines(Fe=60.0, Cr=80.0, Ni=4.0), steel) == ()
     assert lines_of_an_overlap(_lines(Fe=0.1, Cr=80.0, Ni=0.01), steel) == ()  # none is over it
+
+
+def _made(
+    sums: dict[str, xr.Dataset], elements: list[str], source: Source, hosts: dict[str, str]
+) -> PureSpectra:
+    """Return the spectra of a source, and of the region of its reference, from sums by region."""
+    names = xr.DataArray(list(sums), dims="phase", name="phase")
+    spectra = xr.concat(sums.values(), dim=names)
+    chosen = Elements(tuple(elements), (), tuple(elements), ())
+    line_fit = LineFit(chosen, FitChoice(range_kev=(0.7, 10.0)), spectra.energy)
+    calibration = line_fit.calibrate(spectra)
+    fit = partial(line_fit.fit, calibration=calibration)
+    made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, elements)
+    made.make([Source(source.reference, source.reference), source])
+    return made
+
+
+def _sum(rng: np.random.Generator, pixels: int, **counts: float) -> xr.Dataset:
+    """Return a spectrum of elements, so many counts a pixel of each."""
+    phases = [simulate.Phase(e, {e: 1}) for e in counts]
+    shapes = simulate.phase_spectra(phases, ENERGY_KEV).loadings
+    expected = pixels * sum(n * shapes.sel(phase=e).values for e, n in counts.items())
+    return drawn(expected, rng, pixels=pixels, elements=list(counts))
+
+
+def test_pure_spectra__a_shell_that_is_thicker_about_its_core() -> None:
+    rng = np.random.default_rng(1)
+    sums = {"shell": _sum(rng, 400, Ti=60.0), "shell+core": _sum(rng, 200, Ti=90.0, Co=200.0)}
+    source = Source("core", "shell+core", "shell")
+    made = _made(sums, ["Ti", "Co"], source, {"core": "shell"})
+    assert made.pinned == {"core": ("Ti_Ka",)}
+    core = made.made["core"]
+    assert float(core.scale) == pytest.approx(1.5, abs=0.05)
+    assert float(core.counts.sum()) == pytest.approx(200 * 200, rel=0.03)
+    # what one unit of the scale takes is the shell's counts in as many pixels
+    assert float(core.scale_slope.sum()) == pytest.approx(60 * 200, rel=0.02)
+
+
+def test_pure_spectra__few_pure_pixels_rather_than_a_line_that_hardly_knows_the_scale() -> None:
+    """The carbide lacks the steel's one per cent of manganese, and holds all else of it."""
+    rng = np.random.default_rng(2)
+    sums = {
+        "steel": _sum(rng, 9000, Fe=88.0, Cr=9.0, Mn=1.0),
+        "carbide": _sum(rng, 30, Cr=65.0, Fe=25.0, Mn=1e-3),
+        "steel+carbide": _sum(rng, 600, Cr=37.0, Fe=56.5, Mn=0.5),
+    }
+    source = Source("carbide", "steel+carbide", "steel")
+    made = _made(sums, ["Fe", "Cr", "Mn"], source, {"carbide": "steel"})
+    assert str(made.made["carbide"].way.values) == "pure pixels"
+    assert made.pinned == {}
+
+
+def test_pure_spectra__a_subtraction_that_is_known_well_rather_than_few_pure_pixels() -> None:
+    rng = np.random.default_rng(3)
+    sums = {
+        "matrix": _sum(rng, 9000, Si=60.0, Mg=40.0),
+        "grain": _sum(rng, 10, Fe=80.0, Mg=20.0),
+        "matrix+grain": _sum(rng, 4000, Si=30.0, Mg=30.0, Fe=40.0),
+    }
+    source = Source("grain", "matrix+grain", "matrix")
+    made = _made(sums, ["Si", "Mg", "Fe"], source, {"grain": "matrix"})
+    assert made.pinned == {"grain": ("Si_Ka",)}

@@ -12,7 +12,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from eds_xr.factorisation.ray_ends import PILE_WIDTH, Grid, lies_in_several_places, ray_end
+from eds_xr.factorisation.hosts_of_rays import hosts_of
+from eds_xr.factorisation.ray_ends import (
+    PILE_WIDTH,
+    Grid,
+    is_one_flat_grain,
+    lies_in_several_places,
+    ray_end,
+)
 
 #: Rows of scores beyond this are left out evenly: directions need no more.
 MOST_ROWS = 8192
@@ -83,6 +90,7 @@ def purest_turn(
     at_pixels[0] = True
     if reach == "auto":
         turn, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
+        turn = _out_of_hosts(rows, loadings, turn, at_pixels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
 
@@ -167,6 +175,7 @@ def _to_ends_of_pixels(
         if end.piled:
             near = abs(share[:, c] - end.share) < 2 * np.hypot(sigma[:, c], PILE_WIDTH * end.share)
             apart = grid is None or lies_in_several_places(alone & near, grid)
+            apart |= is_one_flat_grain(alone & near, share[:, c] > 0.5 * end.share, end.share)
             at_pixels[c] = apart and not _lies_on(scores[alone], along, c, end.share)
         top = end.share if at_pixels[c] else 1.0
         back = ray_end(end.share - along, noise, end.share + FARTHEST_BACK)
@@ -175,6 +184,27 @@ def _to_ends_of_pixels(
         step[0, [0, c]] += -low, low
     at_pixels[0] = True
     return _unit_sum(step @ turn, loadings), at_pixels
+
+
+def _out_of_hosts(
+    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, at_pixels: np.ndarray
+) -> np.ndarray:
+    """Return the turn without the hosts that components lie in everywhere, and are mixed with.
+
+    The host is taken out until the spectrum touches zero, and what is then too much of the matrix.
+    """
+    for c in np.flatnonzero(~at_pixels):
+        scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+        counts = np.maximum(scores.sum(1, keepdims=True), 1.0)
+        bright = counts[:, 0] > 0.3 * np.median(counts)
+        sigma = np.sqrt(np.diag(score_noise(scores, spectra)) / counts)
+        others = [h for h in range(1, len(turn)) if h != c]
+        for h in [*hosts_of((scores / counts)[bright], sigma[bright], c, others), 0]:
+            step = np.eye(len(turn))
+            step[c, h] = -max(0.0, spectral_share(scores, spectra, c, h))
+            turn = _unit_sum(step @ turn, loadings)
+            scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+    return turn
 
 
 def _lies_on(scores: np.ndarray, share: np.ndarray, one: int, end: float) -> bool:

@@ -9,7 +9,8 @@ described as a sum of four densities, each blurred by the noise of its pixels,
 
 whose weights follow from the shares by expectation and maximisation (Dempster et al. 1977, J. R.
 Stat. Soc. B 39, 1), and whose end is the likeliest. A single flat grain piles up, too, wherever it
-lies in the foil: only three grains that agree, or a large one, tell a phase that is pure.
+lies in the foil: only three grains that agree, or a large one, tell a phase that is pure; and one
+that is flat nearly everywhere, if it were a thin slice of the foil otherwise.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ OUTLIERS = 0.01
 PLACES = 2.2
 #: Or it holds this part of all pixels, or spans the image.
 LARGE = 0.12
+#: Or one grain of this part of all pixels holds the pile, and the pile this part of what is rich,
+#: and the phase would fill less than this part of the foil otherwise.
+LARGE_AND_FLAT, FLAT, THIN = 0.025, 0.6, 0.6
 #: Ends tried, rounds, and classes of shares a standard deviation of the noise.
 ENDS_TRIED, ROUNDS, CLASSES = 64, 60, 3.0
 
@@ -98,6 +102,24 @@ def lies_in_several_places(chosen: np.ndarray, grid: Grid) -> bool:
         return True
     size = np.bincount(regions.ravel())[1:].astype(float)
     return bool(number and size.sum() ** 2 > PLACES * (size**2).sum())
+
+
+def is_one_flat_grain(chosen: np.ndarray, rich: np.ndarray, end: float) -> bool:
+    """Return whether a pile is one grain that reaches through the foil rather than a slice of it.
+
+    Grains within the matrix are round; one that is flat almost up to its rim, and yet takes up
+    but part of the thickness everywhere, is less likely than one as thick as the foil. If it took
+    up most of it, its component would be nearly right either way.
+
+    Parameters
+    ----------
+    chosen, rich : ndarray of bool [pixel]
+        In the pile, and with more than half of the share there.
+    end : float
+        Where shares pile up, 1 for the component that the spectrum allows.
+    """
+    number, fills = np.count_nonzero(chosen), np.count_nonzero(rich)
+    return bool(end < THIN and number > LARGE_AND_FLAT * chosen.size and number > FLAT * fills)
 
 
 def _classes(shares: np.ndarray, noise: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
+from eds_xr.factorisation.ray_ends import Grid
 
 RANDOM = np.random.default_rng(2)
 #: Three spectra, each with channels that the others do not have.
@@ -29,6 +30,36 @@ def test_purest_turn__undoes_a_mixing(entries):
     found = turn @ mixing @ SPECTRA
     np.testing.assert_allclose(found.sum(1), 1)
     assert abs(found - SPECTRA).max() < 0.05 * SPECTRA.max()  # strongest first, as they are
+
+
+@pytest.mark.parametrize("seed", [0, 1, 3])
+def test_purest_turn__takes_a_host_out_of_what_lies_in_it_everywhere(seed):
+    random = np.random.default_rng(seed)
+    amounts = np.zeros((500, 3))
+    amounts[:, 0] = 2000.0  # a film, on it an oxide, on that here and there a metal
+    amounts[:200, 1] = random.uniform(1000, 6000, 200)
+    amounts[:80, 2] = random.uniform(0, 4000, 80)
+    mixing = np.array([[1, 0, 0], [0, 1, 0], [0.1, 0.6, 0.3]])  # no pixel leads to the metal
+    counts = random.poisson(amounts).astype(float) @ np.linalg.inv(mixing)
+    found = purest_turn(counts, mixing @ SPECTRA)[0] @ mixing @ SPECTRA
+    of = (found @ SPECTRA.T).argmax(1)
+    assert sorted(of) == [0, 1, 2]
+    assert abs(found - SPECTRA[of]).max() < 0.08 * SPECTRA.max()
+
+
+def test_purest_turn__ends_at_one_flat_grain_that_shares_its_elements():
+    random = np.random.default_rng(4)
+    share = np.zeros((30, 30))
+    share[4:10, 5:11] = 1.0  # 4 % of the pixels
+    share[3, 5:11] = share[10, 5:11] = 0.5
+    near = np.array([0.4 * SPECTRA[0] + 0.6 * SPECTRA[1], 0.3 * SPECTRA[0] + 0.7 * SPECTRA[1]])
+    amounts = 4000 * np.stack([1 - share, share], -1).reshape(-1, 2)
+    counts = random.poisson(amounts @ near)
+    scores = counts @ np.linalg.pinv(near)
+    grid = Grid(np.arange(900), (30, 30))
+    turn, ends_at = purest_turn(scores, near, grid=grid)
+    assert ends_at == ["pixels", "pixels"]
+    assert abs(turn @ near - near).max() < 0.03 * near.max()
 
 
 def test_purest_turn__nothing_to_tell_of_one_component_or_no_counts():

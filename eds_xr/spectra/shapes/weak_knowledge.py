@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -107,7 +108,9 @@ class WeakKnowledge:
         size = len(self.names)
         total = np.bincount(group, photons, size)
         self.lost = np.bincount(group, photons * lost, size) / np.maximum(total, 1e-300)
-        doubts = _doubts(families, beam_kev)
+        doubts: dict[str, tuple[float, float]] = {}
+        for f in families:
+            doubts |= _doubts(f.element, f.shell, beam_kev)
         self.weight_sd, self.place_sd = np.array([doubts[n] for n in self.names]).reshape(-1, 2).T
         self.weights = self.places = np.arange(size)
 
@@ -263,16 +266,18 @@ class WeakKnowledge:
         return place[self.group]
 
 
-def _doubts(families: Sequence[Family], beam_kev: float) -> dict[str, tuple[float, float]]:
+@lru_cache(maxsize=1024)
+def _doubts(element: str, shell: str, beam_kev: float) -> dict[str, tuple[float, float]]:
     """Return relative uncertainty of weight and uncertainty of place [keV] of each named line."""
-    found = {}
-    for f in families:
-        lines = family(f.element, f.shell, beam_kev)
-        absorbed = _absorption(f.element, np.array([line.energy_kev for line in lines]))
-        for line, sd in zip(lines, (absorbed - absorbed[0]).tolist(), strict=True):
-            place = math.hypot(line.energy_uncertainty_kev, PLACE_PRIOR_KEV)
-            found[line.name] = math.hypot(line.weight_uncertainty, sd), place
-    return found
+    lines = family(element, shell, beam_kev)
+    absorbed = _absorption(element, np.array([line.energy_kev for line in lines]))
+    return {
+        line.name: (
+            math.hypot(line.weight_uncertainty, sd),
+            math.hypot(line.energy_uncertainty_kev, PLACE_PRIOR_KEV),
+        )
+        for line, sd in zip(lines, (absorbed - absorbed[0]).tolist(), strict=True)
+    }
 
 
 def _absorption(element: str, energy_kev: np.ndarray) -> np.ndarray:

@@ -47,6 +47,9 @@ UNEVEN = 0.2
 PUREST_QUANTILE = 0.95
 
 
+#: Spectra less different than this [degrees] are one phase twice, and none is host of the other.
+DIFFERENT_DEG = 20.0
+
 #: Components end where their pixels pile up, or where their spectrum touches zero.
 AT_PIXELS, AT_SPECTRUM = "pixels", "spectrum"
 
@@ -199,11 +202,14 @@ def _out_of_hosts(
         bright = counts[:, 0] > 0.3 * np.median(counts)
         sigma = np.sqrt(np.diag(score_noise(scores, spectra)) / counts)
         others = [h for h in range(1, len(turn)) if h != c]
-        for h in [*hosts_of((scores / counts)[bright], sigma[bright], c, others), 0]:
+        hosts = hosts_of((scores / counts)[bright], sigma[bright], c, others)
+        for h in [*hosts, 0] if hosts else []:
             step = np.eye(len(turn))
             step[c, h] = -max(0.0, spectral_share(scores, spectra, c, h))
-            turn = _unit_sum(step @ turn, loadings)
-            scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+            turned = _unit_sum(step @ turn, loadings)
+            if _angle_deg(turned[c] @ loadings, spectra[h]) > DIFFERENT_DEG:
+                turn = turned
+                scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
     return turn
 
 
@@ -218,6 +224,11 @@ def _lies_on(scores: np.ndarray, share: np.ndarray, one: int, end: float) -> boo
         return False
     spread, usual = at_end.std() / at_end.mean(), bare.std() / bare.mean()
     return bool(spread**2 > UNEVEN**2 + 2 * usual**2)
+
+
+def _angle_deg(one: np.ndarray, other: np.ndarray) -> float:
+    cosine = one @ other / np.sqrt((one @ one) * (other @ other))
+    return float(np.degrees(np.arccos(min(1.0, cosine))))
 
 
 def _unit_sum(turn: np.ndarray, loadings: np.ndarray) -> np.ndarray:

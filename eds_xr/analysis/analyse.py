@@ -10,10 +10,10 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
-from eds_xr.analysis.any_sample.all_pixels import Measured
 from eds_xr.analysis.any_sample.hosts import hosts, matrix_of
-from eds_xr.analysis.any_sample.measured import measure
+from eds_xr.analysis.any_sample.measured import Measured, measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
+from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
 from eds_xr.analysis.any_sample.tree import as_tree
 from eds_xr.analysis.recipe import ElementChoice, PhaseRecipe, Recipe, read_recipe
 from eds_xr.composition.k_factors.factors import read_k_factors
@@ -21,7 +21,7 @@ from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
 from eds_xr.progress import say_where_watched
-from eds_xr.schema import LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
 
 #: Below this beam energy a sample is thick for its beam [keV].
 LEAST_BEAM_KEV = 40.0
@@ -101,6 +101,23 @@ def analyse(
     )  # fmt: skip
 
 
+def with_counts(lines: xr.Dataset, spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
+    """Return the lines of the phases that have any above chance, and not a trace on a film."""
+    net, sd = lines.net.sum(LINE), lines.variance.sum(LINE) ** 0.5
+    share = lines.net.clip(min=0).sum(LINE) / spectra.counts.sum(ENERGY)
+    seen = ((net > LEAST_SIGMA * sd) & (share > LEAST_IN_LINES)).values
+    for name in lines[PHASE].values[~seen]:
+        note = (
+            f"{name}: no composition, lines of the sample in the range of the fits hold less than "
+            f"{100 * LEAST_IN_LINES:g} % of its counts, or no more than chance"
+        )
+        if note not in notes:
+            notes.append(note)
+    if not seen.any():
+        raise EdsError("no phase has a line that stands out")
+    return lines.sel({PHASE: seen})
+
+
 def _given(recipe: Recipe | str | os.PathLike[str] | None) -> Recipe:
     if recipe is None:
         return Recipe()
@@ -145,18 +162,21 @@ def _compositions(
     image: xr.DataArray, measured: Measured, recipe: Recipe, matrix: str
 ) -> tuple[dict[str, xr.Dataset], list[str]]:
     """Return the groups that follow from lines, and what is said where they cannot be had."""
-    ways = {"composition": measured.lines, "refined_composition": measured.refined_lines}
-    if all(lines is None for lines in ways.values()):
+    ways = {
+        "composition": (measured.lines, measured.pure),
+        "refined_composition": (measured.refined_lines, measured.refined),
+    }
+    if measured.lines is None:
         return {}, ["no phase has a spectrum that could be quantified"]
     if refusal := _no_thin_film(image):
         return {}, [refusal]
     made: dict[str, xr.Dataset] = {}
     notes: list[str] = []
-    for name, lines in ways.items():
-        if lines is None:
+    for name, (lines, spectra) in ways.items():
+        if lines is None or spectra is None:
             continue
         try:
-            made[name] = _quantified(_with_counts(lines, notes), recipe)
+            made[name] = _quantified(with_counts(lines, spectra, notes), recipe)
         except EdsError as error:
             notes.append(f"{name.replace('_', ' ')}: not had, {error}")
     if "composition" in made:
@@ -178,19 +198,6 @@ def _no_thin_film(image: xr.DataArray) -> str:
             "for their beam; phases and net counts are what can be had"
         )
     return ""
-
-
-def _with_counts(lines: xr.Dataset, notes: list[str]) -> xr.Dataset:
-    """Return the lines of the phases that have any above chance."""
-    net, sd = lines.net.sum(LINE), lines.variance.sum(LINE) ** 0.5
-    seen = (net > LEAST_SIGMA * sd).values
-    for name in lines[PHASE].values[~seen]:
-        note = f"{name}: no composition, none of its lines in the range of the fits stands out"
-        if note not in notes:
-            notes.append(note)
-    if not seen.any():
-        raise EdsError("no phase has a line that stands out")
-    return lines.sel({PHASE: seen})
 
 
 def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:

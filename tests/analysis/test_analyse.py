@@ -7,6 +7,7 @@ from support.independent.scenes import scene
 
 import eds_xr
 from eds_xr import EdsError, Recipe, simulate
+from eds_xr.analysis.analyse import with_counts
 from eds_xr.analysis.recipe import ElementChoice, PixelChoice
 
 
@@ -99,6 +100,22 @@ def test_analyse__what_is_recorded_in_an_sem_has_net_counts_and_no_composition()
     assert "lines" in tree.children
     assert "composition" not in tree.children
     assert any("no composition: this was recorded in an SEM" in w for w in tree.attrs["warnings"])
+
+
+def test_with_counts__a_trace_on_a_film_is_no_composition() -> None:
+    names = {"phase": ["film", "iron"], "line": ["Fe_Ka"]}
+    dims = ("phase", "line")
+    lines = xr.Dataset(
+        {"net": (dims, [[900.0], [9000.0]]), "variance": (dims, [[900.0], [9000.0]])}
+    )
+    counts = np.array([[1e5, 0.0], [1e4, 1e4]])
+    spectra = xr.Dataset({"counts": (("phase", "energy"), counts)}, {"phase": names["phase"]})
+    notes: list[str] = []
+    assert with_counts(lines.assign_coords(names), spectra, notes).phase.values.tolist() == ["iron"]
+    assert "film: no composition" in notes[0]
+    with pytest.raises(EdsError, match="no phase has a line"):
+        with_counts(lines.assign_coords(names).isel(phase=[0]), spectra.isel(phase=[0]), notes)
+    assert len(notes) == 1
 
 
 def test_analyse__refuses() -> None:

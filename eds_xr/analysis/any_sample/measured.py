@@ -3,27 +3,45 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said, variation
-from eds_xr.analysis.any_sample.all_pixels import Measured, measure_all_pixels
+from eds_xr.analysis.any_sample.from_components import BY_NMF, with_components, with_impurity
 from eds_xr.analysis.any_sample.line_fit import LineFit
 from eds_xr.analysis.any_sample.phases_found import Found, Say, amounts_of, find_presence, scores_of
 from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, too_noisy
-from eds_xr.analysis.any_sample.regions import region_masks, regions_of, sources_of
+from eds_xr.analysis.any_sample.regions import Region, Source, region_masks, regions_of, sources_of
 from eds_xr.analysis.recipe import Recipe
+from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
-from eds_xr.schema import ENERGY, PHASE
+from eds_xr.schema import ENERGY, PHASE, EdsError, zero_where_assumed
 from eds_xr.segmentation import masks as mk
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.line_fits.model_errors import with_model_variation
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.sums import sum_spectra
 
-#: Tiles of a reference that hold fewer counts tell nothing of its variation.
+#: Tiles of a phase that hold fewer counts tell nothing of its variation.
 LEAST_TILE_COUNTS = 5000.0
+
+
+@dataclass
+class Measured:
+    """What is measured of the phases; parts that cannot be had are None."""
+
+    sources: list[Source] = field(default_factory=list)  # in the end, the subtractions
+    pinned: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    doubts: dict[str, str] = field(default_factory=dict)  # why a phase's composition is in doubt
+    notes: list[str] = field(default_factory=list)
+    masks: xr.DataArray | None = None  # of the regions
+    spectra: xr.Dataset | None = None  # of the regions
+    pure: xr.Dataset | None = None  # of the phases
+    lines: xr.Dataset | None = None
+    refined: xr.Dataset | None = None
+    refined_lines: xr.Dataset | None = None
 
 
 def measure(
@@ -41,55 +59,62 @@ def measure(
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
         say("spectra of all regions, in one pass")
-        used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
-        chosen = {name: r.phases for name, r in regions.items() if name in used}
-        calibration = _measure_regions(made, image, found, chosen, host_of, fit, recipe, say)
+        spectra, calibration = _measure_regions(made, image, found, regions, host_of, fit, recipe)
+    else:
+        spectra = found.total.expand_dims({PHASE: ["all"]})
+    missing = names if made.pure is None else [n for n in names if n not in made.pure[PHASE]]
+    if missing or made.pure is None:
+        made.pure = with_components(made.pure, found, missing)
+        made.doubts |= dict.fromkeys(missing, BY_NMF)
+        made.notes.append(
+            f"{', '.join(missing)}: no region to take a spectrum from; what NMF makes of it is "
+            "given, and nothing else says that it is pure: do not report its composition"
+        )
+    say("lines of the phases: families and background fitted")
+    made.lines = _lines_of_phases(made, made.pure, spectra, fit, calibration)
     say("the same from all pixels")
-    measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
+    _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
     return made
 
 
 def _measure_regions(
-    made: Measured, image: xr.DataArray, found: Found, chosen: Mapping[str, tuple[str, ...]],
-    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe, say: Say,
-) -> Calibration:  # fmt: skip
-    """Add the spectra of regions, of phases, and their lines; return the calibration."""
-    references = {s.reference for s in made.sources} | {*host_of.values()}
-    references &= set(chosen)
+    made: Measured, image: xr.DataArray, found: Found, regions: Mapping[str, Region],
+    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe,
+) -> tuple[xr.Dataset, Calibration]:  # fmt: skip
+    """Add the spectra of regions and of phases; return those of tiles, too, and the calibration."""
+    used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
+    chosen = {name: r.phases for name, r in regions.items() if name in used}
+    tiled = [name for name, phases in chosen.items() if len(phases) == 1]
     with progress("sums over regions"):
-        spectra = _region_sums(image, found, chosen, references, recipe)
-    masks = made.masks = region_masks(found.segmentation, found.amounts, chosen)
+        spectra = _region_sums(image, found, chosen, tiled, recipe)
+    made.masks = region_masks(found.segmentation, found.amounts, chosen)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
-    say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
     pure = PureSpectra(
         sums, fit.fit(sums, calibration), lambda one: fit.fit(one, calibration), told, host_of,
-        fit.elements.all,
+        fit.elements.all, {name: regions[name].counts for name in chosen},
     )  # fmt: skip
     made.pure = pure.make(made.sources)
-    made.pinned, made.sources, made.unproven = pure.pinned, pure.sources, pure.unproven
+    made.pinned, made.sources, made.doubts = pure.pinned, pure.sources, pure.doubts
     made.notes += pure.notes
-    if made.pure is not None:
-        say("lines of the phases: families and background fitted")
-        made.lines = _lines_of_phases(made, made.pure, masks, spectra, fit, calibration)
-    return calibration
+    return spectra, calibration
 
 
 def _region_sums(
     image: xr.DataArray,
     found: Found,
     chosen: Mapping[str, tuple[str, ...]],
-    references: Collection[str],
+    tiled: Collection[str],
     recipe: Recipe,
 ) -> xr.Dataset:
-    """Return the spectra of regions, and of the tiles of references.
+    """Return the spectra of regions, and of tiles of some.
 
     By halves, the counts of one half are summed where the other chose, and the two are added.
     """
     if recipe.choice.by != "halves":
         return sum_spectra(
-            image, _with_tiles(found.segmentation, found.amounts, chosen, references)
+            image, _with_tiles(found.segmentation, found.amounts, chosen, tiled)
         ).compute()
     first, second = split_counts(image, seed=recipe.seed)
     parts = []
@@ -97,7 +122,7 @@ def _region_sums(
         factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
         segmentation = find_presence(choosing, factors, found.free, recipe)
         amounts = amounts_of(choosing, found.factors, found.free)
-        masks = _with_tiles(segmentation, amounts, chosen, references)
+        masks = _with_tiles(segmentation, amounts, chosen, tiled)
         parts.append(sum_spectra(measuring, masks).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)
     added = one[["counts", "variance"]] + other[["counts", "variance"]]
@@ -110,12 +135,12 @@ def _with_tiles(
     segmentation: xr.Dataset,
     amounts: xr.DataArray,
     chosen: Mapping[str, tuple[str, ...]],
-    references: Collection[str],
+    tiled: Collection[str],
 ) -> xr.DataArray:
-    """Return the masks of regions, then the tiles of references, called ``name@2,0``."""
+    """Return the masks of regions, then the tiles of some, called ``name@2,0``."""
     masks = region_masks(segmentation, amounts, chosen)
     parts = [masks]
-    for name in references:
+    for name in tiled:
         one = masks.sel({PHASE: name}, drop=True)
         if bool(one.any()):
             tiles = mk.tiles(one)
@@ -124,33 +149,76 @@ def _with_tiles(
 
 
 def _lines_of_phases(
-    made: Measured, pure: xr.Dataset, masks: xr.DataArray, spectra: xr.Dataset, fit: LineFit,
-    calibration: Calibration,
-) -> xr.Dataset:  # fmt: skip
+    made: Measured, pure: xr.Dataset, spectra: xr.Dataset, fit: LineFit, calibration: Calibration
+) -> xr.Dataset:
     """Return the lines of the pure spectra with all their errors."""
-    lines = _with_common(fit.fit(pure, calibration), pure)
+    fitted = fit.fit(pure, calibration)
+    lines = with_impurity(_with_common(fitted, pure), pure, fitted)
     for name in pure[PHASE].values.tolist():
-        why = "too few counts for a spectrum" if too_noisy(name, pure.sel({PHASE: name})) else ""
-        if name in made.unproven:
-            why = "nothing but one line tells how much of another phase was taken out"
+        few = too_noisy(name, pure.sel({PHASE: name}))
+        why = made.doubts.get(name, "too few counts for a spectrum" if few else "")
         own = lines[PHASE] == name
         lines["doubt"] = lines.doubt.where(~own | (lines.doubt != "") | (why == ""), why)
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
-    tiles = {}
-    for name in {s.reference for s in made.sources if s.phase in made.pinned}:
-        own = [p for p in spectra[PHASE].values.tolist() if p.startswith(f"{name}@")]
-        part = spectra.sel({PHASE: own})
-        part = part.sel({PHASE: (part.counts.sum(ENERGY) >= LEAST_TILE_COUNTS).values})
-        if part.sizes[PHASE] > 1:
-            tiles[name] = fit.fit(part, calibration)
-    lines = variation.with_reference_variation(lines, pure, made.sources, made.pinned, tiles, masks)
-    sums = spectra.sel({PHASE: masks[PHASE].values})
+    if made.masks is None:
+        nothing = xr.zeros_like(lines.variance)
+        lines = lines.assign(matrix_variance=nothing, place_variance=nothing)
+    else:
+        tiles = _lines_of_tiles(spectra, fit, calibration)
+        lines = variation.with_place_variation(
+            lines, pure, made.sources, made.pinned, tiles, made.masks
+        )
+    sums = spectra if made.spectra is None else made.spectra
     refits = [fit.fit(pure, fit.calibrate(sums, other), other) for other in fit.others or ()]
     if refits:
         return with_model_variation(lines, refits)
     return lines.assign(model_variance=xr.zeros_like(lines.variance))
 
 
+def _lines_of_tiles(
+    spectra: xr.Dataset, fit: LineFit, calibration: Calibration
+) -> dict[str, xr.Dataset]:
+    """Return the lines of the tiles of each phase that has several, ``name@2,0``."""
+    named = xr.DataArray(["@" in str(name) for name in spectra[PHASE].values], dims=PHASE)
+    part = spectra.sel({PHASE: (named & (spectra.counts.sum(ENERGY) >= LEAST_TILE_COUNTS)).values})
+    of_phase = [str(name).rpartition("@")[0] for name in part[PHASE].values]
+    several = [name for name in dict.fromkeys(of_phase) if of_phase.count(name) > 1]
+    if not several:
+        return {}
+    lines = fit.fit(part, calibration)
+    return {name: lines.isel({PHASE: [n == name for n in of_phase]}) for name in several}
+
+
 def _with_common(lines: xr.Dataset, pure: xr.Dataset) -> xr.Dataset:
     return add_common_errors(lines, pure) if "scale_slope" in pure else lines
+
+
+def _measure_all_pixels(
+    made: Measured, image: xr.DataArray, found: Found, fit: LineFit, calibration: Calibration,
+    seed: int,
+) -> None:  # fmt: skip
+    """Add the spectra and lines of all pixels, or say why they cannot be had.
+
+    The phases' spectra decide what is pure.
+    """
+    if made.pure is None or made.lines is None:
+        return
+    if made.pure.sizes[PHASE] < 2:
+        made.notes.append("one phase: its region tells all, nothing is refined")
+        return
+    try:
+        refined = refine_spectra(image, made.pure, seed=seed)
+    except EdsError as error:
+        made.notes.append(f"spectra of all pixels: not had, {error}")
+        return
+    # as if nothing were assumed, to see whether all pixels agree
+    free = fit.fit(refined.drop_vars("pinned", errors="ignore"), calibration)
+    made.refined = refined
+    overlap = variation.overlaps(found.segmentation, found.amounts)
+    free = variation.lines_of_all_pixels(refined, free, made.pure, made.lines, overlap)
+    if "assumed" in made.lines:
+        made.notes += said.contradicted(free, made.lines.assumed)
+        free = zero_where_assumed(free.assign(assumed=made.lines.assumed))
+    unproven = free[PHASE].isin(list(made.doubts)) & (free.doubt == "")
+    made.refined_lines = free.assign(doubt=made.lines.doubt.where(unproven, free.doubt))

@@ -21,10 +21,14 @@ MOST_SHARE = 0.98
 LEAST_IN_LINES = 0.02
 #: Elements that hold this share of a phase's net counts make it up.
 MAKES_UP = 0.02
+#: A subtraction that leaves this relative error of its counts tells nothing.
+MOST_ERROR = 0.2
 #: Less of a host than this, over pixels that are pure otherwise, is left to the errors.
 LEAST_OVERLAP = 0.05
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
 NOISE_ANGLE_DEG = 8.0
+#: Why a subtraction that nothing tests is not to be believed.
+ONE_LINE = "nothing but one line tells how much of another phase was taken out"
 _NOTHING = {"scale": 0.0, "scale_variance": 0.0, "pinned": "", "pinned_in_part": ""}
 
 
@@ -104,6 +108,8 @@ class PureSpectra:
         The phase that each is embedded in, "" for none.
     elements : sequence of str
         All that is fitted, stray elements too.
+    held : mapping
+        By region, the counts of each phase.
 
     Attributes
     ----------
@@ -113,8 +119,8 @@ class PureSpectra:
         Lines that pinned each subtraction.
     sources : list of Source
         The subtractions.
-    unproven : list of str
-        Phases of which nothing but one line tells how much of another was taken out.
+    doubts : dict
+        By phase, why its composition is not to be believed.
     notes : list of str
     """
 
@@ -126,14 +132,15 @@ class PureSpectra:
         pinned: Mapping[str, Sequence[str]],
         hosts: Mapping[str, str],
         elements: Sequence[str],
+        held: Mapping[str, Mapping[str, float]],
     ) -> None:
         self.spectra, self.lines, self.fit = spectra, lines, fit
-        self.told, self.hosts, self.elements = pinned, hosts, elements
+        self.told, self.hosts, self.elements, self.held = pinned, hosts, elements, held
         self.made: dict[str, xr.Dataset] = {}
         self._nets_made: dict[str, xr.Dataset] = {}  # a fit takes half a second
         self.pinned: dict[str, tuple[str, ...]] = {}
         self.sources: list[Source] = []
-        self.unproven: list[str] = []
+        self.doubts: dict[str, str] = {}
         self.notes: list[str] = []
 
     def make(self, sources: Sequence[Source]) -> xr.Dataset | None:
@@ -165,11 +172,7 @@ class PureSpectra:
         lines = tuple(self.told.get(source.phase, ()))
         reference = self._reference(source.reference)
         if not lines and not self._has_lines(source.reference):
-            self.notes.append(
-                f"{source.phase}: {source.reference} beneath it has no line in the range of the "
-                "fits, and is not subtracted"
-            )
-            return region.assign(_NOTHING | {"way": source.region})
+            return self._without_film(source, region, reference)
         told, few = bool(lines), self._few_pure(source.phase)
         try:
             if not lines:
@@ -179,9 +182,29 @@ class PureSpectra:
             if told or few is None:
                 raise
             return self._without_host(source, few)
-        if few is not None and not told and _knows_better(few, rest):
+        error = _relative_error(rest)
+        # pure pixels assume nothing, and may know a little less
+        if few is not None and not told and _relative_error(few) < error / ENOUGH_PURE**0.5:
             return self._without_host(source, few)
+        if error > MOST_ERROR and not told:
+            raise EdsError(
+                f"{', '.join(lines)} tells how much {source.reference} is to be taken out only "
+                f"within {100 * error:.0f} % of what is left"
+            )
         return self._subtracted(source, rest, lines)
+
+    def _without_film(self, source: Source, region: xr.Dataset, film: xr.Dataset) -> xr.Dataset:
+        """Return a region less a film without lines: counts of both tell how much it is.
+
+        No line depends on it, but that which the film has a trace of.
+        """
+        held = self.held.get(source.region, {})
+        share = held.get(source.reference, 0.0) / max(sum(held.values()), 1.0)
+        if not 0 < share < 1:
+            return region.assign(_NOTHING | {"way": source.region})
+        rest = _less(region, film, share, self.elements)
+        way = f"{source.region} less {source.reference}"
+        return rest.assign(way=way)
 
     def _few_pure(self, phase: str) -> xr.Dataset | None:
         """Return the sum of a phase's pure pixels, although a mixture holds much more of it."""
@@ -205,7 +228,7 @@ class PureSpectra:
         self.pinned[source.phase] = lines
         self.sources.append(source)
         if self._is_unproven(rest, source):
-            self.unproven.append(source.phase)
+            self.doubts[source.phase] = ONE_LINE
             self.notes.append(
                 f"{source.phase}: all its elements are {source.reference}'s, and only {lines[0]} "
                 "tells how much of that was taken out; do not report its composition"
@@ -250,26 +273,21 @@ class PureSpectra:
         return _per_count(*(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines)))
 
 
-def _knows_better(few: xr.Dataset, rest: xr.Dataset) -> bool:
-    """Return whether few pure pixels tell a phase's spectrum better than a subtraction.
-
-    By the relative error of all counts, that of the scale included; pure pixels assume nothing,
-    and may know a little less.
-    """
-    scale = float(rest.scale_slope.sum()) ** 2 * float(rest.scale_variance)
-    errors = [
-        variance / max(float(one.counts.sum()), 1.0) ** 2
-        for one, variance in (
-            (few, float(few.variance.sum())), (rest, float(rest.variance.sum()) + scale)
-        )
-    ]  # fmt: skip
-    return errors[0] * ENOUGH_PURE <= errors[1]
+def _relative_error(spectrum: xr.Dataset) -> float:
+    """Return the relative error of all counts of a spectrum, that of a subtraction's scale too."""
+    variance = float(spectrum.variance.sum())
+    if "scale_slope" in spectrum:
+        variance += float(spectrum.scale_slope.sum()) ** 2 * float(spectrum.scale_variance)
+    return variance**0.5 / max(float(spectrum.counts.sum()), 1.0)
 
 
 def _less(
-    region: xr.Dataset, reference: xr.Dataset, lines: tuple[str, ...], elements: Sequence[str]
+    region: xr.Dataset,
+    reference: xr.Dataset,
+    scale: tuple[str, ...] | float,
+    elements: Sequence[str],
 ) -> xr.Dataset:
-    """Return a region less as much of a reference as its lines tell.
+    """Return a region less as much of a reference as its lines tell, or that share of its counts.
 
     A reference may be thicker there than where it is pure, as a shell about its core: the scale is
     sought as its share of the region's counts, and given for a pixel.
@@ -279,9 +297,8 @@ def _less(
     as_thick = reference.assign(n_pixels=reference.n_pixels / thicker)
     with warnings.catch_warnings():  # the attribute `warnings` has them
         warnings.simplefilter("ignore", SubtractionWarning)
-        rest = subtract_phase(
-            region, as_thick, scale=lines[0] if len(lines) == 1 else list(lines), elements=elements
-        )
+        one = scale[0] if isinstance(scale, tuple) and len(scale) == 1 else scale
+        rest = subtract_phase(region, as_thick, scale=one, elements=elements)
     of_a_pixel = {n: rest[n] * thicker for n in ("scale", "scale_by_counts")}
     of_a_pixel |= {"scale_variance": rest.scale_variance * thicker**2}
     of_a_pixel |= {"scale_slope": rest.scale_slope / thicker}

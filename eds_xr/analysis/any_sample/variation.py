@@ -13,7 +13,7 @@ from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.line_fits.model_errors import add_variance, variation
 
 
-def with_reference_variation(
+def with_place_variation(
     lines: xr.Dataset,
     pure: xr.Dataset,
     sources: Sequence[Source],
@@ -21,27 +21,33 @@ def with_reference_variation(
     tiles: Mapping[str, xr.Dataset],
     masks: xr.DataArray,
 ) -> xr.Dataset:
-    """Add to the errors what a reference varies from place to place.
+    """Add to the errors what phases vary from place to place.
 
-    What lies above and below a grain is not the average of its host. Ratios to the pinned line vary
-    between tiles of the host's mask beyond chance, by a variance ``t`` a tile; the mean over a
-    mask that spans ``k`` tiles by ``t / k``. That is an error of the host, as a phase, and what
-    was subtracted carries it, for mixture and host.
+    Ratios to a line vary between tiles of a phase's pure pixels beyond chance, by a variance ``t``
+    a tile; the mean over a mask that spans ``k`` tiles by ``t / k``. That is an error of the phase:
+    pure pixels are not all of it. Likewise what lies above and below a grain is not the average of
+    its host (ratios to the pinned line): what was subtracted carries it, for mixture and host.
 
     Parameters
     ----------
     tiles : mapping
-        By reference, fitted lines of the tiles of its mask.
+        By phase, fitted lines of the tiles of its pure pixels.
 
     Returns
     -------
     Dataset
         As `lines`, ``variance`` and ``covariance`` with the addition, which ``matrix_variance``
-        [phase, line] shows on its own.
+        [phase, line] shows on its own; ``place_variance``, that of a tile, on the scale of `lines`.
     """
-    added = xr.zeros_like(lines.variance)
+    added, of_tiles = xr.zeros_like(lines.variance), xr.zeros_like(lines.variance)
+    known = lines[PHASE].values.tolist()
+    for name in tiles.keys() & known:
+        net = lines.net.sel({PHASE: name}, drop=True)
+        base = str(net[LINE].values[int(net.argmax(LINE))])
+        between = variation(tiles[name], per=base).variance
+        of_tiles.loc[{PHASE: name}] = own = float(net.max()) ** 2 * between
+        added.loc[{PHASE: name}] = own / _tiles_spanned(masks.sel({PHASE: name}))
     for source in sources:
-        known = lines[PHASE].values.tolist()
         if source.reference not in tiles or not {source.phase, source.reference} <= {*known}:
             continue
         base = pinned[source.phase][0]
@@ -56,20 +62,45 @@ def with_reference_variation(
         own = net**2 * between / spans[source.reference]
         before = added.sel({PHASE: source.reference})
         added.loc[{PHASE: source.reference}] = own.where(own > before, before)
-    attrs = {"long_name": "variance due to the matrix", "units": "counts^2"}
-    return add_variance(lines, added, "matrix").assign(matrix_variance=added.assign_attrs(attrs))
+    texts = {"matrix_variance": "due to the matrix", "place_variance": "between tiles"}
+    shown = {
+        name: one.assign_attrs(long_name=f"variance {texts[name]}", units="counts^2")
+        for name, one in zip(texts, (added, of_tiles), strict=True)
+    }
+    return add_variance(lines, added, "matrix").assign(shown)
+
+
+def overlaps(segmentation: xr.Dataset, amounts: xr.DataArray) -> xr.DataArray:
+    """Return the counts of each phase where another is present ``[phase, phase_other; counts]``.
+
+    Computes: the amounts.
+    """
+    present, other = segmentation["present"], f"{PHASE}_other"
+    held = amounts.sel({PHASE: present[PHASE].values}).rename({PHASE: other})
+    counts = xr.dot(present.astype(float), held, dim=spatial_dims(present)).compute()
+    return counts.where(counts[PHASE] != counts[other], 0.0).clip(min=0.0)
 
 
 def lines_of_all_pixels(
-    refined: xr.Dataset, fitted: xr.Dataset, pure: xr.Dataset, lines: xr.Dataset
+    refined: xr.Dataset,
+    fitted: xr.Dataset,
+    pure: xr.Dataset,
+    lines: xr.Dataset,
+    overlap: xr.DataArray,
 ) -> xr.Dataset:
     """Add to the errors of the lines of refined spectra what is beyond counting.
 
     What the phases share, and, relative to their counts, what matrix and model add to the errors
-    of the pure spectra's `lines`. (The whole map spans more of a host than the masks do.)
+    of the pure spectra's `lines`. (The whole map spans more of a host than the masks do.) What of
+    another phase lies in a phase's pixels is taken out as it is on average: where it varies from
+    place to place, the phase carries that of one place.
     """
     size = refined.counts.sum(ENERGY) / pure.counts.sum(ENERGY)
     beyond = (lines.matrix_variance + lines.model_variance) * size**2
+    other = f"{PHASE}_other"
+    varied = (lines.place_variance / pure.counts.sum(ENERGY) ** 2).rename({PHASE: other})
+    taken = overlap.sel({PHASE: lines[PHASE].values, other: lines[PHASE].values})
+    beyond = beyond + xr.dot(taken**2, varied, dim=other)
     return add_variance(add_common_errors(fitted, refined), beyond, "matrix")
 
 

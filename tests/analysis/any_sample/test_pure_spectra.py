@@ -66,8 +66,9 @@ def test_lines_of_an_overlap__none_where_a_phase_shares_elements_in_other_propor
 
 
 def _made(
-    sums: dict[str, xr.Dataset], elements: list[str], source: Source, hosts: dict[str, str]
-) -> PureSpectra:
+    sums: dict[str, xr.Dataset], elements: list[str], source: Source, hosts: dict[str, str],
+    held: dict[str, dict[str, float]] | None = None,
+) -> PureSpectra:  # fmt: skip
     """Return the spectra of a source, and of the region of its reference, from sums by region."""
     names = xr.DataArray(list(sums), dims="phase", name="phase")
     spectra = xr.concat(sums.values(), dim=names)
@@ -75,7 +76,7 @@ def _made(
     line_fit = LineFit(chosen, FitChoice(range_kev=(0.7, 10.0)), spectra.energy)
     calibration = line_fit.calibrate(spectra)
     fit = partial(line_fit.fit, calibration=calibration)
-    made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, elements)
+    made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, elements, held or {})
     made.make([Source(source.reference, source.reference), source])
     return made
 
@@ -125,3 +126,27 @@ def test_pure_spectra__a_subtraction_that_is_known_well_rather_than_few_pure_pix
     source = Source("grain", "matrix+grain", "matrix")
     made = _made(sums, ["Si", "Mg", "Fe"], source, {"grain": "matrix"})
     assert made.pinned == {"grain": ("Si_Ka",)}
+
+
+def test_pure_spectra__none_from_a_line_that_does_not_know_the_scale() -> None:
+    rng = np.random.default_rng(2)
+    sums = {
+        "steel": _sum(rng, 9000, Fe=88.0, Cr=9.0, Mn=1.0),
+        "steel+carbide": _sum(rng, 60, Cr=10.0, Fe=88.5, Mn=0.9),
+    }
+    made = _made(sums, ["Fe", "Cr", "Mn"], Source("carbide", "steel+carbide", "steel"), {})
+    assert "carbide" not in made.made
+    assert "carbide: no spectrum of its own" in made.notes[0]
+
+
+def test_pure_spectra__a_film_without_lines_is_taken_out_by_its_counts() -> None:
+    rng = np.random.default_rng(4)
+    sums = {"film": _sum(rng, 900, C=60.0), "film+oxide": _sum(rng, 500, C=60.0, Ti=120.0)}
+    source = Source("oxide", "film+oxide", "film")
+    held = {"film+oxide": {"film": 60.0 * 500, "oxide": 120.0 * 500}}
+    made = _made(sums, ["C", "Ti"], source, {}, held)
+    oxide = made.made["oxide"]
+    assert float(oxide.counts.sum()) == pytest.approx(120 * 500, rel=0.01)
+    carbon = oxide[["counts", "variance"]].sel(energy=slice(0.2, 0.35)).sum("energy")
+    assert abs(float(carbon.counts)) < 4 * float(carbon.variance) ** 0.5
+    assert (str(oxide.way.values), made.pinned) == ("film+oxide less film", {})

@@ -59,7 +59,9 @@ def measure(
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
         say("spectra of all regions, in one pass")
-        spectra, calibration = _measure_regions(made, image, found, regions, host_of, fit, recipe)
+        spectra, calibration = _measure_regions(
+            made, image, found, regions, host_of, fit, recipe, say
+        )
     else:
         spectra = found.total.expand_dims({PHASE: ["all"]})
     missing = names if made.pure is None else [n for n in names if n not in made.pure[PHASE]]
@@ -79,7 +81,7 @@ def measure(
 
 def _measure_regions(
     made: Measured, image: xr.DataArray, found: Found, regions: Mapping[str, Region],
-    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe,
+    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe, say: Say,
 ) -> tuple[xr.Dataset, Calibration]:  # fmt: skip
     """Add the spectra of regions and of phases; return those of tiles, too, and the calibration."""
     used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
@@ -89,6 +91,7 @@ def _measure_regions(
         spectra = _region_sums(image, found, chosen, tiled, recipe)
     made.masks = region_masks(found.segmentation, found.amounts, chosen)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
+    say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
     pure = PureSpectra(

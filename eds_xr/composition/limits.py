@@ -136,7 +136,7 @@ def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float)
     ) + sign.astype(object)  # fmt: skip
     assumed = marks.mark_of(dataset, ASSUMED, values)
     return (
-        text.where(~assumed, marks.ASSUMED_TEXT)
+        text.where(~assumed, marks.ASSUMED_TEXT + sign.astype(object))
         .astype(str)
         .assign_attrs(notes=[*notes, *marks.left_out_note(dataset.attrs)])
     )

@@ -26,6 +26,8 @@ from eds_xr.spectra.sums import sum_spectra
 
 #: Tiles of a phase that hold fewer counts tell nothing of its variation.
 LEAST_TILE_COUNTS = 5000.0
+#: Why a phase's composition from its region is not to be believed; all pixels may hold enough.
+FEW_COUNTS = "too few counts for a spectrum"
 
 
 @dataclass
@@ -158,10 +160,9 @@ def _lines_of_phases(
     fitted = fit.fit(pure, calibration)
     lines = with_impurity(_with_common(fitted, pure), pure, fitted)
     for name in pure[PHASE].values.tolist():
-        few = too_noisy(name, pure.sel({PHASE: name}))
-        why = made.doubts.get(name, "too few counts for a spectrum" if few else "")
-        own = lines[PHASE] == name
-        lines["doubt"] = lines.doubt.where(~own | (lines.doubt != "") | (why == ""), why)
+        if too_noisy(name, pure.sel({PHASE: name})):
+            made.doubts.setdefault(name, FEW_COUNTS)
+    lines = lines.assign(doubt=said.doubted(lines.doubt, made.doubts))
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
     if made.masks is None:
@@ -223,5 +224,5 @@ def _measure_all_pixels(
     if "assumed" in made.lines:
         made.notes += said.contradicted(free, made.lines.assumed)
         free = zero_where_assumed(free.assign(assumed=made.lines.assumed))
-    unproven = free[PHASE].isin(list(made.doubts)) & (free.doubt == "")
-    made.refined_lines = free.assign(doubt=made.lines.doubt.where(unproven, free.doubt))
+    unproven = {name: why for name, why in made.doubts.items() if why != FEW_COUNTS}
+    made.refined_lines = free.assign(doubt=said.doubted(free.doubt, unproven))

@@ -158,7 +158,7 @@ def _table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> s
         parts.append(
             f"<:\u00a0not detected, upper limit at {100 * confidence:g}\u00a0% confidence."
         )
-    if any(cell == ASSUMED_TEXT for cell in text.values.ravel()):
+    if any(cell.startswith(ASSUMED_TEXT) for cell in text.values.ravel()):
         parts.append("Assumed: zero by the choice of the subtraction's scale, not measured.")
     parts += [f"{note[0].upper()}{note[1:]}." for note in text.attrs.get("notes", [])]
     if "systematic" in dataset and bool((dataset.systematic > 0).any()):

@@ -234,3 +234,12 @@ def test_to_text__no_limit_holds_what_is_not_to_be_believed():
     text = lines.eds.to_text()
     assert text.sel(phase="Brg", line="Mg_Ka").item() == "-†"
     assert text.sel(phase="Brg", line="Fe_Ka").item().endswith(")")
+
+
+def test_to_text__a_zero_that_is_assumed_of_a_phase_in_doubt_says_so() -> None:
+    made = quantify(marked_lines())
+    doubt = xr.where(made.assumed, "unproven", made.doubt)
+    text = to_text(made.assign(doubt=doubt.transpose(*made.doubt.dims)))
+    assert text.sel(phase="Fp", element="Si").item().startswith("0 (assumed)")
+    assert text.sel(phase="Fp", element="Si").item() != "0 (assumed)"
+    assert any("unproven" in note for note in text.attrs["notes"])

@@ -50,7 +50,9 @@ def kinds_said(kinds: xr.Dataset | None, names: Mapping[Any, str]) -> tuple[str,
         for name, kind, parent, reason in rows
         if name != parent and kind != CONTINUUM_END
     ]
-    phase_of = {int(c): names[p] for c, p in zip(kinds[COMPONENT].values, kinds.parent.values, strict=True)}
+    phase_of = {
+        int(c): names[p] for c, p in zip(kinds[COMPONENT].values, kinds.parent.values, strict=True)
+    }
     continua = []
     for told in kinds.attrs["continuum"]:
         pair, why = told.split(": ", 1)

@@ -16,6 +16,8 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import (
+    MOST_PIXELS,
+    NO_MORE,
     SMOOTH,
     continua,
     cubic_share,
@@ -231,6 +233,7 @@ class _Spectra(NamedTuple):
 class _Map(NamedTuple):
     """What the share of a component in the counts looks like across the field."""
 
+    most: float  # in the richest places
     smooth: float  # how much of it a cubic surface explains
     scattered: bool
     odd: bool  # in few pixels only
@@ -254,6 +257,9 @@ def _no_phase(
     parent, left, soft = unexplained(c, others, loadings, energy, first, sigma)
     if left > MOST_UNEXPLAINED:
         why = f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
+        return 2, c, PHASE_KIND, why
+    if its.most > NO_MORE:
+        why = f"nearly pure in places: up to {its.most:.0%} of the counts there"
         return 2, c, PHASE_KIND, why
     thickness = left < MOST_WITH_BOUNDARIES and its.by_thickness(parent) > SMOOTH
     if its.smooth < SMOOTH and not thickness:
@@ -289,7 +295,13 @@ def _map(maps: np.ndarray, c: int, spread: np.ndarray, odd: bool) -> _Map:
     seen = (np.median(between) / 0.6745) ** 2 / 2  # robust: boundaries are few
     smooth = cubic_share(share, bright, variance * max(1.0, seen / np.median(variance)))
     by_thickness = partial(share_by_thickness, maps, c, variance=variance)
-    return _Map(smooth, scatters_as_noise(share, variance), odd, by_thickness)
+    return _Map(
+        float(np.quantile(share, MOST_PIXELS)),
+        smooth,
+        scatters_as_noise(share, variance),
+        odd,
+        by_thickness,
+    )
 
 
 def _notes(maps: np.ndarray, found: Kinds) -> list[str]:

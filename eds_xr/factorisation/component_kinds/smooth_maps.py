@@ -67,15 +67,14 @@ def share_by_thickness(maps: np.ndarray, c: int, parent: int, variance: np.ndarr
     """Return how much of the share of `c` in its parent the counts of both explain.
 
     A cubic of the logarithm of their counts, which grow with thickness, whatever boundaries its map
-    has. Nothing where `c` is ever the larger part of a pixel, or without the parent.
+    has. Nothing where `c` is without the parent.
     """
     rows = maps.reshape(-1, maps.shape[-1])
     total = np.maximum(rows.sum(1), 1.0)
     share, both = rows[:, c] / total, rows[:, c] + rows[:, parent]
     there = (both > TOGETHER * total) & (total > 0.1 * np.median(total))
-    most = np.quantile(share, MOST_PIXELS)
-    rich = share > 0.5 * most
-    if most > NO_MORE or not (rich.any() and there.any()) or there[rich].mean() < TOGETHER:
+    rich = share > 0.5 * np.quantile(share, MOST_PIXELS)
+    if not (rich.any() and there.any()) or there[rich].mean() < TOGETHER:
         return 0.0
     level = np.log(both[there])
     place = 2 * (level - level.min()) / max(np.ptp(level), 1e-9) - 1

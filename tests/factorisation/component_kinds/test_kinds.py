@@ -67,7 +67,9 @@ def test_component_kinds__a_gradient_is_a_continuum_and_boundaries_are_not():
         counts = np.random.default_rng(0).poisson(150 * amounts @ table).astype(np.uint16)
         energy = spectra[0].sel(energy=SEEN).energy
         found = component_kinds(nmf(xr.DataArray(counts, {"energy": energy}, ("y", "x", "energy"))))
-        assert sorted(found.kind.values) == (["continuum end"] if continuum else ["phase"]) + ["phase"]
+        assert sorted(found.kind.values) == (["continuum end"] if continuum else ["phase"]) + [
+            "phase"
+        ]
         assert len(set(found.parent.values)) == 2 - continuum  # one phase, or two
         assert bool(found.attrs["continuum"]) == continuum
 

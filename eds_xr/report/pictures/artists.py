@@ -47,21 +47,27 @@ class LineLabels(Artist):
             Line2D([], [], color=label.color, linewidth=0.5, alpha=0.6) for label in self.labels
         ]
 
+    @property
+    def points_high(self) -> float:
+        """How much room the names take where they stand upright, with their leaders [points]."""
+        letters = max([0, *(len(label.text) for label in self.labels)])
+        return 0.62 * self.size * letters + self.EDGE + self.LEADER + 2 * self.FOOT
+
     def draw(self, renderer: RendererBase) -> None:
         """Place and draw all of them."""
         if not self.get_visible() or self.axes is None:
             return
-        self._place(renderer)
+        self._place(self.axes, renderer)
         for artist in (*self.leaders, *self.texts):
             if artist.get_visible():
                 artist.draw(renderer)
 
-    def _place(self, renderer: RendererBase) -> None:
-        figure, axes = self.axes.get_figure(root=True), self.axes
-        point = figure.dpi / 72  # type: ignore[union-attr]
+    def _place(self, axes: Any, renderer: RendererBase) -> None:
+        figure = axes.get_figure(root=True)
+        point = figure.dpi / 72
         box, y_of = axes.bbox, axes.transData
         for artist in (*self.leaders, *self.texts):
-            artist.set_figure(figure)  # type: ignore[arg-type]
+            artist.set_figure(figure)
             artist.set_transform(IdentityTransform())
         places = np.array([y_of.transform((label.energy, 1))[0] for label in self.labels])
         shown = (places >= box.x0) & (places <= box.x1)
@@ -85,16 +91,16 @@ class LineLabels(Artist):
             style |= {"rotation": 0 if lying else 90, "ha": "center", "va": "bottom"}
             text.set(**style)
             knee = foot - self.LEADER * point
-            tip = self._tip(i, knee)
+            tip = self._tip(axes, i, knee)
             leader.set_data(
                 [middles[i], places[i], places[i]], [foot - 0.1 * self.FOOT * point, knee, tip]
             )
             leader.set_visible(bool(kept[i]))
 
-    def _tip(self, i: int, knee: float) -> float:
+    def _tip(self, axes: Any, i: int, knee: float) -> float:
         """Return how far down the leader goes: to just above the spectrum."""
         label = self.labels[i]
         if not np.isfinite(label.strength):
             return knee
-        top = self.axes.transData.transform((label.energy, label.strength))[1]
-        return min(knee, float(top) + self.FOOT * self.axes.figure.dpi / 72)  # type: ignore[union-attr]
+        top = axes.transData.transform((label.energy, label.strength))[1]
+        return min(knee, float(top) + self.FOOT * axes.get_figure(root=True).dpi / 72)

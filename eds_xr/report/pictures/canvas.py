@@ -12,7 +12,7 @@ from eds_xr.schema import COLORS, phase_colors, phase_names
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure, SubFigure
+    from matplotlib.figure import Figure
 
 #: Both columns of a journal page, and one [inches].
 WIDTH, COLUMN = 6.9, 3.35
@@ -41,7 +41,7 @@ def new_axes(axes: Axes | None, width: float = COLUMN, height: float = 2.8) -> A
 
 def figure_of(axes: Axes) -> Figure:
     """Return the whole figure that axes stand in."""
-    return axes.figure.get_figure(root=True)  # type: ignore[return-value]
+    return axes.figure.get_figure(root=True)
 
 
 def dress(axes: Axes) -> None:
@@ -52,8 +52,8 @@ def dress(axes: Axes) -> None:
     for spine in axes.spines.values():
         spine.set_linewidth(0.6)
     for axis in (axes.xaxis, axes.yaxis):
-        axis.label.set_size(LARGE)
-        axis.get_offset_text().set_size(SMALL)
+        axis.label.set_fontsize(LARGE)
+        axis.get_offset_text().set_fontsize(SMALL)
     for place in ("left", "center", "right"):
         title = axes.set_title(axes.get_title(place), loc=place, fontsize=LARGE)
         title.set_fontweight("normal")
@@ -82,16 +82,21 @@ def colors_of(names: Sequence[Any], colors: Colors = None) -> dict[str, str]:
 
 
 def plain(name: Any) -> str:
-    """Return a name to be shown as it is: no mathematics, one line, not too long.
+    r"""Return a name to be shown as it is: no mathematics, one line, not too long.
 
     Examples
     --------
     >>> print(plain("Fe$_2$"))
-    Fe\\$_2\\$
+    Fe\$_2\$
     """
     text = " ".join(str(name).split())
     text = text if len(text) <= MOST_LETTERS else f"{text[: MOST_LETTERS - 1]}…"
     return text.replace("$", r"\$")
+
+
+def plain_note(text: Any) -> str:
+    """Return a note as it is shown: no mathematics."""
+    return " ".join(str(text).split()).replace("$", r"\$")
 
 
 _GREEK = {"a": "α", "b": "β", "g": "γ", "z": "ζ", "l": "ℓ", "n": "η"}
@@ -126,8 +131,3 @@ def legend(axes: Axes, handles: Sequence[Any] | None = None, **where: Any) -> No
     if handles is not None:
         options["handles"] = handles
     axes.legend(**(options | where))
-
-
-def width_of(figure: Figure | SubFigure) -> float:
-    """Return the width of a figure, or a part of one [inches]."""
-    return float(figure.bbox.width / figure.get_figure(root=True).dpi)  # type: ignore[union-attr]

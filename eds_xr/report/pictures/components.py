@@ -81,12 +81,12 @@ def plot_components(
     loadings = loadings.compute()
     names = [str(n) for n in factors[COMPONENT].values]
     chosen = colors_of(names, colors)
-    wide = min(panel_width(scores, ROW - 0.35), 2.2)
+    wide = min(panel_width(scores, ROW - 0.3) + 0.5, 2.6)
     if figure is None:
         figure = new_figure(WIDTH, ROW * len(names) + 0.2)
     grid = figure.subplots(len(names), 2, width_ratios=(wide, WIDTH - wide), squeeze=False)
     for i, name in enumerate(names):
-        map_panel(grid[i, 0], scores[i], title=plain(name), label="counts")
+        map_panel(grid[i, 0], scores[i], title=plain(name), bar="beside", label="counts")
         _loading_panel(grid[i, 1], loadings.isel({COMPONENT: i}), chosen[name], log)
         name_lines(grid[i, 1], loadings.isel({COMPONENT: i}), lines, factors.attrs)
         dress(grid[i, 1])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
@@ -17,14 +17,15 @@ from eds_xr.report.pictures.canvas import (
     Colors,
     colors_of,
     dress,
-    figure_of,
     legend,
+    line_text,
     new_figure,
     open_frame,
     plain,
+    plain_note,
 )
 from eds_xr.report.pictures.line_labels import Label
-from eds_xr.report.pictures.spectra import HEADROOM, energy_axis, leave_room, lowest
+from eds_xr.report.pictures.spectra import add_labels, energy_axis, lowest, room
 from eds_xr.schema import ASSUMED, DOUBT, ENERGY, LINE, PHASE, EdsError, check_energy
 from eds_xr.xray.lines import line_energy_kev
 
@@ -91,7 +92,7 @@ def plot_fit(
     heights = [FIT + RESIDUAL + NOTE * (len(n) + 1) for n in notes]
     if figure is None:
         figure = new_figure(WIDTH, sum(heights))
-    parts = np.atleast_1d(figure.subfigures(len(pairs), 1, height_ratios=heights))
+    parts = figure.subfigures(len(pairs), 1, squeeze=False, height_ratios=heights).ravel()
     for part, (name, spectrum, fitted), note in zip(parts, pairs, notes, strict=True):
         upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(FIT, RESIDUAL))
         _fit_panel(upper, spectrum, fitted, chosen[name], log)
@@ -126,8 +127,6 @@ def _pairs(
 
 def _fit_panel(axes: Axes, spectrum: xr.Dataset, fitted: xr.Dataset, color: str, log: bool) -> None:
     """Draw data, model and background, and name the lines."""
-    from eds_xr.report.pictures.artists import LineLabels
-
     counts = spectrum.counts
     axes.set_yscale("log" if log else "linear")
     floor = lowest(counts) if log else -np.inf
@@ -144,9 +143,8 @@ def _fit_panel(axes: Axes, spectrum: xr.Dataset, fitted: xr.Dataset, color: str,
     axes.set_ylim(floor if log else None, None)
     energy_axis(axes, counts)
     axes.set_xlabel("")
-    leave_room(axes, HEADROOM)
-    axes.add_artist(LineLabels(_labels(counts, fitted), SMALL))
-    legend(axes, loc="upper right", bbox_to_anchor=(1.0, 0.72))
+    add_labels(axes, _labels(counts, fitted))
+    legend(axes, loc="upper right", bbox_to_anchor=(1.0, 1 - room(axes)))
     open_frame(axes)
     dress(axes)
     axes.tick_params(labelbottom=False)
@@ -157,9 +155,7 @@ def _residual_panel(axes: Axes, spectrum: xr.Dataset, fitted: xr.Dataset, color:
     left = residual(spectrum, fitted)
     for sigma, shade in ((3, "0.93"), (1, "0.85")):
         axes.axhspan(-sigma, sigma, color=shade, linewidth=0)
-    axes.plot(
-        left[ENERGY], left.clip(-LIMIT_SIGMA, LIMIT_SIGMA), ".", color=color, markersize=1.5
-    )
+    axes.plot(left[ENERGY], left.clip(-LIMIT_SIGMA, LIMIT_SIGMA), ".", color=color, markersize=1.5)
     peaks = _missing(fitted)
     axes.plot(
         peaks, np.full(len(peaks), 0.88 * LIMIT_SIGMA), "v", color=DOUBTED, markersize=4,
@@ -189,8 +185,6 @@ def _labels(counts: xr.DataArray, fitted: xr.Dataset) -> list[Label]:
     signs, _ = marks.signs(marks.mark_of(fitted, DOUBT, fitted.net).broadcast_like(fitted.net))
     assumed = marks.mark_of(fitted, ASSUMED, fitted.net).broadcast_like(fitted.net)
     low, high = (float(e) for e in counts[ENERGY].values[[0, -1]])
-    from eds_xr.report.pictures.canvas import line_text
-
     found = []
     for name, sign, zero in zip(
         fitted[LINE].values.tolist(), signs.values.tolist(), assumed.values.tolist(), strict=True
@@ -224,11 +218,6 @@ def _notes(fitted: xr.Dataset) -> list[str]:
     if _missing(fitted):
         notes.append("▼ a peak that the fit does not account for")
     return notes
-
-
-def plain_note(text: Any) -> str:
-    """Return a note as it is shown: no mathematics."""
-    return " ".join(str(text).split()).replace("$", r"\$")
 
 
 def _title(name: str, fitted: xr.Dataset) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.axes import mean_step
-from eds_xr.report.pictures.canvas import COLUMN, GREY, LARGE, SMALL, plain, units_text
+from eds_xr.report.pictures.canvas import COLUMN, LARGE, SMALL, plain
 from eds_xr.schema import EdsError, spatial_dims
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def shown(data: xr.DataArray) -> xr.DataArray:
     if data.dtype.kind == "b" or "flag_meanings" in data.attrs:
         few = bare.isel({d: slice(None, None, n) for d, n in step.items()})
     elif max(step.values()) > 1:
-        few = bare.coarsen(step, boundary="pad").mean()  # type: ignore[attr-defined]
+        few = bare.coarsen(step, boundary="pad").mean()
     else:
         few = bare
     few = few.transpose(..., *dims).compute()
@@ -56,8 +57,12 @@ def show(axes: Axes, values: np.ndarray, image: xr.DataArray, **style: Any) -> A
     rows, columns = image.shape[-2:]
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
     height, width = (_step(image, d) for d in image.dims[-2:])
-    options = {"interpolation": "nearest", "extent": extent, "aspect": height / width}
-    drawn = axes.imshow(values, **(options | style))
+    options: dict[str, Any] = {
+        "interpolation": "nearest",
+        "extent": extent,
+        "aspect": height / width,
+    }
+    drawn = axes.imshow(values, extent=extent, **(options | style))
     axes.set(xticks=[], yticks=[])
     return drawn
 
@@ -82,7 +87,7 @@ def scale_bar(axes: Axes, image: xr.DataArray) -> None:
             solid_capstyle="butt", scalex=False, scaley=False, gid="scale bar",
         )  # fmt: skip
     axes.text(
-        sum(ends) / 2, 0.075, plain(text), transform=place, ha="center", va="bottom",
+        left, 0.075, plain(text), transform=place, ha="left", va="bottom",
         fontsize=SMALL, color="white", gid="scale bar",
         path_effects=[Stroke(linewidth=1.4, foreground="black"), Normal()],
     )  # fmt: skip
@@ -108,41 +113,45 @@ def map_panel(
     title: str = "",
     limits: tuple[float, float] | None = None,
     cmap: str = "viridis",
-    bar: bool = True,
+    bar: str = "below",
     label: str | None = None,
 ) -> AxesImage:
-    """Draw one map, with a colour bar whose ends are pointed where pixels lie beyond."""
+    """Draw one map, with a colour bar ("below", "beside" or "") as :func:`color_bar` has it."""
     low, high = range_of(image.values) if limits is None else limits
     drawn = show(axes, image.values, image, cmap=cmap, vmin=low, vmax=high)
     axes.set_title(title, fontsize=LARGE, pad=3)
     for spine in axes.spines.values():
         spine.set_linewidth(0.6)
     if bar:
-        color_bar(axes, drawn, image, label)
+        color_bar([axes], drawn, image, bar, label)
     return drawn
 
 
-def color_bar(axes: Any, drawn: AxesImage, image: xr.DataArray, label: str | None = None) -> None:
-    """Add the colour bar of a map, below axes or beside several."""
-    one = not isinstance(axes, list)
+def color_bar(
+    axes: Sequence[Axes],
+    drawn: AxesImage,
+    image: xr.DataArray,
+    place: str,
+    label: str | None = None,
+) -> None:
+    """Add the colour bar of a map, whose ends are pointed where pixels lie beyond."""
+    from matplotlib.ticker import MaxNLocator
+
     low, high = drawn.get_clim()
     below, above = bool((image < low).any()), bool((image > high).any())
     extend = {(0, 0): "neither", (1, 0): "min", (0, 1): "max"}.get((below, above), "both")
     where: dict[str, Any] = (
         {"orientation": "horizontal", "fraction": 0.05, "pad": 0.03, "aspect": 24}
-        if one
+        if place == "below"
         else {"orientation": "vertical", "fraction": 0.04, "pad": 0.02, "aspect": 30}
     )
-    figure = axes.figure if one else axes[0].figure
-    bar = figure.colorbar(drawn, ax=axes, extend=extend, **where)
-    from matplotlib.ticker import MaxNLocator
-
+    bar = axes[0].figure.colorbar(drawn, ax=list(axes), extend=extend, **where)
     bar.locator = MaxNLocator(4)
     bar.update_ticks()
     text = str(image.attrs.get("units", "counts")) if label is None else label
     bar.set_label(plain(text), fontsize=SMALL, labelpad=1)
     bar.ax.tick_params(labelsize=SMALL, width=0.5, length=2)
-    bar.outline.set_linewidth(0.5)  # type: ignore[operator]
+    bar.outline.set_linewidth(0.5)
 
 
 def panel_width(image: xr.DataArray, height: float) -> float:

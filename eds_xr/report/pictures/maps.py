@@ -98,13 +98,15 @@ def plot_maps(
         figure.set_layout_engine("compressed")
     grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
     for i, (axes, one, name) in enumerate(zip(grid, maps, names, strict=False)):
-        drawn = map_panel(axes, one, title=name, limits=limits[i], cmap=cmap, bar=own)
+        drawn = map_panel(
+            axes, one, title=name, limits=limits[i], cmap=cmap, bar="below" if own else ""
+        )
         if i == 0:
             scale_bar(axes, one)
     for axes in grid[len(maps) :]:
         axes.set_visible(False)
     if not own:
-        color_bar(grid.tolist(), drawn, xr.concat(maps, "map"))
+        color_bar(grid.tolist(), drawn, xr.concat(maps, "map"), "beside")
     return figure_of(grid[0])
 
 

@@ -151,4 +151,4 @@ def _striped(present: np.ndarray, fine: int) -> np.ndarray:
     stripe = (rows[:, None] + columns) // width
     pixel = np.ix_(rows // fine, columns // fine)
     which = stripe % np.maximum(number, 1)[pixel]
-    return np.take_along_axis(order[:, *pixel], which[None], 0)[0]
+    return np.take_along_axis(np.stack([row[pixel] for row in order]), which[None], 0)[0]

@@ -9,7 +9,6 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.report.pictures.canvas import (
-    COLUMN,
     DARK,
     SMALL,
     WIDTH,
@@ -32,8 +31,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-#: Room for names above the highest peak [points]; and how many spectra axes hold.
-HEADROOM, MOST_SPECTRA = 42.0, 12
+#: How many spectra axes hold.
+MOST_SPECTRA = 12
 #: Lines to be named: their names, or what was fitted or identified.
 Lines = Sequence[str] | xr.Dataset | None
 
@@ -96,7 +95,7 @@ def plot_spectra(
     axes.set_yscale("log" if log else "linear")
     floor = lowest(values) if log else -np.inf
     for name in names:
-        style = {"color": chosen[name], "linewidth": 0.8, "label": plain(name)}
+        style: dict[str, Any] = {"color": chosen[name], "linewidth": 0.8, "label": plain(name)}
         one = values.sel(spectrum=name)
         axes.step(one[ENERGY], one.where(one >= floor), where="mid", **style)
         if spread is not None and confidence is not None:
@@ -106,7 +105,7 @@ def plot_spectra(
     axes.set_ylim(floor if log else None, None)
     name_lines(axes, values.max("spectrum"), lines, table.attrs)
     if len(names) > 1:
-        legend(axes, loc="upper right", bbox_to_anchor=(1.0, 1 - _room(axes)))
+        legend(axes, loc="upper right", bbox_to_anchor=(1.0, 1 - room(axes)))
     open_frame(axes)
     dress(axes)
     return figure_of(axes)
@@ -160,9 +159,7 @@ def _named(spectra: xr.Dataset, over: Sequence[Any]) -> xr.Dataset:
     return found
 
 
-def scaled(
-    spectra: xr.Dataset, per: str | None
-) -> tuple[xr.DataArray, xr.DataArray | None, str]:
+def scaled(spectra: xr.Dataset, per: str | None) -> tuple[xr.DataArray, xr.DataArray | None, str]:
     """Return counts, their standard deviations if known, and what the axis says of them."""
     known = "n_pixels" in spectra
     if per is not None:
@@ -181,7 +178,7 @@ def scaled(
         return values, spread, "share of the counts"
     if pixel:
         return values, spread, f"{units} per pixel and channel"
-    pixels = spectra["n_pixels"].values.ravel() if known else []
+    pixels: Any = spectra["n_pixels"].values.ravel() if known else []
     many = f", sum of {pixels[0]} pixels" if len(pixels) == 1 and pixels[0] > 1 else ", total"
     return values, spread, f"{units} per channel{many}"
 
@@ -194,10 +191,8 @@ def band(
     from scipy.special import ndtri
 
     half = float(ndtri(0.5 + confidence / 2)) * spread
-    ends = [(values + sign * half).clip(min=floor) for sign in (-1, 1)]
-    axes.fill_between(
-        values[ENERGY], *ends, step="mid", color=color, alpha=0.25, linewidth=0, rasterized=False
-    )
+    low, high = ((values + sign * half).clip(min=floor) for sign in (-1, 1))
+    axes.fill_between(values[ENERGY], low, high, step="mid", color=color, alpha=0.25, linewidth=0)
 
 
 def lowest(values: xr.DataArray) -> float:
@@ -220,8 +215,6 @@ def name_lines(
     styles: dict[str, dict[str, str]] | None = None,
 ) -> None:  # fmt: skip
     """Name lines above a spectrum [energy], and leave room for the names."""
-    from eds_xr.report.pictures.artists import LineLabels
-
     low, high = (float(e) for e in highest[ENERGY].values[[0, -1]])
     if highest[ENERGY].attrs.get("units", "keV") != "keV":
         names: list[str] = []
@@ -237,8 +230,16 @@ def name_lines(
         if low < e < high
     ]
     if labels:
-        leave_room(axes, HEADROOM)
-        axes.add_artist(LineLabels(labels, SMALL))
+        add_labels(axes, labels)
+
+
+def add_labels(axes: Axes, labels: Sequence[Label]) -> None:
+    """Name lines along the upper edge, and leave room for them."""
+    from eds_xr.report.pictures.artists import LineLabels
+
+    added = LineLabels(labels, SMALL)
+    leave_room(axes, added.points_high)
+    axes.add_artist(added)
 
 
 def chosen_lines(lines: Sequence[str] | xr.Dataset) -> list[str]:
@@ -264,17 +265,17 @@ def leave_room(axes: Axes, points: float) -> None:
         axes.set_ylim(low, low + (high - low) / (1 - share))
 
 
-def _room(axes: Axes) -> float:
+def room(axes: Axes) -> float:
     """Return the part of the height that names of lines take."""
     from eds_xr.report.pictures.artists import LineLabels
 
-    named = any(isinstance(artist, LineLabels) for artist in axes.get_children())
-    return min(0.6, HEADROOM / _points_high(axes)) if named else 0.0
+    named = [a.points_high for a in axes.get_children() if isinstance(a, LineLabels)]
+    return min(0.6, max([0.0, *named]) / _points_high(axes))
 
 
 def _points_high(axes: Axes) -> float:
     """Return the height of axes [points], before they are laid out."""
-    return float(72 * axes.bbox.height / axes.figure.get_figure(root=True).dpi)  # type: ignore[union-attr]
+    return float(72 * axes.bbox.height / axes.figure.get_figure(root=True).dpi)
 
 
 def _height(highest: xr.DataArray, energy: float) -> float:

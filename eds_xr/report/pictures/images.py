@@ -59,7 +59,6 @@ def show(axes: Axes, values: np.ndarray, image: xr.DataArray, **style: Any) -> A
     height, width = (_step(image, d) for d in image.dims[-2:])
     options: dict[str, Any] = {
         "interpolation": "nearest",
-        "extent": extent,
         "aspect": height / width,
     }
     drawn = axes.imshow(values, extent=extent, **(options | style))

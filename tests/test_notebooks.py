@@ -62,3 +62,18 @@ def test_any_sample__choosing_leads_to_the_truth():
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks__are_committed_without_outputs(path):
     assert not any(c.get("outputs") for c in nbformat.read(path, as_version=4).cells)
+
+
+@pytest.mark.network
+@pytest.mark.slow
+def test_first_map__ten_lines_from_file_to_table():
+    notebook = nbformat.read(NOTEBOOKS / "01_first_map.ipynb", as_version=4)
+    cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert sum(bool(line) for cell in cells for line in cell.source.split("\n")) <= 10
+    part = ".isel(y=slice(0, 96), x=slice(0, 96))"  # for speed
+    cells[0].source = cells[0].source.replace("eds_xr.open(store)", f"eds_xr.open(store){part}")
+    printed = printed_by(notebook)
+    assert "no phase has a spectrum" not in printed
+    shown = [o.get("data", {}) for cell in cells for o in cell.outputs]
+    assert sum("image/png" in one for one in shown) == 2
+    assert sum("text/html" in one for one in shown) == 1

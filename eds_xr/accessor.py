@@ -23,7 +23,15 @@ from eds_xr.factorisation.rank import suggest_rank
 from eds_xr.image.element_maps import element_map, element_maps
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
-from eds_xr.report.figures import draw_image, draw_mask, draw_spectra, draw_table
+from eds_xr.report.drawn_table import plot_table
+from eds_xr.report.pictures.components import plot_components, plot_rank
+from eds_xr.report.pictures.errors import plot_budget, plot_partition
+from eds_xr.report.pictures.fits import plot_fit
+from eds_xr.report.pictures.maps import plot_maps, plot_rgb
+from eds_xr.report.pictures.phases import plot_phases
+from eds_xr.report.pictures.plot import plot
+from eds_xr.report.pictures.profiles import plot_profile
+from eds_xr.report.pictures.spectra import plot_spectra
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.segmentation.confident import confident_pixels, significance
 from eds_xr.segmentation.masks import describe, from_labels
@@ -43,20 +51,6 @@ def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         return function(self._data, *args, **kwargs)
-
-    return method
-
-
-def _drawing(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Bind a drawing, on new axes of pyplot when none are given."""
-
-    @wraps(function)
-    def method(self: Any, axes: Any = None, **kwargs: Any) -> Any:
-        if axes is None:
-            from matplotlib import pyplot
-
-            axes = pyplot.subplots(layout="constrained")[1]
-        return function(axes, self._data, **kwargs)
 
     return method
 
@@ -89,9 +83,12 @@ class ArrayAccessor:
     masks = _method(from_labels)
     describe = _method(describe)
     save = _method(save)
-    draw_image = _drawing(draw_image)
-    draw_mask = _drawing(draw_mask)
-    draw_spectra = _drawing(draw_spectra)
+    plot = _method(plot)
+    plot_maps = _method(plot_maps)
+    plot_phases = _method(plot_phases)
+    plot_profile = _method(plot_profile)
+    plot_rgb = _method(plot_rgb)
+    plot_spectra = _method(plot_spectra)
 
 
 @xr.register_dataset_accessor("eds")
@@ -124,4 +121,15 @@ class DatasetAccessor:
     to_table = _method(to_table)
     to_text = _method(to_text)
     write_csv = _method(write_csv)
-    draw_table = _drawing(draw_table)
+    plot = _method(plot)
+    plot_budget = _method(plot_budget)
+    plot_components = _method(plot_components)
+    plot_fit = _method(plot_fit)
+    plot_maps = _method(plot_maps)
+    plot_partition = _method(plot_partition)
+    plot_phases = _method(plot_phases)
+    plot_profile = _method(plot_profile)
+    plot_rank = _method(plot_rank)
+    plot_rgb = _method(plot_rgb)
+    plot_spectra = _method(plot_spectra)
+    plot_table = _method(plot_table)

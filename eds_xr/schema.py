@@ -8,6 +8,7 @@ expected, what was found and the cure.
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,7 +24,75 @@ ELEMENT = "element"
 DOUBT, ASSUMED = "doubt", "assumed"
 
 #: Categorical colours for phases that bring none (distinct also for colour-blind readers).
-COLORS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
+COLORS = (
+    "#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb", "#332288",
+    "#ee7733", "#44aa99", "#882255", "#999933",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of data: what tells it from others, and the picture that shows it.
+
+    Attributes
+    ----------
+    name, picture : str
+    of : type
+        DataArray or Dataset.
+    variables, dims : set of str
+        That it has all of.
+    dtypes : str
+        Kinds of dtype of an array; "" for any.
+    flagged : bool
+        Whether its values have names.
+    spatial : int, optional
+        How many dimensions are positions on the sample.
+    """
+
+    name: str
+    picture: str
+    of: type
+    variables: frozenset[str] = frozenset()
+    dims: frozenset[str] = frozenset()
+    dtypes: str = ""
+    spatial: int | None = None
+    flagged: bool = False
+
+    def fits(self, data: xr.DataArray | xr.Dataset) -> bool:
+        """Return whether data are of this kind."""
+        return (
+            isinstance(data, self.of)
+            and self.variables <= set(getattr(data, "data_vars", ()))
+            and self.dims <= set(map(str, data.dims))
+            and (not self.dtypes or data.dtype.kind in self.dtypes)
+            and (not self.flagged or "flag_meanings" in data.attrs)
+            and (self.spatial is None or len(spatial_dims(data)) == self.spatial)
+        )
+
+
+def _kind(name: str, picture: str, of: type, needs: str = "", **more: Any) -> Kind:
+    """Return a kind; of a Dataset `needs` are variables, of an array dimensions."""
+    words = frozenset(needs.split())
+    return Kind(name, picture, of, **({"variables" if of is xr.Dataset else "dims": words} | more))
+
+
+#: Kinds of data, the most special first, and the picture of each.
+KINDS = (
+    _kind("segmentation", "plot_phases", xr.Dataset, "present"),
+    _kind("factorisation", "plot_components", xr.Dataset, "scores loadings"),
+    _kind("evidence of the rank", "plot_rank", xr.Dataset, "eigenvalue gain"),
+    _kind("partition coefficients", "plot_partition", xr.Dataset, "partition_coefficient"),
+    _kind("maps of lines", "plot_maps", xr.Dataset, "net", spatial=2),
+    _kind("maps of a composition", "plot_maps", xr.Dataset, "atomic_fraction", spatial=2),
+    _kind("lines", "plot_budget", xr.Dataset, "net effect_covariance"),
+    _kind("composition", "plot_budget", xr.Dataset, "atomic_fraction_effect_covariance"),
+    _kind("spectra", "plot_spectra", xr.Dataset, "counts variance", dims=frozenset({ENERGY})),
+    _kind("spectrum image, spectra or loadings", "plot_spectra", xr.DataArray, ENERGY),
+    _kind("masks", "plot_phases", xr.DataArray, dtypes="b", spatial=2),
+    _kind("labels", "plot_phases", xr.DataArray, dtypes="iu", spatial=2, flagged=True),
+    _kind("maps", "plot_maps", xr.DataArray, spatial=2),
+    _kind("line scan", "plot_profile", xr.DataArray, spatial=1),
+)
 
 
 class EdsError(ValueError):

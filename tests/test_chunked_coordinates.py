@@ -131,9 +131,14 @@ OF_ARRAYS: dict[str, Case] = {
     "significance": lambda i: i.scores.eds.significance(i.mask),
     "masks": lambda i: i.label.eds.masks(),
     "describe": lambda i: i.masks.eds.describe(),
-    "draw_image": lambda i: _drawn(i.image.sum("energy").eds.draw_image()),
-    "draw_mask": lambda i: _drawn(i.mask.eds.draw_mask()),
-    "draw_spectra": lambda i: _drawn(i.spectra.counts.eds.draw_spectra()),
+    "plot": lambda i: _drawn(i.image.sum("energy").eds.plot()),
+    "plot_maps": lambda i: _drawn(i.image.eds.plot_maps()),
+    "plot_phases": lambda i: _drawn(i.masks.eds.plot_phases()),
+    "plot_profile": lambda i: _drawn(
+        i.image.eds.element_maps(["Mg"]).eds.plot_profile((0, 0), (20, 30))
+    ),
+    "plot_rgb": lambda i: _drawn(i.scores.eds.plot_rgb()),
+    "plot_spectra": lambda i: _drawn(i.image.eds.plot_spectra()),
 }
 
 #: Methods of ``.eds`` of Datasets.
@@ -183,7 +188,20 @@ OF_DATASETS: dict[str, Case] = {
     "write_csv": lambda i: i.composition_maps.eds.write_csv(
         i.folder / "a.csv", overwrite=True
     ).read_text(),
-    "draw_table": lambda i: _drawn(i.composition.eds.draw_table()),
+    "plot": lambda i: _drawn(i.spectra.eds.plot()),
+    "plot_budget": lambda i: _drawn(i.lines.eds.plot_budget()),
+    "plot_components": lambda i: _drawn(i.factors.eds.plot_components()),
+    "plot_fit": lambda i: _drawn(i.spectra.eds.plot_fit(i.lines)),
+    "plot_maps": lambda i: _drawn(i.line_maps.eds.plot_maps()),
+    "plot_partition": lambda i: _drawn(
+        i.composition.eds.partition_coefficients("one", reference="two").eds.plot_partition()
+    ),
+    "plot_phases": lambda i: _drawn(i.masks.to_dataset(name="mask").eds.plot_phases()),
+    "plot_profile": lambda i: _drawn(i.line_maps.eds.plot_profile((0, 0), (20, 30))),
+    "plot_rank": lambda i: _drawn(i.image.eds.suggest_rank(max_rank=3).eds.plot_rank()),
+    "plot_rgb": lambda i: _drawn(i.line_maps.eds.plot_rgb(["Mg", "Si", "Ca"])),
+    "plot_spectra": lambda i: _drawn(i.spectra.eds.plot_spectra()),
+    "plot_table": lambda i: _drawn(i.composition.eds.plot_table()),
 }
 
 #: Functions without a method.
@@ -239,7 +257,13 @@ PIXELS: dict[str, Case] = {
     "segment_painted": lambda i: i.scores.eds.segment(i.painted),
 }  # fmt: skip
 
-CASES = OF_ARRAYS | OF_DATASETS | OTHERS | PIXELS | {f"masks.{n}": c for n, c in MASKS.items()}
+CASES = (
+    OF_ARRAYS
+    | {n if n not in OF_ARRAYS else f"dataset.{n}": c for n, c in OF_DATASETS.items()}
+    | OTHERS
+    | PIXELS
+    | {f"masks.{n}": c for n, c in MASKS.items()}
+)
 #: Their tables have a column of it.
 READ_COORDINATES = {"to_table", "write_csv"}
 #: Not of an image, or (save) reading its coordinates: tested apart.
@@ -252,14 +276,10 @@ def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
 
 
-def _drawn(axes: Any) -> list[Any]:
-    """Return what was drawn, and close the figure."""
-    from matplotlib import pyplot
-
-    values = [np.asarray(image.get_array()) for image in axes.images]
-    values += [np.asarray(line.get_ydata()) for line in axes.lines]
-    pyplot.close(axes.figure)
-    return values
+def _drawn(figure: Any) -> list[Any]:
+    """Return what was drawn."""
+    values = [np.asarray(image.get_array()) for axes in figure.axes for image in axes.images]
+    return values + [np.asarray(line.get_ydata()) for axes in figure.axes for line in axes.lines]
 
 
 def _table(lines: xr.Dataset, name: str, value: float) -> xr.Dataset:

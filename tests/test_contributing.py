@@ -91,7 +91,7 @@ def test_feature__of_the_example_is_computed(sample: dict[str, Any]) -> None:
 
 def test_figure__of_the_example_is_drawn(sample: dict[str, Any]) -> None:
     exec(example("A figure"), sample)
-    axes = sample["draw_budget"](sample["Figure"]().add_subplot(), sample["spectra"])
+    (axes,) = sample["figure"].axes
     assert [bar.get_width() for bar in axes.patches] == list(
         sample["spectra"].counts.sum("energy").values
     )

@@ -179,12 +179,13 @@ def _compositions(
             made[name] = _quantified(with_counts(lines, spectra, notes), recipe)
         except EdsError as error:
             notes.append(f"{name.replace('_', ' ')}: not had, {error}")
-    if "composition" in made:
-        made |= _partition(measured, made["composition"], matrix, notes)
-        made |= _formulae(made["composition"], recipe, notes)
     if len(made.keys() & ways.keys()) == len(ways):
         made["comparison"] = said.compared(made["composition"], made["refined_composition"])
         notes += said.disagreements(made["comparison"])
+        made |= {n: said.with_contradictions(made[n], made["comparison"]) for n in ways}
+    if "composition" in made:
+        made |= _partition(measured, made["composition"], matrix, notes)
+        made |= _formulae(made["composition"], recipe, notes)
     return made, notes
 
 

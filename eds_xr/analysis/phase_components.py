@@ -7,7 +7,12 @@ from typing import Any
 
 import xarray as xr
 
-from eds_xr.factorisation.component_kinds.kinds import NOISE, component_kinds, merge_kinds
+from eds_xr.factorisation.component_kinds.kinds import (
+    CONTINUUM_END,
+    NOISE,
+    component_kinds,
+    merge_kinds,
+)
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.schema import COMPONENT
 
@@ -43,12 +48,16 @@ def kinds_said(kinds: xr.Dataset | None, names: Mapping[Any, str]) -> tuple[str,
     folded = [
         f"a component is no phase but {kind}, and is counted with {names[parent]}: {reason}"
         for name, kind, parent, reason in rows
-        if name != parent
+        if name != parent and kind != CONTINUUM_END
     ]
+    phase_of = {
+        int(c): names[p] for c, p in zip(kinds[COMPONENT].values, kinds.parent.values, strict=True)
+    }
     continua = []
     for told in kinds.attrs["continuum"]:
         pair, why = told.split(": ", 1)
-        ends = " to ".join(names.get(int(end), end) for end in pair.split(" to "))
-        continua.append(f"a continuum of compositions, {ends}: {why}")
+        ends = dict.fromkeys(phase_of[int(end)] for end in pair.split(" to "))
+        counted = ", counted as one phase" if len(ends) == 1 else ""
+        continua.append(f"a continuum of compositions, {' to '.join(ends)}{counted}: {why}")
     one = [note for note in kinds.attrs["notes"] if note.startswith("one phase")]
     return (*folded, *continua, *one)

@@ -9,6 +9,7 @@ from eds_xr.composition import marks
 from eds_xr.composition.number_text import above_text, below_text, value_text
 from eds_xr.composition.quantities import (
     CRITICAL_SIGMA,
+    beyond_counting,
     critical_level,
     deviation,
     one_count,
@@ -90,6 +91,8 @@ def quantile(coverage: float) -> float:
 def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Dataset:
     """Return ``detected`` and ``upper_limit`` of a quantity, its own where the Dataset has them.
 
+    Detected is what is above the critical level, other errors than those of counting added to it.
+
     The deviation is not taken below that of a blank, from which the critical level comes: where
     counts happen to be few, their own variance is too small. Of few counts the limit and what is
     detected follow Poisson's law, see :func:`poisson_upper_limit`.
@@ -100,8 +103,8 @@ def limits_of(dataset: xr.Dataset, quantity: str, confidence: float) -> xr.Datas
     level, assumed = critical_level(dataset, quantity), marks.mark_of(dataset, ASSUMED, value)
     detected, limit = xr.apply_ufunc(
         _limits_block, value, sd, level, one_count(dataset, quantity),
-        kwargs={"confidence": confidence}, output_core_dims=[[], []], dask="parallelized",
-        output_dtypes=[bool, float],
+        beyond_counting(dataset, quantity), kwargs={"confidence": confidence},
+        output_core_dims=[[], []], dask="parallelized", output_dtypes=[bool, float],
     )  # fmt: skip
     return xr.Dataset(
         {
@@ -133,21 +136,26 @@ def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float)
     ) + sign.astype(object)  # fmt: skip
     assumed = marks.mark_of(dataset, ASSUMED, values)
     return (
-        text.where(~assumed, marks.ASSUMED_TEXT)
+        text.where(~assumed, marks.ASSUMED_TEXT + sign.astype(object))
         .astype(str)
         .assign_attrs(notes=[*notes, *marks.left_out_note(dataset.attrs)])
     )
 
 
 def _limits_block(
-    value: np.ndarray, sd: np.ndarray, level: np.ndarray, one: np.ndarray, *, confidence: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return what is detected, and upper limits; `one` count is worth so much, if that is known."""
+    value: np.ndarray, sd: np.ndarray, level: np.ndarray, one: np.ndarray, beyond: np.ndarray, *,
+    confidence: float,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return what is detected, and upper limits; `one` count is worth so much, if that is known.
+
+    `beyond` are standard deviations that counting does not explain.
+    """
     from scipy.special import gammainc
 
-    value, sd, level, one = np.broadcast_arrays(value, sd, level, one)
+    value, sd, level, one, beyond = np.broadcast_arrays(value, sd, level, one, beyond)
     spread = np.maximum(sd, np.where(sd > 0, level / CRITICAL_SIGMA, 0.0))
-    detected, limit = value > level, upper_limit(value, spread, confidence)
+    detected = value > np.hypot(level, CRITICAL_SIGMA * beyond)
+    limit = upper_limit(value, spread, confidence)
     with np.errstate(divide="ignore", invalid="ignore"):
         net, blank = value / one, (level / CRITICAL_SIGMA / one) ** 2
         background = np.maximum(blank, (sd / one) ** 2 - np.maximum(net, 0))
@@ -155,7 +163,7 @@ def _limits_block(
     net, background = net[few], background[few]
     limit[few] = one[few] * poisson_upper_limit(net, background, confidence)
     by_chance = gammainc(np.maximum(net + background, 1e-9), background)
-    detected[few] = (net > 0) & (by_chance < FALSE_ALARM)
+    detected[few] = (net > 0) & (by_chance < FALSE_ALARM) & (value > CRITICAL_SIGMA * beyond)[few]
     return detected, limit
 
 

@@ -70,6 +70,23 @@ def critical_level(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
     return from_deviation
 
 
+def beyond_counting(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
+    """Return the standard deviation of a quantity by all but counting; 0 where that is not known.
+
+    A critical level is of counting, and of what is known of other peaks: what a subtraction, or a
+    phase's variation from place to place, may have left there is in the total error alone.
+    """
+    parts = dataset.get(
+        "effect_covariance" if quantity in ALONE else f"{quantity}_effect_covariance"
+    )
+    if parts is None or "counting" not in parts["effect"]:
+        return xr.DataArray(0.0)
+    counting = parts.sel(effect="counting", drop=True)
+    other = next(str(d) for d in counting.dims if str(d).endswith("_other"))
+    own = counting.where(counting[other.removesuffix("_other")] == counting[other], 0.0).sum(other)
+    return (deviation(dataset, quantity) ** 2 - own).clip(min=0) ** 0.5
+
+
 def one_count(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
     """Return what a count of its line is worth in a quantity; 0 where that is not known.
 

@@ -22,8 +22,10 @@ LESS_THAN_NOTHING = -0.1
 FEWEST = 8
 
 
-def hosts_of(share: np.ndarray, sigma: np.ndarray, c: int, others: list[int]) -> list[int]:
-    """Return those of the other components that component `c` lies in everywhere.
+def hosts_of(
+    share: np.ndarray, sigma: np.ndarray, c: int, others: list[int], *, piled: bool
+) -> list[int]:
+    """Return those of the other components that component `c` lies in everywhere, and holds.
 
     Parameters
     ----------
@@ -32,6 +34,9 @@ def hosts_of(share: np.ndarray, sigma: np.ndarray, c: int, others: list[int]) ->
     c : int
     others : list of int
         Components that may be hosts: not the matrix.
+    piled : bool
+        Its pixels pile up where the component ends, as those of a layer between two others do, too:
+        then only what the richest pixels hold less than nothing of is a host.
     """
     held = share[:, c] > np.maximum(HELD, 4 * sigma[:, c])
     if np.count_nonzero(held) < FEWEST:
@@ -46,7 +51,8 @@ def hosts_of(share: np.ndarray, sigma: np.ndarray, c: int, others: list[int]) ->
         for h in others
         if share[rich, h].mean() < LESS_THAN_NOTHING
         or (
-            (share[some, h] > HELD).mean() > NEARLY_ALL
+            not piled
+            and (share[some, h] > HELD).mean() > NEARLY_ALL
             and share[some, h].mean() > MORE_THAN_ELSEWHERE * share[none, h].mean()
         )
     ]

@@ -47,8 +47,9 @@ UNEVEN = 0.2
 PUREST_QUANTILE = 0.95
 
 
-#: Spectra less different than this [degrees] are one phase twice, and none is host of the other.
-DIFFERENT_DEG = 20.0
+#: A spectrum that stays less different from its host than this [degrees] is the same phase a second
+#: time, as far as noise tells: it holds none of it.
+DIFFERENT_DEG = 45.0
 
 #: Components end where their pixels pile up, or where their spectrum touches zero.
 AT_PIXELS, AT_SPECTRUM = "pixels", "spectrum"
@@ -93,7 +94,7 @@ def purest_turn(
     at_pixels[0] = True
     if reach == "auto":
         turn, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
-        turn = _out_of_hosts(rows, loadings, turn, at_pixels)
+        turn, at_pixels = _out_of_hosts(rows, loadings, turn, at_pixels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
 
@@ -191,26 +192,33 @@ def _to_ends_of_pixels(
 
 def _out_of_hosts(
     rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, at_pixels: np.ndarray
-) -> np.ndarray:
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the turn without the hosts that components lie in everywhere, and are mixed with.
 
     The host is taken out until the spectrum touches zero, and what is then too much of the matrix.
     """
-    for c in np.flatnonzero(~at_pixels):
+    at_pixels = at_pixels.copy()
+    for c in range(1, len(turn)):
         scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
         counts = np.maximum(scores.sum(1, keepdims=True), 1.0)
         bright = counts[:, 0] > 0.3 * np.median(counts)
-        sigma = np.sqrt(np.diag(score_noise(scores, spectra)) / counts)
+        share, sigma = scores / counts, np.sqrt(np.diag(score_noise(scores, spectra)) / counts)
         others = [h for h in range(1, len(turn)) if h != c]
-        hosts = hosts_of((scores / counts)[bright], sigma[bright], c, others)
-        for h in [*hosts, 0] if hosts else []:
-            step = np.eye(len(turn))
-            step[c, h] = -max(0.0, spectral_share(scores, spectra, c, h))
-            turned = _unit_sum(step @ turn, loadings)
-            if _angle_deg(turned[c] @ loadings, spectra[h]) > DIFFERENT_DEG:
-                turn = turned
-                scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
-    return turn
+        hosts = hosts_of(share[bright], sigma[bright], c, others, piled=bool(at_pixels[c]))
+        for h in hosts:
+            spectra = turn @ loadings
+            less = _less(rows, loadings, turn, c, h)
+            if _angle_deg(less[c] @ loadings, spectra[h]) > DIFFERENT_DEG:
+                turn, at_pixels[c] = _less(rows, loadings, less, c, 0), False
+    return turn, at_pixels
+
+
+def _less(rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, c: int, h: int) -> np.ndarray:
+    """Return the turn with as much of `h` taken out of `c` as its spectrum allows."""
+    scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
+    step = np.eye(len(turn))
+    step[c, h] = -max(0.0, spectral_share(scores, spectra, c, h))
+    return _unit_sum(step @ turn, loadings)
 
 
 def _lies_on(scores: np.ndarray, share: np.ndarray, one: int, end: float) -> bool:

@@ -36,7 +36,7 @@ PLACES = 2.2
 LARGE = 0.12
 #: Or one grain of this part of all pixels holds the pile, and the pile this part of what is rich,
 #: and the phase would fill less than this part of the foil otherwise.
-LARGE_AND_FLAT, FLAT, THIN = 0.025, 0.6, 0.6
+LARGE_AND_FLAT, FLAT, THIN = 0.025, 0.6, 0.4
 #: Ends tried, rounds, and classes of shares a standard deviation of the noise.
 ENDS_TRIED, ROUNDS, CLASSES = 64, 60, 3.0
 

@@ -10,7 +10,8 @@ import xarray as xr
 from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectrum_image
-from eds_xr.xray.lines import line_on_axis
+from eds_xr.xray.elements import element_names
+from eds_xr.xray.lines import line_on_axis, principal_lines
 from eds_xr.xray.windows import window_weights
 
 
@@ -46,17 +47,37 @@ def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> x
 
 
 def element_maps(
-    image: xr.DataArray, lines: Sequence[str], *, background: bool = True
+    image: xr.DataArray, lines: Sequence[str] | None = None, *, background: bool = True
 ) -> xr.DataArray:
     """Map several lines, ``[line, *spatial; counts]``; see :func:`element_map`.
 
     Lazy: nothing is computed; one pass over the image serves all maps.
+
+    Parameters
+    ----------
+    image : DataArray [*spatial, energy; counts]
+    lines : sequence of str, optional
+        Lines or elements; default are the elements that the file names (the attribute
+        ``elements``), each by its principal line, those without one on the axis left out.
+    background : bool
+        As for :func:`element_map`.
     """
+    lines = _lines_of_file(image) if lines is None else lines
     if isinstance(lines, str) or not lines:
         raise EdsError(f"expected a list of lines, such as ['Mg', 'Ca_Ka'], found {lines!r}")
     names, sums = _window_sums(image, lines, background)
     sums = sums.assign_coords({LINE: names}).rename("maps")
     return sums.assign_attrs(long_name="element maps", units="counts")
+
+
+def _lines_of_file(image: xr.DataArray) -> list[str]:
+    """Return the principal lines, on the axis, of the elements that the file names."""
+    check_spectrum_image(image)
+    elements = element_names(image.attrs.get("elements", []))
+    if not elements:
+        raise EdsError("the file names no elements; give lines, such as ['Mg', 'Ca_Ka']")
+    low, high = (float(e) for e in image[ENERGY].values[[0, -1]])
+    return list(principal_lines(elements, low, high, beam_energy_of(image.attrs)).values())
 
 
 def _window_sums(

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from eds_xr.schema import EdsError
+from eds_xr.composition.marks import ASSUMED_TEXT
+from eds_xr.report.pictures.canvas import WIDTH, figure_of, new_figure
+from eds_xr.report.tables import to_text
+from eds_xr.schema import PHASE, EdsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 FONT_POINTS, LEAST_POINTS = 9.0, 5.0
 #: Height of a row, and mean width of a letter, in units of the type's size.
@@ -20,6 +24,58 @@ LEADING, LETTER = 1.45, 0.56
 GAP, MORE_GAP = 1.5, 2.0
 #: Type of the note, of that of the table.
 NOTE = 0.85
+
+
+def plot_table(
+    dataset: xr.Dataset,
+    quantity: str | None = None,
+    *,
+    title: str = "",
+    confidence: float = 0.95,
+    axes: Axes | None = None,
+) -> Figure:
+    """Draw a result as a table, ``13.4(2)`` with the error in brackets, ``< 0.1`` if undetected.
+
+    Computes: the result, which is small.
+
+    Parameters
+    ----------
+    dataset : Dataset
+        Lines, composition, oxides, formula or partition coefficients, of one or several phases.
+    quantity : str, optional
+        The first by default. Fractions are shown in per cent.
+    title : str
+    confidence : float
+        One-sided, of the upper limits.
+    axes : Axes, optional
+        Where to draw, large enough for legible type; default is a new figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    EdsError
+        When the table has too many rows or columns for the axes, or more than two dimensions.
+    """
+    text = to_text(dataset, quantity, confidence=confidence)
+    if text.ndim == 1 and PHASE not in text.dims:
+        name = str(text.coords[PHASE].values) if PHASE in text.coords else ""
+        text = text.expand_dims({PHASE: [name]})
+    rows = [d for d in text.dims if d != PHASE]
+    if text.ndim != 2 or len(rows) != 1 or text.size == 0:
+        raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}; choose one")
+    table = text.transpose(rows[0], PHASE)
+    note = _table_note(dataset, table, confidence)
+    if axes is None:
+        width = min(WIDTH, 1.0 + 1.1 * table.shape[1])
+        lines = table.shape[0] + 3 + NOTE * len(note) * LETTER * FONT_POINTS / (72 * width)
+        figure = new_figure(width, lines * LEADING * FONT_POINTS / 72)
+        figure.set_layout_engine("none")
+        axes = figure.add_axes((0.02, 0.01, 0.96, 0.9))
+    draw_text_table(axes, table, title=title, note=note)
+    return figure_of(axes)
 
 
 def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) -> Axes:
@@ -56,6 +112,26 @@ def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) ->
     for i, line in enumerate(lines):
         pen.write(0, len(rows) + 1.1 + NOTE * i, line, size=NOTE)
     return axes
+
+
+def _table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> str:
+    """Say what stands in brackets, and what does not."""
+    parts = ["In brackets: one standard deviation, in units of the last digit."]
+    if any("<" in cell for cell in text.values.ravel()):
+        parts.append(
+            f"<:\u00a0not detected, upper limit at {100 * confidence:g}\u00a0% confidence."
+        )
+    if any(cell.startswith(ASSUMED_TEXT) for cell in text.values.ravel()):
+        parts.append("Assumed: zero by the choice of the subtraction's scale, not measured.")
+    parts += [f"{note[0].upper()}{note[1:]}." for note in text.attrs.get("notes", [])]
+    if "systematic" in dataset and bool((dataset.systematic > 0).any()):
+        known = 100 * dataset.systematic.where(dataset.systematic > 0)
+        low, high = (round(float(v)) for v in (known.min(), known.max()))
+        span = f"{low} %" if low == high else f"{low} to {high} %"
+        parts.append(f"Not included: systematic uncertainty of the k-factors, {span}.")
+    elif any(str(name).endswith("_systematic_variance") for name in dataset):
+        parts.append("Not included: what the k-factors leave uncertain.")
+    return " ".join(parts)
 
 
 class _Pen:

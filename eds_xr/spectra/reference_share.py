@@ -11,7 +11,7 @@ import xarray as xr
 from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
-from eds_xr.spectra.shapes.families import Shapes, families_seen, places_of_lines
+from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.lines import line_energy_kev
@@ -35,6 +35,7 @@ class Share(NamedTuple):
     worst: str = ""  # the line without which the others agree best
     by_counts: np.ndarray | None = None  # [energy]: what one more count of the mixture adds
     taken: np.ndarray = np.empty(0)  # [line]: the part of its own counts that the choice takes away
+    calibration: Calibration | None = None  # of both spectra, where peaks were fitted
 
 
 class Nets(NamedTuple):
@@ -62,7 +63,7 @@ def find_share(
     from scipy.stats import chi2
 
     _check_distinct(lines)
-    mine, other = _nets_of_both(mixture, reference, lines, elements)
+    (mine, other), calibration = _nets_of_both(mixture, reference, lines, elements)
     for line, net, sd in zip(lines, other.net, np.sqrt(np.diag(other.covariance)), strict=True):
         if not net > LEAST_SIGNIFICANCE * sd:
             raise EdsError(
@@ -76,9 +77,11 @@ def find_share(
     return Share(
         value, variance, tuple(lines), mine.net / other.net, pulls,
         chance, lines[_worst(mine, other)], by_nets @ mine.by_counts, by_nets * other.net,
+        calibration,
     )  # fmt: skip
 
 
+@in_one_thread
 def lines_left(
     mixture: xr.Dataset,
     reference: xr.Dataset,
@@ -91,7 +94,9 @@ def lines_left(
     With the error of the share, and an allowance for the shape of fitted peaks.
     """
     pixels = float(mixture.n_pixels) / float(reference.n_pixels)
-    mine, other = _fitted([mixture, reference], lines, elements, separable=False)
+    (mine, other), _ = _fitted(
+        [mixture, reference], lines, elements, separable=False, calibration=share.calibration
+    )
     windows = [line_windows_kev(line)[0] for line in lines]
     gross = [float(mixture.counts.sel({ENERGY: slice(*window)}).sum()) for window in windows]
     variance = np.diag(mine.covariance) + (share.value * pixels) ** 2 * np.diag(other.covariance)
@@ -178,8 +183,11 @@ def _worst(mine: Nets, other: Nets) -> int:
 
 def _nets_of_both(
     mixture: xr.Dataset, reference: xr.Dataset, lines: Sequence[str], elements: Sequence[str]
-) -> list[Nets]:
-    """Return the net counts of mixture and reference: fitted, or without elements of windows."""
+) -> tuple[list[Nets], Calibration | None]:
+    """Return the net counts of mixture and reference: fitted, or without elements of windows.
+
+    And the calibration of the fits.
+    """
     low, high = FIT_RANGE_KEV
     inside = max(low, mixture[ENERGY].values[0]), min(high, mixture[ENERGY].values[-1])
     if elements and all(inside[0] < line_energy_kev(line) < inside[1] for line in lines):
@@ -191,14 +199,14 @@ def _nets_of_both(
         net, variance = (np.array([float(p[i]) for p in parts]) for i in range(2))
         weights = [_window(spectrum, line).values for line in lines]
         found.append(Nets(net, np.diag(variance), np.stack(weights)))
-    return found
+    return found, None
 
 
 def _fitted(
     spectra: Sequence[xr.Dataset], lines: Sequence[str], elements: Sequence[str],
-    *, separable: bool = True,
-) -> list[Nets]:  # fmt: skip
-    """Return the net counts of families fitted to each spectrum with one design."""
+    *, separable: bool = True, calibration: Calibration | None = None,
+) -> tuple[list[Nets], Calibration]:  # fmt: skip
+    """Return the net counts of families fitted to each spectrum, and the calibration of both."""
     parts = [s.sel({ENERGY: slice(*FIT_RANGE_KEV)}) for s in spectra]
     counts, variance = (
         np.stack([p[name].values.astype(float) for p in parts]) for name in ("counts", "variance")
@@ -206,7 +214,9 @@ def _fitted(
     energy, beam = parts[0][ENERGY].values.astype(float), beam_energy_of(spectra[0].attrs)
     families = families_seen([*(n.split("_")[0] for n in lines), *elements], energy, beam)
     total = counts.sum(axis=0), variance.sum(axis=0)
-    calibration = find_calibration(energy, *total, families, beam, resolution_of(spectra[0].attrs))
+    calibration = calibration or find_calibration(
+        energy, *total, families, beam, resolution_of(spectra[0].attrs)
+    )
     shapes = Shapes(energy, families, calibration, beam)
     places = places_of_lines(families)
     for line in lines:
@@ -222,7 +232,7 @@ def _fitted(
         by_counts = np.zeros((len(lines), inside.size))
         by_counts[:, inside] = nets.by_counts
         found.append(nets._replace(by_counts=by_counts))
-    return found
+    return found, calibration
 
 
 def _solve(

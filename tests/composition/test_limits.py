@@ -259,3 +259,22 @@ def test_limits_of__few_counts_of_fitted_lines_are_covered(background, signal):
         lines = fit_lines(spectra, ["Ca"], calibration=calibration)
     held = (limits_of(lines, "net", 0.95).upper_limit >= signal).mean()
     assert held > 0.9  # 95 % of 60, less two deviations; normal limits held in 67 and 83 %
+
+
+def test_limits_of__what_other_errors_explain_is_not_detected() -> None:
+    """U of a grain at 1.3 deviations, most of them of the matrix that was subtracted."""
+    names = {"line": ["U_Ma", "Fe_Ka"], "line_other": ["U_Ma", "Fe_Ka"]}
+    both = ("line", "line_other")
+    parts = np.stack([np.diag([100.0, 1e4]), np.diag([800.0, 1e4])])
+    lines = xr.Dataset(
+        {
+            "net": ("line", [39.0, 1e4]),
+            "variance": ("line", [900.0, 2e4]),
+            "critical_level": ("line", [17.0, 30.0]),
+            "effect_covariance": (("effect", *both), parts),
+        },
+        names | {"effect": ["counting", "matrix"]},
+    )
+    assert limits_of(lines, "net", 0.95).detected.values.tolist() == [False, True]
+    counting = lines.drop_vars("effect_covariance")
+    assert limits_of(counting, "net", 0.95).detected.values.tolist() == [True, True]

@@ -12,7 +12,7 @@ from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_zeta, ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
-from eds_xr.report.figures import draw_table
+from eds_xr.report.drawn_table import plot_table
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.schema import zero_where_assumed
 
@@ -196,9 +196,9 @@ def test_write_csv__says_what_marks_mean_and_what_is_missing(tmp_path):
     assert table.doubt.notna().sum() == 1
 
 
-def test_draw_table__marks_and_foot():
+def test_plot_table__marks_and_foot():
     axes = Figure(figsize=(6, 4)).add_axes((0.05, 0.05, 0.9, 0.8))
-    draw_table(axes, results()["composition"])
+    plot_table(results()["composition"], axes=axes)
     shown = " ".join(words(axes))
     assert shown.count("†") == 2  # the number and the foot
     assert f"† {DOUBT}." in shown
@@ -234,3 +234,12 @@ def test_to_text__no_limit_holds_what_is_not_to_be_believed():
     text = lines.eds.to_text()
     assert text.sel(phase="Brg", line="Mg_Ka").item() == "-†"
     assert text.sel(phase="Brg", line="Fe_Ka").item().endswith(")")
+
+
+def test_to_text__a_zero_that_is_assumed_of_a_phase_in_doubt_says_so() -> None:
+    made = quantify(marked_lines())
+    doubt = xr.where(made.assumed, "unproven", made.doubt)
+    text = to_text(made.assign(doubt=doubt.transpose(*made.doubt.dims)))
+    assert text.sel(phase="Fp", element="Si").item().startswith("0 (assumed)")
+    assert text.sel(phase="Fp", element="Si").item() != "0 (assumed)"
+    assert any("unproven" in note for note in text.attrs["notes"])

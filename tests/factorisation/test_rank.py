@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
 import xarray as xr
-from matplotlib.figure import Figure
 from support.known import IRON, LIGHT, PHASES, SILICA, TRACE, ZIRCONIA, simulated
 
 from eds_xr import store
 from eds_xr.factorisation.rank import suggest_rank
-from eds_xr.report.figures import draw_rank
 from eds_xr.schema import EdsError
 
 
@@ -100,13 +98,6 @@ def test_suggest_rank__refuses(eager_image):
         suggest_rank(eager_image, max_rank=0)
     with pytest.raises(EdsError, match="no counts"):
         suggest_rank(eager_image * 0)
-
-
-def test_draw_rank__shows_both_witnesses(eager_image):
-    figure = Figure()
-    axes = draw_rank(figure.add_subplot(), suggest_rank(eager_image), title="rank")
-    assert {t.get_text() for t in axes.get_legend().get_texts()} == {"eigenvalue", "held-out gain"}
-    figure.canvas.draw()
 
 
 # -- the published maps -------------------------------------------------------------------------

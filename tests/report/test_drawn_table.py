@@ -6,14 +6,13 @@ from matplotlib.figure import Figure
 from support.drawn import composition, words
 
 from eds_xr.composition import minerals
-from eds_xr.report import figures
-from eds_xr.report.drawn_table import FONT_POINTS, LEAST_POINTS, draw_text_table
+from eds_xr.report.drawn_table import FONT_POINTS, LEAST_POINTS, draw_text_table, plot_table
 from eds_xr.schema import EdsError
 
 
-def test_draw_table__has_errors_limits_and_units():
+def test_plot_table__has_errors_limits_and_units():
     axes = Figure(figsize=(4, 3)).add_axes((0.05, 0.05, 0.9, 0.8))
-    figures.draw_table(axes, composition(), title="(a) composition")
+    plot_table(composition(), axes=axes, title="(a) composition")
     shown = words(axes)
     assert axes.get_title(loc="left") == "(a) composition"
     assert {"at%", "Brg", "Fp", "Mg", "Si", "Nd"} <= set(shown)
@@ -24,19 +23,19 @@ def test_draw_table__has_errors_limits_and_units():
     assert len(axes.lines) == 3  # the rules
 
 
-def test_draw_table__numbers_meet_at_the_point():
+def test_plot_table__numbers_meet_at_the_point():
     axes = Figure(figsize=(4, 3)).add_axes((0.05, 0.05, 0.9, 0.8))
-    figures.draw_table(axes, composition(("Brg",)))
+    plot_table(composition(("Brg",)), axes=axes)
     right = {t.get_position()[0] for t in axes.texts if t.get_ha() == "right"}
     after = {t.get_position()[0] for t in axes.texts if t.get_text().startswith(".")}
     assert right == after
     assert len(right) == 1
 
 
-def test_draw_table__stays_within_its_axes():
+def test_plot_table__stays_within_its_axes():
     figure = Figure(figsize=(4, 2.5))
     axes = figure.add_axes((0.05, 0.05, 0.9, 0.8))
-    figures.draw_table(axes, minerals.oxides(composition(("Brg", "Fp", "Ca-Pv"))))
+    plot_table(minerals.oxides(composition(("Brg", "Fp", "Ca-Pv"))), axes=axes)
     figure.canvas.draw()
     frame = axes.get_window_extent()
     for text in axes.texts:
@@ -47,13 +46,36 @@ def test_draw_table__stays_within_its_axes():
     assert "SiO$_{2}$" in words(axes)
 
 
-def test_draw_table__refuses_what_nobody_can_read():
+def test_plot_table__refuses_what_nobody_can_read():
     axes = Figure(figsize=(1.2, 1)).add_axes((0, 0, 1, 1))
     many = composition([f"region {i}" for i in range(9)])
     with pytest.raises(EdsError, match=r"a table of 3 rows and 9 columns would need type of"):
-        figures.draw_table(axes, many)
+        plot_table(many, axes=axes)
     with pytest.raises(EdsError, match="a table has elements and phases, found"):
-        figures.draw_table(axes, many.expand_dims("sample"))
+        plot_table(many.expand_dims("sample"), axes=axes)
+
+
+def test_plot_table__of_one_phase_and_of_lines():
+    axes = Figure(figsize=(4, 3)).add_axes((0, 0, 1, 1))
+    plot_table(composition().sel(phase="Fp"), "weight_fraction", axes=axes)
+    assert {"wt%", "Fp"} <= set(words(axes))
+
+
+def test_plot_table__of_one_number_a_phase_is_an_error():
+    ratio = xr.DataArray([0.5, 0.6], {"phase": ["a", "b"]})
+    with pytest.raises(EdsError, match="a table has elements and phases"):
+        plot_table(xr.Dataset({"ratio": ratio, "variance": 0.01 * ratio}))
+
+
+def test_plot_table__makes_a_figure_that_is_large_enough():
+    figure = plot_table(composition(("Brg", "Fp", "Ca-Pv", "Si")))
+    figure.canvas.draw()
+    (axes,) = figure.axes
+    frame = figure.bbox
+    for text in axes.texts:
+        box = text.get_window_extent()
+        assert frame.x0 <= box.x0 <= box.x1 <= frame.x1, text
+        assert frame.y0 <= box.y0 <= box.y1 <= frame.y1, text
 
 
 def text_table(rows, columns, cell="13.4(2)"):

@@ -39,3 +39,11 @@ def test_pure_pixels__not_those_that_hold_more_than_noise_of_another() -> None:
     pure = pure_pixels(amounts, present, 100.0, 0.02).compute().sel(phase="first")
     assert not pure[:, :12].any()
     assert pure[:, 24:44].all()
+
+
+def test_pure_pixels__where_a_phase_is_nowhere_there_is_none() -> None:
+    amounts, present = _side_by_side(noise=0.05)
+    present[0] = False
+    pure = pure_pixels(amounts, present, 100.0, 0.02).compute()
+    assert not pure.sel(phase="first").any()
+    assert pure.sel(phase="second").any()

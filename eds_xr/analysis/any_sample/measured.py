@@ -26,6 +26,8 @@ from eds_xr.spectra.sums import sum_spectra
 
 #: Tiles of a phase that hold fewer counts tell nothing of its variation.
 LEAST_TILE_COUNTS = 5000.0
+#: Why a phase's composition from its region is not to be believed; all pixels may hold enough.
+FEW_COUNTS = "too few counts for a spectrum"
 
 
 @dataclass
@@ -59,7 +61,9 @@ def measure(
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
         say("spectra of all regions, in one pass")
-        spectra, calibration = _measure_regions(made, image, found, regions, host_of, fit, recipe)
+        spectra, calibration = _measure_regions(
+            made, image, found, regions, host_of, fit, recipe, say
+        )
     else:
         spectra = found.total.expand_dims({PHASE: ["all"]})
     missing = names if made.pure is None else [n for n in names if n not in made.pure[PHASE]]
@@ -79,7 +83,7 @@ def measure(
 
 def _measure_regions(
     made: Measured, image: xr.DataArray, found: Found, regions: Mapping[str, Region],
-    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe,
+    host_of: Mapping[str, str], fit: LineFit, recipe: Recipe, say: Say,
 ) -> tuple[xr.Dataset, Calibration]:  # fmt: skip
     """Add the spectra of regions and of phases; return those of tiles, too, and the calibration."""
     used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
@@ -89,6 +93,7 @@ def _measure_regions(
         spectra = _region_sums(image, found, chosen, tiled, recipe)
     made.masks = region_masks(found.segmentation, found.amounts, chosen)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
+    say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
     pure = PureSpectra(
@@ -155,10 +160,9 @@ def _lines_of_phases(
     fitted = fit.fit(pure, calibration)
     lines = with_impurity(_with_common(fitted, pure), pure, fitted)
     for name in pure[PHASE].values.tolist():
-        few = too_noisy(name, pure.sel({PHASE: name}))
-        why = made.doubts.get(name, "too few counts for a spectrum" if few else "")
-        own = lines[PHASE] == name
-        lines["doubt"] = lines.doubt.where(~own | (lines.doubt != "") | (why == ""), why)
+        if too_noisy(name, pure.sel({PHASE: name})):
+            made.doubts.setdefault(name, FEW_COUNTS)
+    lines = lines.assign(doubt=said.doubted(lines.doubt, made.doubts))
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
     if made.masks is None:
@@ -220,5 +224,5 @@ def _measure_all_pixels(
     if "assumed" in made.lines:
         made.notes += said.contradicted(free, made.lines.assumed)
         free = zero_where_assumed(free.assign(assumed=made.lines.assumed))
-    unproven = free[PHASE].isin(list(made.doubts)) & (free.doubt == "")
-    made.refined_lines = free.assign(doubt=made.lines.doubt.where(unproven, free.doubt))
+    unproven = {name: why for name, why in made.doubts.items() if why != FEW_COUNTS}
+    made.refined_lines = free.assign(doubt=said.doubted(free.doubt, unproven))

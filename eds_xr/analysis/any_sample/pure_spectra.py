@@ -206,6 +206,12 @@ class PureSpectra:
         way = f"{source.region} less {source.reference}"
         return rest.assign(way=way)
 
+    def _holds(self, phase: str, host: str) -> bool:
+        """Return whether the counts of a phase's pure pixels are a host's by more than chance."""
+        held = self.held.get(phase, {})
+        total = max(sum(held.values()), 1.0)
+        return held.get(host, 0.0) / total - 3 / total**0.5 > LEAST_OVERLAP
+
     def _few_pure(self, phase: str) -> xr.Dataset | None:
         """Return the sum of a phase's pure pixels, although a mixture holds much more of it."""
         if phase not in self.spectra[PHASE].values:
@@ -213,10 +219,16 @@ class PureSpectra:
         return self.spectra.sel({PHASE: phase}, drop=True)
 
     def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
-        """Return the spectrum of pure pixels, less a host that lies over all of them."""
+        """Return the spectrum of pure pixels, less a host that lies over all of them.
+
+        Its lines show it, or its counts, as of a core that is nowhere without its shell.
+        """
         host = self.hosts.get(source.phase, "")
         if host in self.made:
-            lines = lines_of_an_overlap(self._nets_of_sum(source.phase), self._nets(host))
+            nets = self._nets_of_sum(source.phase), self._nets(host)
+            lines = lines_of_an_overlap(*nets)
+            if not lines and self._holds(source.phase, host):
+                lines = (pinned_line(*nets),)
             if lines:
                 below = Source(source.phase, source.phase, host)
                 rest = _less(region, self._reference(host), lines, self.elements)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import xarray as xr
 
+from eds_xr.composition import marks
 from eds_xr.composition.limits import limits_of
-from eds_xr.schema import ASSUMED, ELEMENT, LINE, PHASE
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE
 
 #: Of upper limits.
 CONFIDENCE = 0.95
 #: Two ways contradict each other from so many standard deviations on.
 CONTRADICTION_SIGMA = 3.0
+#: What is said at numbers of which two ways say different things.
+CONTRADICTED = "regions and all pixels give different numbers"
 
 
 def not_detected(lines: xr.Dataset) -> list[str]:
@@ -25,6 +30,22 @@ def not_detected(lines: xr.Dataset) -> list[str]:
         if names:
             notes.append(f"{phase}: not detected: {', '.join(names)} (limits stand in the tables)")
     return notes
+
+
+def doubted(doubt: xr.DataArray, why: Mapping[str, str]) -> xr.DataArray:
+    """Return the doubts of numbers [phase, ...] with those of whole phases."""
+    names = doubt[PHASE].values.tolist()
+    texts = xr.DataArray([why.get(name, "") for name in names], {PHASE: names}, (PHASE,))
+    return marks.joined(doubt, texts).transpose(*doubt.dims).assign_attrs(doubt.attrs)
+
+
+def with_contradictions(composition: xr.Dataset, comparison: xr.Dataset) -> xr.Dataset:
+    """Return a composition in doubt where two ways say different things."""
+    doubt = composition[DOUBT]
+    same = {d: doubt[d] for d in (PHASE, ELEMENT)}
+    agree = comparison.agree.reindex(same, fill_value=True)
+    joined = marks.joined(doubt, xr.where(agree, "", CONTRADICTED)).transpose(*doubt.dims)
+    return composition.assign({DOUBT: joined.assign_attrs(doubt.attrs)})
 
 
 def contradicted(lines: xr.Dataset, assumed: xr.DataArray) -> list[str]:

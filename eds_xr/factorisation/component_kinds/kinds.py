@@ -7,6 +7,7 @@ absorption and background do to another component's spectrum. A phase has lines 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,15 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
-from eds_xr.factorisation.component_kinds.smooth_maps import SMOOTH, continua, cubic_share
+from eds_xr.factorisation.component_kinds.smooth_maps import (
+    MOST_PIXELS,
+    NO_MORE,
+    SMOOTH,
+    continua,
+    cubic_share,
+    scatters_as_noise,
+    share_by_thickness,
+)
 from eds_xr.factorisation.least_volume import (
     equal_groups,
     even_rows,
@@ -25,14 +34,16 @@ from eds_xr.factorisation.rotation import binned_maps, check_factors
 from eds_xr.schema import COMPONENT, ENERGY, EdsError, spatial_dims
 
 PHASE_KIND, MODULATION, BACKGROUND = "phase", "modulation", "background"
-ODD_PIXELS, NOISE = "odd pixels", "noise"
+ODD_PIXELS, NOISE, CONTINUUM_END = "odd pixels", "noise", "continuum end"
 #: Groups of channels of equal counts in which spectra are compared.
 GROUPS = 256
 #: Of what a component has beyond the others, a modulation leaves less than this unexplained: a
 #: wedge up to 0.27, as lines from elsewhere are not absorbed; phases 0.25 (with boundaries) to 0.9.
 MOST_UNEXPLAINED = 0.35
+#: Where its map has boundaries, less than this, and the counts explain where it is.
+MOST_WITH_BOUNDARIES = 0.25
 #: What a phase has beyond the others is this many standard deviations of chi-squared above noise.
-SIGNIFICANT = 4.0
+SIGNIFICANT = 8.0
 #: Odd pixels: so few hold half of a component.
 FEW_PIXELS = 3
 
@@ -84,8 +95,15 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     found = kinds_of(maps, spectra, energy, lambda: scores.values)
     names = loadings[COMPONENT]
     said = continua(maps, spectra, [i for i, k in enumerate(found.kind) if k == PHASE_KIND])
+    strength = maps.reshape(-1, len(spectra)).sum(0)
+    for a, b, why, one_phase in said:
+        if one_phase:
+            end, other = (a, b) if strength[a] < strength[b] else (b, a)
+            found.kind[end], found.parent[end] = CONTINUUM_END, other
+            found.reason[end] = f"a continuum leads to {other}: {why}"
+    found = _with_last_parents(found)
     attrs = provenance.with_step(factors.attrs, "component_kinds")
-    pairs = [f"{names.values[a]} to {names.values[b]}: {why}" for a, b, why in said]
+    pairs = [f"{names.values[a]} to {names.values[b]}: {why}" for a, b, why, _ in said]
     attrs |= {"continuum": pairs, "notes": _notes(maps, found)}
     return xr.Dataset(
         {
@@ -173,17 +191,17 @@ def kinds_of(
     grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-12)
     spectra = _Spectra(loadings, energy, first, grouped, loading_noise(even_rows(rows), grouped))
     spread = np.sqrt(np.diag(score_noise(even_rows(rows), loadings)))
-    smooth = [_smoothness(maps, c, spread) for c in range(size)]
     odd = [_in_few(rows, c, spread[c]) for c in range(size)]
     if any(odd):
         every = pixels().reshape(-1, size)
         odd = [few and _in_few(every, c, spread[c]) for c, few in enumerate(odd)]
+    its = [_map(maps, c, spread, odd[c]) for c in range(size)]
     phases = list(range(size))
     weakest_first = np.argsort(rows.sum(0)).tolist()
     while len(phases) > 1:  # the least of a phase goes first
         worst: tuple[float, int, int, str, str] | None = None
         for c in (c for c in weakest_first if c in phases):
-            said = _no_phase(c, [p for p in phases if p != c], spectra, smooth[c], odd[c])
+            said = _no_phase(c, [p for p in phases if p != c], spectra, its[c])
             found.reason[c] = said[-1]
             if said[0] < 1 and (worst is None or said[0] < worst[0]):
                 worst = (said[0], c, *said[1:])
@@ -192,6 +210,7 @@ def kinds_of(
         _, c, parent, found.kind[c], found.reason[c] = worst
         phases.remove(c)
         found.parent[c] = parent
+        its[parent] = its[parent]._replace(scattered=False)  # it is where both were
     return _with_last_parents(found)
 
 
@@ -211,23 +230,40 @@ class _Spectra(NamedTuple):
     noise: np.ndarray
 
 
+class _Map(NamedTuple):
+    """What the share of a component in the counts looks like across the field."""
+
+    most: float  # in the richest places
+    smooth: float  # how much of it a cubic surface explains
+    scattered: bool
+    odd: bool  # in few pixels only
+    by_thickness: Callable[[int], float]  # how much of it in a parent the counts explain
+
+
 def _no_phase(
-    c: int, others: list[int], spectra: _Spectra, smooth: float, odd: bool
+    c: int, others: list[int], spectra: _Spectra, its: _Map
 ) -> tuple[float, int, str, str]:
     """Return how near `c` is to a phase (below 1: none), its parent, its kind and the reason."""
     sigma, significance, nearest = beyond_others(c, others, spectra.grouped, spectra.noise)
     if significance < SIGNIFICANT:
         why = f"mixtures of the others, of {nearest} most, explain all but noise"
         return significance / SIGNIFICANT - 2, nearest, NOISE, why
-    if odd:
+    if its.scattered:
+        why = "its share scatters as noise does: neighbours are no more alike than others"
+        return 0, nearest, NOISE, why
+    if its.odd:
         return 0, nearest, ODD_PIXELS, f"half of its counts lie in {FEW_PIXELS} pixels or fewer"
     loadings, energy, first = spectra.loadings, spectra.energy, spectra.first
     parent, left, soft = unexplained(c, others, loadings, energy, first, sigma)
     if left > MOST_UNEXPLAINED:
         why = f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
         return 2, c, PHASE_KIND, why
-    if smooth < SMOOTH:
-        why = f"its map has boundaries: a smooth one explains {max(smooth, 0):.0%} of it"
+    if its.most > NO_MORE:
+        why = f"nearly pure in places: up to {its.most:.0%} of the counts there"
+        return 2, c, PHASE_KIND, why
+    thickness = left < MOST_WITH_BOUNDARIES and its.by_thickness(parent) > SMOOTH
+    if its.smooth < SMOOTH and not thickness:
+        why = f"its map has boundaries: a smooth one explains {max(its.smooth, 0):.0%} of it"
         return 2, c, PHASE_KIND, why
     kind = BACKGROUND if soft else MODULATION
     why = f"{_WHAT[kind]} of {parent} explains {1 - left:.0%} of what it has of its own"
@@ -250,14 +286,22 @@ def _in_few(rows: np.ndarray, c: int, spread: float) -> bool:
     return bool(own.any() and np.sort(own)[::-1][:FEW_PIXELS].sum() > 0.5 * own.sum())
 
 
-def _smoothness(maps: np.ndarray, c: int, spread: np.ndarray) -> float:
+def _map(maps: np.ndarray, c: int, spread: np.ndarray, odd: bool) -> _Map:
     total = np.maximum(maps.sum(-1), 1.0)
     bright = total > 0.1 * np.median(total)
     share = maps[..., c] / total
-    counted = spread[c] ** 2 / total
+    variance = spread[c] ** 2 / total
     between = np.abs(np.diff(share, axis=-1)) if share.shape[-1] > 1 else np.zeros(1)
     seen = (np.median(between) / 0.6745) ** 2 / 2  # robust: boundaries are few
-    return cubic_share(share, bright, counted * max(1.0, seen / np.median(counted)))
+    smooth = cubic_share(share, bright, variance * max(1.0, seen / np.median(variance)))
+    by_thickness = partial(share_by_thickness, maps, c, variance=variance)
+    return _Map(
+        float(np.quantile(share, MOST_PIXELS)),
+        smooth,
+        scatters_as_noise(share, variance),
+        odd,
+        by_thickness,
+    )
 
 
 def _notes(maps: np.ndarray, found: Kinds) -> list[str]:

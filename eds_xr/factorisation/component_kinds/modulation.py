@@ -70,6 +70,10 @@ def beyond_others(
 ) -> tuple[np.ndarray, float, int]:
     """Return the noise of what `c` has beyond its best mixture of `others`, and how sure that is.
 
+    Sure is what no sum and no difference of the others has: as many components as eigenvalues of
+    the counts stand above noise are not such sums, and a component that is one is another's second
+    half, however unlike it became when its corner was sought.
+
     Returns
     -------
     sigma : ndarray [group]
@@ -87,9 +91,10 @@ def beyond_others(
         step = np.zeros(len(summed))
         step[c], step[of] = 1.0, -mixture
         sigma = np.sqrt(np.maximum(np.einsum("gab,a,b->g", noise, step, step), 1e-18))
-    rest = nnls((summed[of] / sigma).T, summed[c] / sigma)[1]
+    table, wanted = (summed[of] / sigma).T, summed[c] / sigma
+    rest = wanted - table @ np.linalg.lstsq(table, wanted, rcond=None)[0]
     free = max(1, len(sigma) - len(of))
-    return sigma, float((rest**2 - free) / np.sqrt(2 * free)), of[int(mixture.argmax())]
+    return sigma, float((rest @ rest - free) / np.sqrt(2 * free)), of[int(mixture.argmax())]
 
 
 def _left(own: np.ndarray, known: np.ndarray, soft: np.ndarray, hard: np.ndarray) -> float:

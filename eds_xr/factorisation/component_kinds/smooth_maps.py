@@ -1,4 +1,4 @@
-"""Maps that change smoothly across the field: of a thickness, or between two compositions."""
+"""Maps that change smoothly, across the field or with thickness, or between two compositions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,41 @@ from eds_xr.factorisation.least_volume import even_rows, score_noise
 SMOOTH = 0.9
 #: Two phases are a continuum where at least this part of the pixels lies between them.
 BETWEEN = 0.2
+#: Where at least this part does, there are no two phases, but one whose composition changes.
+ONE_PHASE = 1 / 3
+#: What thickness does to a phase is nowhere more than this of a pixel's counts [quantile, share];
+#: where it is more than half of that, it and the phase are this share of most pixels.
+MOST_PIXELS, NO_MORE, TOGETHER = 0.99, 0.6, 0.7
+
+#: A share that scatters as noise has so many times its variance at most, neighbours that are so
+#: much alike, and the few largest shares within so many standard deviations.
+LIKE_NOISE, ALIKE, TAIL = 3.0, 0.2, 4.0
+
+
+def scatters_as_noise(share: np.ndarray, variance: np.ndarray) -> bool:
+    """Return whether shares are alike everywhere but for noise, which a component may describe.
+
+    Parameters
+    ----------
+    share, variance : ndarray [*bin]
+        Of a component in the counts, and that of its noise.
+    """
+    seen = share.var()
+    if not 0 < seen < LIKE_NOISE * np.median(variance):
+        return False
+    away = np.quantile(share, MOST_PIXELS) - np.median(share)
+    alike = [
+        1 - (np.diff(share, axis=axis) ** 2).mean() / (2 * seen)
+        for axis, n in enumerate(share.shape)
+        if n > 1
+    ]
+    return bool(max(alike, default=1.0) < ALIKE and away**2 < TAIL**2 * seen)
 
 
 def continua(
     maps: np.ndarray, loadings: np.ndarray, phases: list[int]
-) -> list[tuple[int, int, str]]:
-    """Return pairs of phases between which compositions change smoothly, and why."""
+) -> list[tuple[int, int, str, bool]]:
+    """Return pairs of phases that merge smoothly, why, and whether they are one phase."""
     total = np.maximum(maps.sum(-1), 1.0)
     noise = np.diag(score_noise(even_rows(maps.reshape(-1, len(loadings))), loadings))
     found = []
@@ -30,8 +59,27 @@ def continua(
             smooth = cubic_share(share, there, noise[b] / total)
             if between > BETWEEN and smooth > SMOOTH:
                 why = f"{between:.0%} of their pixels lie between, changing smoothly"
-                found.append((a, b, why))
+                found.append((a, b, why, between > ONE_PHASE))
     return found
+
+
+def share_by_thickness(maps: np.ndarray, c: int, parent: int, variance: np.ndarray) -> float:
+    """Return how much of the share of `c` in its parent the counts of both explain.
+
+    A cubic of the logarithm of their counts, which grow with thickness, whatever boundaries its map
+    has. Nothing where `c` is without the parent.
+    """
+    rows = maps.reshape(-1, maps.shape[-1])
+    total = np.maximum(rows.sum(1), 1.0)
+    share, both = rows[:, c] / total, rows[:, c] + rows[:, parent]
+    there = (both > TOGETHER * total) & (total > 0.1 * np.median(total))
+    rich = share > 0.5 * np.quantile(share, MOST_PIXELS)
+    if not (rich.any() and there.any()) or there[rich].mean() < TOGETHER:
+        return 0.0
+    level = np.log(both[there])
+    place = 2 * (level - level.min()) / max(np.ptp(level), 1e-9) - 1
+    table = place[:, None] ** np.arange(4)
+    return _explained(table, rows[there, c] / both[there], variance.ravel()[there])
 
 
 def cubic_share(values: np.ndarray, there: np.ndarray, variance: np.ndarray) -> float:
@@ -45,8 +93,13 @@ def cubic_share(values: np.ndarray, there: np.ndarray, variance: np.ndarray) -> 
     for powers in np.ndindex(*(4,) * values.ndim):
         if 0 < sum(powers) <= 3:
             columns.append(np.prod(place ** np.array(powers), axis=1))
-    weight = 1 / np.sqrt(variance[there])
-    table, wanted = np.stack(columns, 1) * weight[:, None], values[there] * weight
+    return _explained(np.stack(columns, 1), values[there], variance[there])
+
+
+def _explained(table: np.ndarray, values: np.ndarray, variance: np.ndarray) -> float:
+    """Return the share of the variance of values that columns explain, noise taken off."""
+    weight = 1 / np.sqrt(variance)
+    table, wanted = table * weight[:, None], values * weight
     flat = wanted - weight * (weight @ wanted) / (weight @ weight)
     kept = wanted - table @ np.linalg.lstsq(table, wanted, rcond=None)[0]
     whole = flat @ flat - len(flat)

@@ -70,8 +70,8 @@ def only_pixels(
     total = near.sum(PHASE).where(here, 0.0).clip(min=0)
     share = near.sel({PHASE: ~asked}) / total.where(total > 0)
     weight, dims = total * (share < 0), spatial_dims(share)  # below zero there is only noise
-    noise = ((weight * share**2).sum(dims) / weight.sum(dims)) ** 0.5
-    most = (NOISE_SIGMA * noise).fillna(0.0).clip(min=pure_share)
+    noise = ((weight * share**2).sum(dims) / weight.sum(dims).clip(min=1e-9)) ** 0.5
+    most = (NOISE_SIGMA * noise).clip(min=pure_share)
     return here & ((share <= most) | ~(total > 0)).all(PHASE)
 
 

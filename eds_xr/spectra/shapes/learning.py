@@ -31,8 +31,8 @@ from eds_xr.spectra.shapes.weak_knowledge import (
 #: What one standard deviation of the parameters of a calibration is worth.
 _UNITS = (*CALIBRATION_PRIOR, *TAIL_PRIOR)
 _MOST_STEPS = 20
-#: Steps end when no parameter moves by more [standard deviations].
-_CONVERGED = 5e-3
+#: Steps end when they are less than this part of the standard deviation of what is found.
+_CONVERGED = 0.03
 #: One standard deviation of a parameter changes spectra by at least so much, as a chi-square.
 _LEAST_FELT = 0.03
 #: A parameter is this many standard deviations off at most: the spectrum is of something else.
@@ -158,20 +158,33 @@ def _descend(
     weak: WeakKnowledge, background: np.ndarray, spectra: Sequence[tuple[np.ndarray, np.ndarray]],
     x: np.ndarray, free: np.ndarray,
 ) -> tuple[np.ndarray, KnownShapes, np.ndarray]:  # fmt: skip
+    last = np.zeros(x.size)
     for _ in range(_MOST_STEPS):
         shapes = weak.at(x)
         information, pull = np.zeros((x.size, x.size)), np.zeros(x.size)
         for counts, variance in spectra:
             more, towards = _what_it_says(shapes, background, counts, variance)
             information, pull = information + more, pull + towards
-        step = np.zeros(x.size)
-        inner = information[np.ix_(free, free)] + np.eye(int(free.sum()))
-        step[free] = np.linalg.solve(inner, (pull - x)[free])
-        largest = float(np.abs(step).max(initial=0.0))
-        x = np.clip(x + step / max(1.0, largest), -MOST_OFF, MOST_OFF)
-        if largest < _CONVERGED:
+        step = _step(information, pull, x, free)
+        step *= np.where(step * last < 0, 0.5, 1.0)  # where little is there, they would swing
+        last = step / max(1.0, float(np.abs(step).max(initial=0.0)))
+        x = np.clip(x + last, -MOST_OFF, MOST_OFF)
+        if last @ information @ last + last @ last < _CONVERGED**2:
             break
     return x, shapes, information
+
+
+def _step(information: np.ndarray, pull: np.ndarray, x: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Return the step of the free parameters, without those that are held at a limit."""
+    moving = free.copy()
+    while True:
+        step = np.zeros(x.size)
+        inner = information[np.ix_(moving, moving)] + np.eye(int(moving.sum()))
+        step[moving] = np.linalg.solve(inner, (pull - x)[moving])
+        held = (np.abs(x) >= MOST_OFF) & (step * x > 0)
+        if not held.any():
+            return step
+        moving &= ~held
 
 
 def _what_it_says(

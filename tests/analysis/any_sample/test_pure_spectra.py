@@ -77,7 +77,8 @@ def _made(
     calibration = line_fit.calibrate(spectra)
     fit = partial(line_fit.fit, calibration=calibration)
     made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, elements, held or {})
-    made.make([Source(source.reference, source.reference), source])
+    other = source.reference or hosts[source.phase]
+    made.make([Source(other, other), source])
     return made
 
 
@@ -150,3 +151,17 @@ def test_pure_spectra__a_film_without_lines_is_taken_out_by_its_counts() -> None
     carbon = oxide[["counts", "variance"]].sel(energy=slice(0.2, 0.35)).sum("energy")
     assert abs(float(carbon.counts)) < 4 * float(carbon.variance) ** 0.5
     assert (str(oxide.way.values), made.pinned) == ("film+oxide less film", {})
+
+
+@pytest.mark.parametrize(("of_shell", "pinned"), [(0.15, {"core": ("Si_Ka",)}), (0.02, {})])
+def test_pure_spectra__a_core_that_is_nowhere_without_its_shell(
+    of_shell: float, pinned: dict[str, tuple[str, ...]]
+) -> None:
+    """Its region is pure but for the shell; a shell of one line has no proportions."""
+    rng = np.random.default_rng(5)
+    sums = {"shell": _sum(rng, 500, Si=100.0), "core": _sum(rng, 200, Au=200.0, Si=35.0)}
+    held = {"core": {"core": 1 - of_shell, "shell": of_shell}}
+    held = {"core": {name: 235.0 * 200 * share for name, share in held["core"].items()}}
+    source = Source("core", "core")
+    made = _made(sums, ["Si", "Au"], source, {"core": "shell", "shell": ""}, held)
+    assert made.pinned == pinned

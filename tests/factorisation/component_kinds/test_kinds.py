@@ -1,5 +1,7 @@
 """What components are, on counts of the second simulator."""
 
+import itertools
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -11,7 +13,7 @@ from support.independent.materials import Material
 from support.independent.spectra import truth
 from support.known import largest_change, product
 
-from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
+from eds_xr.factorisation.component_kinds.kinds import component_kinds, kinds_of, merge_kinds
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.factorisation.rank import suggest_rank
 from eds_xr.schema import EdsError
@@ -65,8 +67,69 @@ def test_component_kinds__a_gradient_is_a_continuum_and_boundaries_are_not():
         counts = np.random.default_rng(0).poisson(150 * amounts @ table).astype(np.uint16)
         energy = spectra[0].sel(energy=SEEN).energy
         found = component_kinds(nmf(xr.DataArray(counts, {"energy": energy}, ("y", "x", "energy"))))
-        assert found.kind.values.tolist() == ["phase", "phase"]
+        assert sorted(found.kind.values) == (["continuum end"] if continuum else ["phase"]) + [
+            "phase"
+        ]
+        assert len(set(found.parent.values)) == 2 - continuum  # one phase, or two
         assert bool(found.attrs["continuum"]) == continuum
+
+
+# -- kinds_of, of made-up spectra and maps ---------------------------------------------------------
+
+ENERGY = np.linspace(0.1, 8, 800)
+RANDOM = np.random.default_rng(5)
+
+
+def spectrum(*lines: tuple[float, float]) -> np.ndarray:
+    """Return lines (energy, height) on a background, sum 1."""
+    made = 0.3 / ENERGY
+    for energy, height in lines:
+        made = made + height * np.exp(-0.5 * ((ENERGY - energy) / 0.05) ** 2)
+    return made / made.sum()
+
+
+def kinds(maps: np.ndarray, loadings: list[np.ndarray]) -> list[str]:
+    table = np.stack(loadings)
+    table = table.clip(1e-9) / table.clip(1e-9).sum(1, keepdims=True)
+    return kinds_of(maps, table, ENERGY, lambda: maps).kind
+
+
+SUPPORT = spectrum((0.28, 30))
+OXIDE = spectrum((0.52, 20), (1.5, 20), (4.5, 20))
+METAL = spectrum((2.1, 20), (6.4, 8))
+SULPHUR = spectrum((2.5, 20), (3.3, 8))
+LUMPS = np.zeros((30, 30))
+LUMPS[3:12, 4:16] = 3000 * RANDOM.uniform(0.5, 2, (9, 12))
+LUMPS[18:27, 12:26] = 3000 * RANDOM.uniform(0.5, 2, (9, 14))
+
+
+def test_kinds_of__a_thick_lump_with_sharp_edges_is_no_phase():
+    absorbed = np.exp(-0.6 * ENERGY**-2.8 / 0.5**-2.8)
+    share = (LUMPS / 6000) ** 2 * 0.4  # of what absorption takes, the more the thicker
+    maps = np.stack([0 * LUMPS + 2000, LUMPS * (1 - share), LUMPS * share], -1)
+    assert kinds(maps, [SUPPORT, OXIDE, OXIDE * absorbed]) == ["phase", "phase", "modulation"]
+
+
+def test_kinds_of__a_phase_that_lies_in_thick_places_is_one():
+    share = (LUMPS / 6000) ** 2 * 0.4
+    maps = np.stack([0 * LUMPS + 2000, LUMPS * (1 - share), LUMPS * share], -1)
+    assert kinds(maps, [SUPPORT, OXIDE, 0.8 * OXIDE + 0.2 * METAL]) == ["phase"] * 3
+
+
+def test_kinds_of__a_difference_of_others_is_none():
+    maps = np.stack([0 * LUMPS + 2000, LUMPS, LUMPS[::-1] / 3, LUMPS.T], -1)
+    corners = [SUPPORT, OXIDE, METAL, SULPHUR]  # mixtures of neighbours: each sum of two is one
+    square = [0.5 * (one + next_) for one, next_ in itertools.pairwise([*corners, SUPPORT])]
+    assert kinds(maps, square).count("noise") == 1
+    assert kinds(maps, corners) == ["phase"] * 4
+
+
+def test_kinds_of__what_scatters_as_noise_is_none():
+    other = 0.8 * OXIDE + 0.2 * METAL
+    scattered = RANDOM.normal(200, 40, (30, 30))
+    assert kinds(np.stack([2000 - scattered, scattered], -1), [OXIDE, other]) == ["phase", "noise"]
+    grain = np.where(LUMPS > 0, 260.0, 140.0) + RANDOM.normal(0, 20, (30, 30))
+    assert kinds(np.stack([2000 - grain, grain], -1), [OXIDE, other]) == ["phase", "phase"]
 
 
 # -- merge_kinds ---------------------------------------------------------------------------------

@@ -1,0 +1,1 @@
+"""Pictures of results: a named function for each kind of data."""

@@ -1,0 +1,248 @@
+"""Galleries of maps, and three maps as the colours of one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.image.element_maps import element_maps
+from eds_xr.report.pictures.canvas import (
+    SMALL,
+    WIDTH,
+    figure_of,
+    line_text,
+    new_figure,
+)
+from eds_xr.report.pictures.images import (
+    color_bar,
+    image_dims,
+    map_panel,
+    panel_width,
+    range_of,
+    scale_bar,
+    show,
+    shown,
+)
+from eds_xr.schema import ENERGY, EdsError, check_one_of, spatial_dims
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+#: Of a red, a green and a blue that add to white, and that the colour-blind tell apart (near
+#: Okabe and Ito's vermilion and bluish green).
+MIXED = ("#e05a00", "#00a55a", "#1f00a5")
+#: In a Dataset, what is shown when nobody says.
+SHOWN = ("net", "atomic_fraction", "scores", "probability", "amounts", "counts")
+#: Height of a picture, width of the triangle of its colours [inches].
+HEIGHT, TRIANGLE = 2.8, 1.1
+#: Most maps of a gallery: more are illegible on a page.
+MOST_MAPS = 30
+
+
+def plot_maps(
+    data: xr.DataArray | xr.Dataset,
+    *,
+    ranges: str = "own",
+    quantity: str | None = None,
+    columns: int | None = None,
+    cmap: str = "viridis",
+    figure: Figure | SubFigure | None = None,
+) -> Figure:
+    """Draw maps side by side, with one scale bar and with colour bars; y points down.
+
+    Computes: the maps, of which at most 1500 pixels a side are drawn. Of each, half a percent of
+    the pixels at either end lies beyond its range, and the colour bar is pointed there.
+
+    Parameters
+    ----------
+    data : DataArray [*spatial] or [..., *spatial], or Dataset
+        One map or several (of lines, components or phases); a spectrum image, whose maps are those
+        of the elements that its file names; or a Dataset of maps.
+    ranges : {"own", "common"}
+        Whether each map has a range of its own, or all have one.
+    quantity : str, optional
+        The variable of a Dataset; default is net counts, atomic fractions or scores.
+    columns : int, optional
+        Maps in a row.
+    cmap : str
+        One of matplotlib's names.
+    figure : Figure or SubFigure, optional
+        Where to draw; default is a new figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    EdsError
+        For what has not two spatial dimensions, or is more than 30 maps.
+    """
+    check_one_of(ranges, ("own", "common"), "ranges")
+    maps, names = _several(_maps_of(data, quantity))
+    limits = [range_of(one.values) for one in maps]
+    if ranges == "common":
+        limits = [(min(low for low, _ in limits), max(high for _, high in limits))] * len(maps)
+    columns = min(columns or _columns(maps[0], len(maps)), len(maps))
+    rows = -(-len(maps) // columns)
+    own = ranges == "own" or len(maps) == 1
+    if figure is None:
+        width = min(WIDTH, 3.0 * columns)
+        height = panel_width(maps[0].transpose(..., *maps[0].dims[::-1]), width / columns)
+        figure = new_figure(width, rows * (height + (0.6 if own else 0.25)))
+        figure.set_layout_engine("compressed")
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for i, (axes, one, name) in enumerate(zip(grid, maps, names, strict=False)):
+        drawn = map_panel(
+            axes, one, title=name, limits=limits[i], cmap=cmap, bar="below" if own else ""
+        )
+        if i == 0:
+            scale_bar(axes, one)
+    for axes in grid[len(maps) :]:
+        axes.set_visible(False)
+    if not own:
+        color_bar(grid.tolist(), drawn, xr.concat(maps, "map"), "beside")
+    return figure_of(grid[0])
+
+
+def plot_rgb(
+    data: xr.DataArray | xr.Dataset,
+    names: Sequence[str] | None = None,
+    *,
+    ranges: str = "own",
+    quantity: str | None = None,
+    colors: Sequence[str] = MIXED,
+    axes: Axes | None = None,
+) -> Figure:
+    """Draw three maps as the colours of one picture, with a triangle that tells the colours.
+
+    Computes: the maps, of which at most 1500 pixels a side are drawn.
+
+    Parameters
+    ----------
+    data : DataArray [..., *spatial] or Dataset
+        As for :func:`plot_maps`.
+    names : sequence of three str, optional
+        Which maps: lines, components or phases; default are the first three.
+    ranges : {"own", "common"}
+        Whether each map has a range of its own, or all have one.
+    quantity : str, optional
+        The variable of a Dataset.
+    colors : sequence of three colours
+        They add to white; default is a red, a green and a blue that the colour-blind tell apart.
+    axes : Axes, optional
+        Where to draw; default is a new figure.
+
+    Returns
+    -------
+    Figure
+
+    Raises
+    ------
+    EdsError
+        Unless there are three such maps; as :func:`plot_maps`.
+    """
+    from matplotlib.colors import to_rgb
+
+    check_one_of(ranges, ("own", "common"), "ranges")
+    maps, texts = _several(_maps_of(data, quantity, names))
+    if len(maps) < 3 or len(colors) != 3 or (names is not None and len(names) != 3):
+        raise EdsError(f"three maps make a picture in colours, found {len(maps)}; name three")
+    limits = [range_of(one.values) for one in maps[:3]]
+    if ranges == "common":
+        limits = [(min(low for low, _ in limits), max(high for _, high in limits))] * 3
+    table = np.array([to_rgb(c) for c in colors])
+    parts = [
+        np.clip((one.values - low) / (high - low), 0, 1)
+        for one, (low, high) in zip(maps[:3], limits, strict=True)
+    ]
+    mixed = np.clip(np.tensordot(np.nan_to_num(np.stack(parts, -1)), table, 1), 0, 1)
+    if axes is None:
+        width = panel_width(maps[0], HEIGHT)
+        made = new_figure(width + TRIANGLE, HEIGHT)
+        axes, key = made.subplots(1, 2, width_ratios=(width, TRIANGLE))
+        key.set_anchor("N")
+    else:
+        key = axes.inset_axes((0.66, 0.68, 0.32, 0.3), facecolor="white")
+    show(axes, mixed, maps[0])
+    scale_bar(axes, maps[0])
+    _triangle(key, texts[:3], table)
+    return figure_of(axes)
+
+
+def _maps_of(
+    data: xr.DataArray | xr.Dataset, quantity: str | None, names: Sequence[str] | None = None
+) -> xr.DataArray:
+    """Return maps [..., y, x] of whatever has some, of few enough pixels."""
+    if isinstance(data, xr.Dataset):
+        known = [n for n in SHOWN if n in data] or [
+            str(n) for n, v in data.data_vars.items() if len(spatial_dims(v)) == 2
+        ]
+        chosen = quantity or next(iter(known), "")
+        if chosen not in data:
+            there = ", ".join(map(str, data.data_vars)) or "nothing"
+            raise EdsError(f"no maps {chosen!r} in the Dataset, which has {there}")
+        data = data[chosen]
+    if ENERGY in data.dims:
+        data = element_maps(data, names)
+    elif names is not None:
+        (over,) = [d for d in data.dims if d not in spatial_dims(data)] or [""]
+        data = data.sel({over: _full_names(data, over, names)})
+    return shown(data)
+
+
+def _full_names(data: xr.DataArray, over: Any, names: Sequence[str]) -> list[str]:
+    """Return the coordinates that names stand for: an element's line may be named by it."""
+    known = [str(v) for v in data[over].values] if over in data.coords else []
+    found = [next((k for k in known if n in (k, k.split("_")[0])), None) for n in names]
+    if None in found:
+        raise EdsError(f"no map {names[found.index(None)]!r}; there are {', '.join(known)}")
+    return [str(n) for n in found]
+
+
+def _several(data: xr.DataArray) -> tuple[list[xr.DataArray], list[str]]:
+    """Return the maps one by one, and their names."""
+    over = [d for d in data.dims if d not in image_dims(data, "a map")]
+    if len(over) > 1:
+        raise EdsError(f"maps have one more dimension than y and x, found {over}; choose of one")
+    if not over:
+        return [data], [line_text(data.attrs.get("long_name", data.name or ""))]
+    if not 0 < data.sizes[over[0]] <= MOST_MAPS:
+        raise EdsError(
+            f"a page holds {MOST_MAPS} maps, found {data.sizes[over[0]]}; choose some of them, "
+            f"data.isel({over[0]}=slice({MOST_MAPS}))"
+        )
+    names = data[over[0]].values if over[0] in data.coords else range(data.sizes[over[0]])
+    return [data.isel({over[0]: i}) for i in range(data.sizes[over[0]])], [
+        line_text(n) for n in names
+    ]
+
+
+def _columns(image: xr.DataArray, number: int) -> int:
+    """Return how many maps stand in a row: as many as stay legible at half size."""
+    wide = image.shape[-1] > 1.8 * image.shape[-2]
+    most = 2 if wide else 4
+    return min(number, most if number != 2 * most - 3 else most - 1) if number > 3 else number
+
+
+def _triangle(axes: Axes, names: Sequence[str], table: np.ndarray) -> None:
+    """Draw the triangle of colours, each corner named."""
+    height = math.sqrt(0.75)
+    corners = np.array([[0.5, height], [0, 0], [1, 0]])
+    x, y = np.meshgrid(np.linspace(0, 1, 160), np.linspace(0, height, 160))
+    edges = np.linalg.inv(np.vstack([corners.T, np.ones(3)]))
+    shares = np.einsum("ij,jkl->kli", edges, np.stack([x, y, np.ones_like(x)]))
+    inside = (shares > -1e-9).all(-1)
+    mixed = np.clip(shares / shares.max(-1, keepdims=True), 0, 1) @ table
+    picture = np.dstack([np.clip(mixed, 0, 1), inside.astype(float)])
+    axes.imshow(picture, origin="lower", extent=(0, 1, 0, height))
+    axes.set(xlim=(-0.35, 1.35), ylim=(-0.25, 1.1), xticks=[], yticks=[], aspect="equal")
+    axes.spines[:].set_visible(False)
+    for name, (px, py), up in zip(names, corners, (1, -1, -1), strict=True):
+        side = "bottom" if up > 0 else "top"
+        axes.text(px, py + 0.04 * up, name, ha="center", va=side, fontsize=SMALL)

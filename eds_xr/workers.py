@@ -72,6 +72,7 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def limited(*args: P.args, **kwargs: P.kwargs) -> R:
+        import scipy.linalg  # noqa: F401  brings a BLAS of its own, limited only once it is loaded
         from threadpoolctl import threadpool_limits
 
         with threadpool_limits(1):

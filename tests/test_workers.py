@@ -1,5 +1,7 @@
 """Who does the work: threads here, or a cluster."""
 
+import subprocess
+import sys
 import threading
 import time
 
@@ -65,3 +67,18 @@ def test_in_one_thread__limits_matrix_algebra_inside_alone():
     assert workers.in_one_thread(most)() == 1
     assert most() == before
     assert workers.in_one_thread(most).__name__ == "most"
+
+
+def test_in_one_thread__limits_libraries_that_are_loaded_inside():
+    told = """
+from eds_xr import workers
+
+def most():
+    import scipy.linalg
+    from threadpoolctl import threadpool_info
+    return max(pool["num_threads"] for pool in threadpool_info())
+
+print(workers.in_one_thread(most)())
+"""
+    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "1"

@@ -129,11 +129,34 @@ def segment(
         raise EdsError("features are learnt from scribbles: give scribbles=..., too")
     with progress("finding the phases of each pixel"):
         if scribbles is None:
-            found = _by_itself(
-                image, channels, n_components, least_share, pure_share, smoothness, seed
-            )
+            given = _channels(image, channels, n_components, seed)
+            found, _ = _by_itself(image, given, least_share, pure_share, smoothness, seed)
         else:
             found = _painted(image, scribbles, channels, features, n_components, smoothness, seed)
+    return _with_step(found, image, least_share, pure_share, smoothness, seed)
+
+
+def phases_and_amounts(
+    image: xr.DataArray, factors: xr.Dataset, *, least_share: float, pure_share: float,
+    smoothness: float, seed: int,
+) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
+    """Return what :func:`segment` finds by an NMF, and the amounts that it went by.
+
+    Computes: the amounts, for one pass over the image; the workers keep them. They are the counts
+    of every component in each pixel ``[*spatial, phase; counts]``, without bias, less what mixing
+    left of the matrix in them.
+    """
+    given = _channels(image, factors, "auto", seed)
+    with progress("finding the phases of each pixel"):
+        found, counts = _by_itself(image, given, least_share, pure_share, smoothness, seed)
+    found = _with_step(found, image, least_share, pure_share, smoothness, seed)
+    return found, counts.rename({COMPONENT: PHASE})
+
+
+def _with_step(
+    found: xr.Dataset, image: xr.DataArray, least_share: float, pure_share: float,
+    smoothness: float, seed: int,
+) -> xr.Dataset:  # fmt: skip
     step = with_step(
         image.attrs, "segment", least_share=least_share, pure_share=pure_share,
         smoothness=smoothness, seed=seed,
@@ -143,17 +166,48 @@ def segment(
 
 
 def _by_itself(
-    image: xr.DataArray, channels: xr.DataArray | xr.Dataset | None, n_components: int | str,
-    least_share: float, pure_share: float, smoothness: float, seed: int,
-) -> xr.Dataset:  # fmt: skip
-    """Return the phases that the components tell, learnt from a rehearsal."""
-    given = _channels(image, channels, n_components, seed)
+    image: xr.DataArray, given: _Channels, least_share: float, pure_share: float,
+    smoothness: float, seed: int,
+) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
+    """Return the phases that the components tell, learnt from a rehearsal, and their counts."""
     if COMPONENT not in given.scores.dims:
         raise EdsError(
             "without scribbles, phases are found by scores along 'component', found channels "
             f"{given.scores.dims}; paint phases with scribbles=..."
         )
-    amounts, names = _amounts(image, given), given.names
+    amounts, windows, taken_out = _without_mixing(_amounts(image, given), given.names)
+    counts, names, mean = amounts.counts, given.names, float(windows.sum(-1).mean())
+    learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed)
+    if learnt.classifier is None:
+        probability = _certain(counts, learnt.sets[0])
+    else:
+        of_class = predict(learnt.classifier, share_features(counts))
+        by_forest = phase_sums(of_class, learnt.sets, names, learnt.weights)
+        probability = with_own_counts(by_forest, amounts, least_share, mean).persist()
+    probability, present, history = _cut(probability, counts, smoothness)
+    kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
+    notes = [*given.notes, *taken_out]
+    notes += [
+        f"{name} is nowhere at least {least_share:g} of the counts"
+        for name, held in zip(names, kept, strict=True)
+        if not held
+    ]
+    probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
+    if kept.sum() == 1:
+        notes.append(f"one phase only, {present[PHASE].values[0]}: present everywhere")
+    held = counts.isel({COMPONENT: kept}).rename({COMPONENT: PHASE})
+    pure, label = _pure_and_label(held, present, mean, pure_share)
+    label.attrs["history"] = history
+    attrs = {
+        "n_painted": learnt.n_learnt[kept].tolist(),
+        "out_of_bag_accuracy": learnt.accuracy,
+        "phase_notes": notes,
+    }
+    return _result(present, probability, pure, label).assign_attrs(attrs), counts
+
+
+def _without_mixing(amounts: Amounts, names: list[str]) -> tuple[Amounts, np.ndarray, list[str]]:
+    """Return amounts less what mixing left of the matrix in them, windows, and what is said."""
     windows = sample_windows(amounts.counts)
     mean = float(windows.sum(-1).mean())
     if not mean > 0:
@@ -162,49 +216,40 @@ def _by_itself(
             "da.eds.nmf(), unscaled"
         )
     matrix, ratios = baseline_ratios(windows)
+    if not ratios.any():
+        return amounts, windows, []
+    found = without_baseline(amounts, matrix, ratios)
+    found = found._replace(counts=found.counts.persist())
     notes = [
         f"{names[c]} held {ratios[c]:.2f} of {names[matrix]}'s counts everywhere: taken out"
         for c in np.flatnonzero(ratios)
     ]
-    if notes:
-        amounts = without_baseline(amounts, matrix, ratios)
-        windows = sample_windows(amounts.counts)
-    counts = amounts.counts
-    learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed)
-    if learnt.classifier is None:
-        probability = _certain(counts, learnt.sets[0])
-    else:
-        of_class = predict(learnt.classifier, share_features(counts))
-        by_forest = phase_sums(of_class, learnt.sets, names, learnt.weights)
-        probability = with_own_counts(by_forest, amounts, least_share, mean).persist()
+    return found, sample_windows(found.counts), notes
+
+
+def _cut(
+    probability: xr.DataArray, counts: xr.DataArray, smoothness: float
+) -> tuple[xr.DataArray, xr.DataArray, list[str]]:
+    """Return probabilities, what is present by them, and the history.
+
+    Nothing is in pixels without counts.
+    """
     some = (counts.sum(COMPONENT) > 0.5).compute()
     cut = cut_presence(probability, smoothness)
     # each phase is cut by itself: where all were cut away, what is most probable is there
     most = (probability == probability.max(PHASE)) & ~cut.any(PHASE)
     present = ((cut | most) & some).transpose(*cut.dims)
-    kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
-    notes = [*given.notes, *notes]
-    notes += [
-        f"{name} is nowhere at least {least_share:g} of the counts"
-        for name, held in zip(names, kept, strict=True)
-        if not held
-    ]
-    probability, present = (a.isel({PHASE: kept}) for a in (probability * some, present))
-    held = counts.isel({COMPONENT: kept}).rename({COMPONENT: PHASE})
-    held = held.assign_coords({PHASE: present[PHASE].values})
-    if kept.sum() == 1:
-        notes.append(f"one phase only, {present[PHASE].values[0]}: present everywhere")
-        pure = present.copy()
-    else:
-        pure = pure_pixels(held, present, mean, pure_share)
-    label = label_array(most_of(held, present, mean).data, counts, list(present[PHASE].values))
-    label.attrs["history"] = cut.attrs["history"]
-    attrs = {
-        "n_painted": learnt.n_learnt[kept].tolist(),
-        "out_of_bag_accuracy": learnt.accuracy,
-        "phase_notes": notes,
-    }
-    return _result(present, probability, pure, label).assign_attrs(attrs)
+    return probability * some, present, cut.attrs["history"]
+
+
+def _pure_and_label(
+    held: xr.DataArray, present: xr.DataArray, mean: float, pure_share: float
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return where present phases are pure, and which each pixel has most of."""
+    names = list(present[PHASE].values)
+    held = held.assign_coords({PHASE: names})
+    pure = present.copy() if len(names) == 1 else pure_pixels(held, present, mean, pure_share)
+    return pure, label_array(most_of(held, present, mean).data, held, names)
 
 
 def _painted(

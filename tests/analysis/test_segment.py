@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 
 from eds_xr import simulate
-from eds_xr.analysis.segment import segment
+from eds_xr.analysis.segment import phases_and_amounts, segment
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, label_array, phase_names
 from eds_xr.segmentation.classify.quality import uncertainty
@@ -252,6 +252,20 @@ def test_segment__takes_out_the_baseline_that_mixing_left() -> None:
     assert result.attrs["phase_notes"][0].startswith("b held 0.4")
     true = amounts().values[..., 1] > 0.1
     assert overlap(result.present.sel(phase="b").values, true) > 0.9
+
+
+def test_phases_and_amounts__without_the_baseline_that_mixing_left() -> None:
+    mixed = scores(200).astype(float).copy()
+    mixed[..., 1] += 0.3 * mixed[..., 0]
+    mixed[..., 0] *= 0.7
+    factors = mixed.assign_coords(component=list("abc")).rename("scores").to_dataset()
+    choice = {"least_share": 0.1, "pure_share": 0.02, "smoothness": 1.0, "seed": 0}
+    result, handed_on = phases_and_amounts(mixed, factors, **choice)
+    xr.testing.assert_identical(result.present, segment(mixed, channels=factors).present)
+    np.testing.assert_allclose(handed_on.sum("phase"), mixed.sum("component"), rtol=1e-5)
+    absent = handed_on.sel(phase="b").where(amounts()[..., 1] == 0)
+    assert float(mixed[..., 1].where(amounts()[..., 1] == 0).mean()) > 40
+    assert abs(float(absent.mean())) < 2
 
 
 def test_segment__pixels_without_counts_are_nothing() -> None:

@@ -10,7 +10,7 @@ import xarray as xr
 from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.from_components import BY_NMF, with_components, with_impurity
 from eds_xr.analysis.any_sample.line_fit import LineFit
-from eds_xr.analysis.any_sample.phases_found import Found, Say, amounts_of, find_presence, scores_of
+from eds_xr.analysis.any_sample.phases_found import Found, Say, presence_and_amounts, scores_of
 from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, too_noisy
 from eds_xr.analysis.any_sample.regions import Region, Source, region_masks, regions_of, sources_of
 from eds_xr.analysis.recipe import Recipe
@@ -125,8 +125,7 @@ def _region_sums(
     parts = []
     for choosing, measuring in ((first, second), (second, first)):
         factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
-        segmentation = find_presence(choosing, factors, found.free, recipe)
-        amounts = amounts_of(choosing, found.factors, found.free)
+        segmentation, amounts = presence_and_amounts(choosing, factors, found.free, recipe)
         masks = _with_tiles(segmentation, amounts, chosen, tiled)
         parts.append(sum_spectra(measuring, masks).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)

@@ -23,15 +23,14 @@ from eds_xr.analysis.any_sample.recognised import line_shares, recognised
 from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.recipe import Recipe
-from eds_xr.analysis.segment import segment
-from eds_xr.chunks import as_chunked, persisted
+from eds_xr.analysis.segment import phases_and_amounts
+from eds_xr.chunks import as_chunked
 from eds_xr.factorisation.component_kinds.kinds import component_kinds
 from eds_xr.factorisation.known_spectra.unmix import project
 from eds_xr.factorisation.rank import suggest_rank
 from eds_xr.image.split import held_out
 from eds_xr.progress import progress
-from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError
-from eds_xr.segmentation.presence.amounts import amounts_of_image
+from eds_xr.schema import COMPONENT, ENERGY, EdsError
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.xray.lines import line_on_axis
 from eds_xr.xray.windows import line_windows_kev
@@ -94,8 +93,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     free = choosing_channels(image, elements, recipe)
     if not bool(free.all()):
         factors = factors.assign(scores=scores_of(image, factors, free))
-    segmentation = find_presence(image, factors, free, recipe)
-    amounts = amounts_of(image, factors, free)
+    segmentation, amounts = presence_and_amounts(image, factors, free, recipe)
     notes += list(segmentation.attrs.get("phase_notes", []))
     return Found(
         total, table, elements, rank, kinds, factors, free, shares, segmentation, amounts, notes
@@ -134,29 +132,22 @@ def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> x
     return scores.assign_coords({COMPONENT: factors[COMPONENT].values}).rename("scores")
 
 
-def amounts_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:
-    """Return the counts of each phase in each pixel by some of the channels, without bias.
-
-    Computes: reads the image once; the workers keep the amounts, as several passes will be made.
-    """
-    part = as_chunked(image).where(free, 0)
-    found = amounts_of_image(part, _of_channels(factors, free)).counts
-    names = factors[COMPONENT].values
-    return persisted(found.assign_coords({COMPONENT: names}).rename({COMPONENT: PHASE}))
-
-
-def find_presence(
+def presence_and_amounts(
     image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray, recipe: Recipe
-) -> xr.Dataset:
-    """Segment by named components and some of the channels."""
+) -> tuple[xr.Dataset, xr.DataArray]:
+    """Segment by named components and some of the channels.
+
+    Returns also the counts of each phase in each pixel that it went by, without bias.
+    """
     choice = recipe.segmentation
     if not bool(free.all()):
         image = as_chunked(image).where(free, 0).assign_attrs(image.attrs)
         factors = factors.assign(loadings=_of_channels(factors, free))
-    return segment(
-        image, channels=factors, seed=recipe.seed, least_share=choice.least_share,
+    segmentation, amounts = phases_and_amounts(
+        image, factors, seed=recipe.seed, least_share=choice.least_share,
         pure_share=choice.pure_share, smoothness=choice.smoothness,
-    ).compute()  # fmt: skip
+    )  # fmt: skip
+    return segmentation.compute(), amounts
 
 
 def _of_channels(factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:

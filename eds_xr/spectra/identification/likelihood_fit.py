@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -101,15 +100,17 @@ def fit(
     Amounts of elements and background are not negative; elements stay within the cone of their
     corners. Doubts are held by their standard deviations. `start` is a fit of similar elements.
     """
-    peaks = [c.shapes @ c.corners for c in chosen]
-    columns = np.hstack([*peaks, spectrum.smooth])
-    owner = np.repeat([*range(len(chosen)), -1], [x.shape[1] for x in [*peaks, spectrum.smooth]])
+    peaks = [(c.shapes @ c.corners).T for c in chosen]
+    columns = np.vstack([*peaks, spectrum.smooth.T])
+    sizes = [len(x) for x in (*peaks, spectrum.smooth.T)]
+    owner = np.repeat([*range(len(chosen)), -1], sizes)
+    doubtful = _doubtful(spectrum, chosen)
     here = _start(spectrum, chosen, start)
     before = np.inf
     for _ in range(_MOST_STEPS):
-        doubts, doubted, shared = _doubts(spectrum, chosen, here)
+        doubts, doubted, shared = doubtful.at(here)
         positive, free = _solve(spectrum.counts, columns, doubts, here.mean)
-        here = _point(spectrum, chosen, columns @ positive, doubts @ free, positive)
+        here = _point(spectrum, chosen, positive @ columns, free @ doubts, positive)
         deviance = _deviance(spectrum.counts + spectrum.excess, here.mean) + float(free @ free)
         if abs(before - deviance) < _CONVERGED:
             break
@@ -119,7 +120,7 @@ def fit(
         chosen=tuple(chosen),
         point=here,
         deviance=deviance,
-        columns=np.hstack([columns[:, used], doubts]),
+        columns=np.vstack([columns[used], doubts]).T,
         held=np.append(np.zeros(used.sum()), np.ones(free.size)),
         owner=np.append(owner[used], doubted),
         axis=_spread(free, shared) * spectrum.axis,
@@ -167,51 +168,98 @@ def first_mean(spectrum: Spectrum) -> np.ndarray:
 def _solve(
     counts: np.ndarray, columns: np.ndarray, doubts: np.ndarray, mean: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return one step of least squares: positive amounts of columns, free ones of doubts."""
+    """Return one step of least squares: positive amounts of columns, free ones of doubts.
+
+    Both stand row by row here [column, bin].
+    """
     from scipy.linalg import solve_triangular
     from scipy.optimize import nnls
 
     weight = 1 / np.sqrt(mean)
-    n = columns.shape[1]
-    both = np.hstack([columns, doubts]) * weight[:, None]
-    length = np.maximum(np.linalg.norm(both[:, :n], axis=0), 1e-300)
-    both[:, :n] /= length
-    gram, pull = both.T @ both, both.T @ (counts * weight)
-    root = np.linalg.cholesky(gram[n:, n:] + np.eye(doubts.shape[1]))
-    cross = solve_triangular(root, np.column_stack([gram[n:, :n], pull[n:]]), lower=True)
+    n = len(columns)
+    both = np.vstack([columns, doubts])
+    both *= weight
+    length = np.maximum(np.linalg.norm(both[:n], axis=1), 1e-300)
+    both[:n] /= length[:, None]
+    gram, pull = both @ both.T, both @ (counts * weight)
+    inner = gram[n:, n:]
+    inner[np.diag_indices_from(inner)] += 1
+    root = np.linalg.cholesky(inner)
+    known = np.column_stack([gram[n:, :n], pull[n:]])
+    cross = solve_triangular(root, known, lower=True, check_finite=False)
     rest = gram[:n, :n] - cross[:, :n].T @ cross[:, :n]
     turn = np.linalg.cholesky(rest + RIDGE * np.eye(n))
     aim = solve_triangular(turn, pull[:n] - cross[:, :n].T @ cross[:, n], lower=True)
     amounts, _ = nnls(turn.T, aim, maxiter=50 * n)
-    free = solve_triangular(root.T, cross[:, n] - cross[:, :n] @ amounts)
+    left = cross[:, n] - cross[:, :n] @ amounts
+    free = solve_triangular(root, left, trans="T", lower=True, check_finite=False)
     return amounts / length, free
 
 
-def _doubts(
-    spectrum: Spectrum, chosen: Sequence[Candidate], here: Point
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what the fit may do beside its columns [bin, doubt], whose it is (-1: all).
+@dataclass(frozen=True)
+class _Doubtful:
+    """What a fit may do beside its columns, for amounts of 1; one row each [..., bin].
 
-    And which changes of the axis are among it, as the first of all.
+    ``changes`` [family, change, bin] and ``unknown`` [family, bin] of all families of the elements;
+    ``rows`` are bumps, then places, then what each family may differ by: ``family`` [doubt] of the
+    last, and the element ``owner`` [row] (-1: all).
     """
-    shared, unknown = np.zeros((len(spectrum.axis), here.mean.size)), np.zeros_like(here.mean)
-    own: list[list[np.ndarray]] = []
-    for one, values in zip(chosen, here.amounts, strict=True):
-        shared += np.tensordot(values, one.changes[:, SHARED], 1)
-        unknown += one.unknown @ values
-        there = [amount * d for amount, d in zip(values, one.doubts, strict=True) if amount > 0]
-        own.append(there)
-    errors = np.hypot(_PEAK_ERROR * here.certain, unknown)
-    parts = [
-        np.array(spectrum.axis)[:, None] * shared,
-        errors * spectrum.bumps.T,
-        here.certain * spectrum.places.T,
-    ]
-    rows = np.vstack([*parts, *itertools.chain(*own)])
-    sizes = [sum(len(x) for x in parts), *(sum(len(x) for x in there) for there in own)]
-    owner = np.repeat([-1, *range(len(chosen))], sizes)
-    felt = np.einsum("ij,ij,j->i", rows, rows, 1 / here.mean) > _LEAST_DOUBT**2
-    return rows[felt].T, owner[felt], felt[: len(spectrum.axis)]
+
+    axis: np.ndarray
+    changes: np.ndarray
+    unknown: np.ndarray
+    rows: np.ndarray
+    squares: np.ndarray
+    ends: tuple[int, int]
+    family: np.ndarray
+    owner: np.ndarray
+
+    def at(self, here: Point) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return what changes the fit by more than little [doubt, bin], whose it is (-1: all).
+
+        And which changes of the axis are among it, as the first of all.
+        """
+        values, inverse = np.concatenate([np.zeros(0), *here.amounts]), 1 / here.mean
+        shared = self.axis[:, None] * np.tensordot(values, self.changes, 1)
+        errors = np.hypot(_PEAK_ERROR * here.certain, values @ self.unknown)
+        bumps, places = self.ends
+        felt = _LEAST_DOUBT**2 < np.concatenate(
+            [
+                shared**2 @ inverse,
+                self.squares[:bumps] @ (errors**2 * inverse),
+                self.squares[bumps:places] @ (here.certain**2 * inverse),
+                values[self.family] ** 2 * (self.squares[places:] @ inverse),
+            ]
+        )
+        on_axis, there = felt[: len(shared)], felt[len(shared) :]
+        rows = np.vstack([shared[on_axis], self.rows[there]])
+        first = int(on_axis.sum())
+        one, two = first + int(there[:bumps].sum()), first + int(there[:places].sum())
+        rows[first:one] *= errors
+        rows[one:two] *= here.certain
+        rows[two:] *= values[self.family[there[places:]], None]
+        return rows, np.append(np.full(first, -1), self.owner[there]), on_axis
+
+
+def _doubtful(spectrum: Spectrum, chosen: Sequence[Candidate]) -> _Doubtful:
+    """Return what a fit of elements may do beside its columns."""
+    bins = spectrum.counts.size
+    doubts = [rows for one in chosen for rows in one.doubts]
+    sizes = [len(rows) for rows in doubts]
+    element = np.repeat(np.arange(len(chosen)), [len(one.doubts) for one in chosen])
+    rows = np.vstack([spectrum.bumps.T, spectrum.places.T, *doubts])
+    ends = spectrum.bumps.shape[1], spectrum.bumps.shape[1] + spectrum.places.shape[1]
+    family = np.repeat(np.arange(len(doubts)), sizes)
+    return _Doubtful(
+        np.array(spectrum.axis),
+        np.concatenate([np.zeros((0, len(SHARED), bins)), *(c.changes[:, SHARED] for c in chosen)]),
+        np.vstack([np.zeros((0, bins)), *(c.unknown.T for c in chosen)]),
+        rows,
+        rows**2,
+        ends,
+        family,
+        np.append(np.full(ends[1], -1), element[family]),
+    )
 
 
 def _deviance(counts: np.ndarray, mean: np.ndarray) -> float:

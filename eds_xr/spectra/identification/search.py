@@ -43,18 +43,29 @@ class Surroundings:
         self.gram[np.arange(free), np.arange(free)] += fitted.held / self.length[:free] ** 2 + 1e-8
         self.pull = both.T @ self.values
         self.owner, self.block, self.free = fitted.owner, block, free
+        self._known: dict[int | None, np.ndarray] = {}
 
-    def gains(self, without: int | None = None, only: int | None = None) -> np.ndarray:
-        """Return by how much the deviance would fall with each candidate, or with only one.
+    def gains(self, without: int | None = None) -> np.ndarray:
+        """Return by how much the deviance would fall with each candidate.
 
         With `without`, in a fit that lacks its element of that number: what the element itself
         then gains is the evidence for it, and what others gain tells whether they could replace it.
         """
+        if without not in self._known:
+            self._known[without] = self._gains(without, self.block)
+        return self._known[without].copy()
+
+    def own_gain(self, without: int, one: int) -> float:
+        """Return the same of one candidate only."""
+        if without in self._known:
+            return float(self._known[without][one])
+        return float(self._gains(without, (self.block[one],))[0])
+
+    def _gains(self, without: int | None, blocks: Sequence[slice]) -> np.ndarray:
         from scipy.linalg import solve_triangular
 
         kept = np.flatnonzero(self.owner != (-2 if without is None else without))
         root = np.linalg.cholesky(self.gram[np.ix_(kept, kept)])
-        blocks = self.block if only is None else (self.block[only],)
         first = blocks[0].start
         new = slice(self.free + first, self.free + blocks[-1].stop)
         known = np.column_stack([self.gram[kept, new], self.pull[kept]])
@@ -122,14 +133,27 @@ class Search:
         heights = (c.shapes / np.maximum(c.shapes.max(axis=0), 1e-300) for c in candidates)
         near = [height.max(axis=1) > 0.02 for height in heights]
         self.window = np.stack(near).astype(float)  # [candidate, bin]: 1 near its lines, else 0
+        # the rounds of a search ask for the same fits again; their starts are kept with them, so
+        # that no other has their id
+        self._fits: dict[
+            tuple[tuple[int, ...], int], tuple[LikelihoodFit | None, LikelihoodFit]
+        ] = {}
+        self._around: tuple[LikelihoodFit, Surroundings] | None = None
 
     def fit(self, chosen: Sequence[int], start: LikelihoodFit | None = None) -> LikelihoodFit:
         """Fit some of the candidates."""
-        return fit(self.spectrum, [self.candidates[i] for i in chosen], start)
+        key = tuple(chosen), id(start)
+        if key not in self._fits:
+            made = fit(self.spectrum, [self.candidates[i] for i in chosen], start)
+            self._fits[key] = start, made
+        return self._fits[key][1]
 
     def around(self, fitted: LikelihoodFit) -> Surroundings:
         """Return what candidates would add to a fit."""
-        return Surroundings(fitted, self.corners, self.block, self.spectrum.counts)
+        if self._around is None or self._around[0] is not fitted:
+            made = Surroundings(fitted, self.corners, self.block, self.spectrum.counts)
+            self._around = fitted, made
+        return self._around[1]
 
     def misfit(self, fitted: LikelihoodFit, gains: np.ndarray) -> np.ndarray:
         """Return for each candidate how many times the noise the misfit at its lines is.
@@ -180,7 +204,7 @@ def evidence(search: Search, found: Sequence[int], fitted: LikelihoodFit) -> np.
     """
     around = search.around(fitted)
     worse = search.misfit(fitted, np.zeros(len(search.candidates)))
-    values = np.array([around.gains(k, i)[0] / worse[i] for k, i in enumerate(found)])
+    values = np.array([around.own_gain(k, i) / worse[i] for k, i in enumerate(found)])
     for k, i in enumerate(found):
         if values[k] < PLENTY:
             rest = search.fit([*found[:k], *found[k + 1 :]], fitted)
@@ -253,7 +277,7 @@ def _remove(
     while True:
         around = search.around(fitted)
         worse = search.misfit(fitted, np.zeros(len(search.candidates)))
-        values = np.array([around.gains(k, i)[0] / worse[i] for k, i in enumerate(found)])
+        values = np.array([around.own_gain(k, i) / worse[i] for k, i in enumerate(found)])
         for k in np.argsort(values).tolist():
             i, others = found[k], [*found[:k], *found[k + 1 :]]
             if values[k] >= PLENTY or i in needed:

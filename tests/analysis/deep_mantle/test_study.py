@@ -7,7 +7,11 @@ import xarray as xr
 import eds_xr
 from eds_xr import simulate, store
 from eds_xr.analysis.any_sample.elements import Elements
-from eds_xr.analysis.any_sample.phases_found import choosing_channels, find_presence, scores_of
+from eds_xr.analysis.any_sample.phases_found import (
+    choosing_channels,
+    presence_and_amounts,
+    scores_of,
+)
 from eds_xr.analysis.deep_mantle import results, study
 from eds_xr.schema import EdsError
 from eds_xr.spectra.subtraction import subtract_phase
@@ -166,7 +170,7 @@ def _traces(published, choosing, quantified):
     free = choosing_channels(choosing, elements, study.RECIPE)
     factors = published.part("factors")
     factors = factors.assign(scores=scores_of(choosing, factors, free))
-    pure = find_presence(choosing, factors, free, study.RECIPE).pure
+    pure = presence_and_amounts(choosing, factors, free, study.RECIPE)[0].pure
     spectrum = sum_spectra(quantified, pure.sel(phase=["Brg"])).compute()
     lines = eds_xr.fit_lines(spectrum, ELEMENTS, stray=STRAY)
     composition = eds_xr.quantify(lines).isel(phase=0)

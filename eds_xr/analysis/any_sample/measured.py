@@ -73,7 +73,8 @@ def measure(
     calibration = fit.calibrate(found.total)
     names = found.segmentation[PHASE].values.tolist()
     if recipe.choice.by != "halves" and len(names) > 1:
-        found = _with_varied(made, image, found, fit, calibration)
+        varied = with_varied(made, image, found, fit, calibration)
+        found = replace(found, segmentation=varied)
     regions = regions_of(found.segmentation, found.amounts)
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
@@ -98,10 +99,12 @@ def measure(
     return made
 
 
-def _with_varied(
+def with_varied(
     made: Measured, image: xr.DataArray, found: Found, fit: LineFit, calibration: Calibration
-) -> Found:
-    """Return phases of which all pixels without others are pure, where lines show nothing of these.
+) -> xr.Dataset:
+    """Return a segmentation in which all pixels of a phase without others are pure, if it varies.
+
+    Computes: one pass, where few are pure. Lines of these pixels show nothing of the others.
 
     Along a gradient a phase is nowhere like its component but in its middle: what it differs by
     counts as others', and the pixels that are left are no fair choice.
@@ -112,19 +115,19 @@ def _with_varied(
     few = pure.sum(spatial_dims(pure)) < MOSTLY_PURE * size
     varied = pure[PHASE].values[(few & (size >= LEAST_PIXELS)).values].tolist()
     if not varied or not bool((size >= LEAST_PIXELS).all()):
-        return found
+        return found.segmentation
     sums = sum_spectra(image, alone).compute()
     nets = nets_of_a_count(sums, fit.fit(sums, calibration))
     of = {name: nets.sel({PHASE: name}, drop=True) for name in pure[PHASE].values.tolist()}
     most = found.segmentation.attrs["pure_share"]
     shown = [n for n in varied if all(shows_nothing_of(of[n], of[q], most) for q in of if q != n)]
     if not shown:
-        return found
+        return found.segmentation
     made.notes += [
         f"{n}: varies from place to place; all pixels without others are its region" for n in shown
     ]
     chosen = xr.where(pure[PHASE].isin(shown), alone, pure).transpose(*pure.dims)
-    return replace(found, segmentation=found.segmentation.assign(pure=chosen))
+    return found.segmentation.assign(pure=chosen)
 
 
 def _measure_regions(

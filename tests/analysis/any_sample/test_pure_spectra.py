@@ -10,7 +10,12 @@ from support.drawn_spectra import ENERGY_KEV, drawn
 from eds_xr import EdsError, simulate
 from eds_xr.analysis.any_sample.elements import Elements
 from eds_xr.analysis.any_sample.line_fit import LineFit
-from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, lines_of_an_overlap, pinned_line
+from eds_xr.analysis.any_sample.pure_spectra import (
+    PureSpectra,
+    lines_of_an_overlap,
+    pinned_line,
+    shows_nothing_of,
+)
 from eds_xr.analysis.any_sample.regions import Source
 from eds_xr.analysis.recipe import FitChoice
 
@@ -63,6 +68,15 @@ def test_lines_of_an_overlap__none_where_a_phase_shares_elements_in_other_propor
     steel = _lines(Fe=100.0, Cr=30.0, Ni=10.0)
     assert lines_of_an_overlap(_lines(Fe=60.0, Cr=80.0, Ni=4.0), steel) == ()
     assert lines_of_an_overlap(_lines(Fe=0.1, Cr=80.0, Ni=0.01), steel) == ()  # none is over it
+
+
+def test_shows_nothing_of__a_line_of_the_other_that_is_not_there() -> None:
+    halide = _lines(Pb=30.0, Br=20.0, Ti=1e-3)
+    titania = _lines(Ti=70.0, Pb=1e-3)
+    assert shows_nothing_of(halide, titania.reindex(line=halide.line, fill_value=0.0), 0.02)
+    olivines = _lines(Mg=30.0, Si=30.0, Fe=3.0), _lines(Mg=27.0, Si=30.0, Fe=6.0)
+    assert not shows_nothing_of(*olivines, 0.02)
+    assert not shows_nothing_of(halide, _lines(1.0, Pb=1.0, Br=1.0, Ti=1.0), 0.02)  # no line
 
 
 def _made(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import xarray as xr
 
@@ -11,14 +11,27 @@ from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.from_components import BY_NMF, with_components, with_impurity
 from eds_xr.analysis.any_sample.line_fit import LineFit
 from eds_xr.analysis.any_sample.phases_found import Found, Say, presence_and_amounts, scores_of
-from eds_xr.analysis.any_sample.pure_spectra import PureSpectra, too_noisy
-from eds_xr.analysis.any_sample.regions import Region, Source, region_masks, regions_of, sources_of
+from eds_xr.analysis.any_sample.pure_spectra import (
+    PureSpectra,
+    nets_of_a_count,
+    shows_nothing_of,
+    too_noisy,
+)
+from eds_xr.analysis.any_sample.regions import (
+    LEAST_PIXELS,
+    Region,
+    Source,
+    region_masks,
+    regions_of,
+    sources_of,
+)
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
-from eds_xr.schema import ENERGY, PHASE, EdsError, zero_where_assumed
+from eds_xr.schema import ENERGY, PHASE, EdsError, spatial_dims, zero_where_assumed
 from eds_xr.segmentation import masks as mk
+from eds_xr.segmentation.presence.purity import alone_pixels
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.line_fits.model_errors import with_model_variation
 from eds_xr.spectra.shapes.families import Calibration
@@ -26,6 +39,8 @@ from eds_xr.spectra.sums import sum_spectra
 
 #: Tiles of a phase that hold fewer counts tell nothing of its variation.
 LEAST_TILE_COUNTS = 5000.0
+#: Of pixels without other phases so many are pure, unless the phase varies.
+MOSTLY_PURE = 0.75
 #: Why a phase's composition from its region is not to be believed; all pixels may hold enough.
 FEW_COUNTS = "too few counts for a spectrum"
 
@@ -57,6 +72,9 @@ def measure(
     fit = LineFit(found.elements, recipe.fit, image[ENERGY])
     calibration = fit.calibrate(found.total)
     names = found.segmentation[PHASE].values.tolist()
+    if recipe.choice.by != "halves" and len(names) > 1:
+        varied = with_varied(made, image, found, fit, calibration)
+        found = replace(found, segmentation=varied)
     regions = regions_of(found.segmentation, found.amounts)
     made.sources = sources_of(regions, names, host_of)
     if made.sources:
@@ -79,6 +97,37 @@ def measure(
     say("the same from all pixels")
     _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
     return made
+
+
+def with_varied(
+    made: Measured, image: xr.DataArray, found: Found, fit: LineFit, calibration: Calibration
+) -> xr.Dataset:
+    """Return a segmentation in which all pixels of a phase without others are pure, if it varies.
+
+    Computes: one pass, where few are pure. Lines of these pixels show nothing of the others.
+
+    Along a gradient a phase is nowhere like its component but in its middle: what it differs by
+    counts as others', and the pixels that are left are no fair choice.
+    """
+    pure = found.segmentation["pure"]
+    alone = alone_pixels(found.segmentation["present"]).transpose(*pure.dims).compute()
+    size = alone.sum(spatial_dims(alone))
+    few = pure.sum(spatial_dims(pure)) < MOSTLY_PURE * size
+    varied = pure[PHASE].values[(few & (size >= LEAST_PIXELS)).values].tolist()
+    if not varied or not bool((size >= LEAST_PIXELS).all()):
+        return found.segmentation
+    sums = sum_spectra(image, alone).compute()
+    nets = nets_of_a_count(sums, fit.fit(sums, calibration))
+    of = {name: nets.sel({PHASE: name}, drop=True) for name in pure[PHASE].values.tolist()}
+    most = found.segmentation.attrs["pure_share"]
+    shown = [n for n in varied if all(shows_nothing_of(of[n], of[q], most) for q in of if q != n)]
+    if not shown:
+        return found.segmentation
+    made.notes += [
+        f"{n}: varies from place to place; all pixels without others are its region" for n in shown
+    ]
+    chosen = xr.where(pure[PHASE].isin(shown), alone, pure).transpose(*pure.dims)
+    return found.segmentation.assign(pure=chosen)
 
 
 def _measure_regions(

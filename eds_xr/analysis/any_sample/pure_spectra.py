@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.any_sample.regions import ENOUGH_PURE, Source
+from eds_xr.analysis.any_sample.regions import ENOUGH_PURE, LEAST_OVERLAP, Source
 from eds_xr.provenance import with_step
 from eds_xr.schema import LINE, PHASE, EdsError
 from eds_xr.spectra.subtraction import SubtractionWarning, subtract_phase
@@ -22,9 +22,7 @@ LEAST_IN_LINES = 0.02
 #: Elements that hold this share of a phase's net counts make it up.
 MAKES_UP = 0.02
 #: A subtraction that leaves this relative error of its counts tells nothing.
-MOST_ERROR = 0.2
-#: Less of a host than this, over pixels that are pure otherwise, is left to the errors.
-LEAST_OVERLAP = 0.05
+MOST_ERROR = 0.1
 #: A pure spectrum with more noise than this, as an angle, is not worth its name [deg].
 NOISE_ANGLE_DEG = 8.0
 #: Why a subtraction that nothing tests is not to be believed.
@@ -77,6 +75,15 @@ def lines_of_an_overlap(mixture: xr.Dataset, host: xr.Dataset) -> tuple[str, ...
     return tuple(ratio[LINE].values[known.values].tolist()) if agree and best < MOST_SHARE else ()
 
 
+def shows_nothing_of(mixture: xr.Dataset, other: xr.Dataset, most: float) -> bool:
+    """Return whether a line of another phase bounds its share of the counts below `most`.
+
+    Both are net counts as for :func:`pinned_line`.
+    """
+    ratio, deviation, possible = _possible_lines(mixture, other)
+    return bool(possible.any()) and float((ratio + 2 * deviation).where(possible).min()) < most
+
+
 def _possible_lines(
     mixture: xr.Dataset, reference: xr.Dataset
 ) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray]:
@@ -89,6 +96,15 @@ def _possible_lines(
     deviation = (mixture.variance + ratio**2 * reference.variance) ** 0.5 / abs(reference.net)
     lowest = (ratio + 2 * deviation).where(clear).min()
     return ratio, deviation, clear & (ratio - 2 * deviation <= lowest)
+
+
+def nets_of_a_count(spectrum: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
+    """Return net counts in a count of the spectrum, and their variance by counting."""
+    counts = float(spectrum.counts.sum())
+    # what no table knows is the same in both spectra, and cancels in their ratio
+    counting = lines.effect_covariance.sel(effect="counting")
+    variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
+    return xr.Dataset({"net": lines.net / counts, "variance": variance / counts**2})
 
 
 class PureSpectra:
@@ -173,18 +189,19 @@ class PureSpectra:
         reference = self._reference(source.reference)
         if not lines and not self._has_lines(source.reference):
             return self._without_film(source, region, reference)
-        told, few = bool(lines), self._few_pure(source.phase)
+        told = bool(lines)
+        few = None if told or source.region == source.phase else self._few_pure(source.phase)
         try:
             if not lines:
                 lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
             rest = _less(region, reference, lines, self.elements)
         except EdsError:
-            if told or few is None:
+            if few is None:
                 raise
             return self._without_host(source, few)
         error = _relative_error(rest)
         # pure pixels assume nothing, and may know a little less
-        if few is not None and not told and _relative_error(few) < error / ENOUGH_PURE**0.5:
+        if few is not None and _relative_error(few) < error / ENOUGH_PURE**0.5:
             return self._without_host(source, few)
         if error > MOST_ERROR and not told:
             raise EdsError(
@@ -206,12 +223,6 @@ class PureSpectra:
         way = f"{source.region} less {source.reference}"
         return rest.assign(way=way)
 
-    def _holds(self, phase: str, host: str) -> bool:
-        """Return whether the counts of a phase's pure pixels are a host's by more than chance."""
-        held = self.held.get(phase, {})
-        total = max(sum(held.values()), 1.0)
-        return held.get(host, 0.0) / total - 3 / total**0.5 > LEAST_OVERLAP
-
     def _few_pure(self, phase: str) -> xr.Dataset | None:
         """Return the sum of a phase's pure pixels, although a mixture holds much more of it."""
         if phase not in self.spectra[PHASE].values:
@@ -219,16 +230,10 @@ class PureSpectra:
         return self.spectra.sel({PHASE: phase}, drop=True)
 
     def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
-        """Return the spectrum of pure pixels, less a host that lies over all of them.
-
-        Its lines show it, or its counts, as of a core that is nowhere without its shell.
-        """
+        """Return the spectrum of pure pixels, less a host that lies over all of them."""
         host = self.hosts.get(source.phase, "")
         if host in self.made:
-            nets = self._nets_of_sum(source.phase), self._nets(host)
-            lines = lines_of_an_overlap(*nets)
-            if not lines and self._holds(source.phase, host):
-                lines = (pinned_line(*nets),)
+            lines = lines_of_an_overlap(self._nets_of_sum(source.phase), self._nets(host))
             if lines:
                 below = Source(source.phase, source.phase, host)
                 rest = _less(region, self._reference(host), lines, self.elements)
@@ -278,11 +283,13 @@ class PureSpectra:
             return self._nets_of_sum(name)
         if name not in self._nets_made:
             spectrum = self.made[name]
-            self._nets_made[name] = _per_count(spectrum, self.fit(spectrum))
+            self._nets_made[name] = nets_of_a_count(spectrum, self.fit(spectrum))
         return self._nets_made[name]
 
     def _nets_of_sum(self, name: str) -> xr.Dataset:
-        return _per_count(*(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines)))
+        return nets_of_a_count(
+            *(s.sel({PHASE: name}, drop=True) for s in (self.spectra, self.lines))
+        )
 
 
 def _relative_error(spectrum: xr.Dataset) -> float:
@@ -315,14 +322,6 @@ def _less(
     of_a_pixel |= {"scale_variance": rest.scale_variance * thicker**2}
     of_a_pixel |= {"scale_slope": rest.scale_slope / thicker}
     return rest.assign({n: v.assign_attrs(rest[n].attrs) for n, v in of_a_pixel.items()})
-
-
-def _per_count(spectrum: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
-    counts = float(spectrum.counts.sum())
-    # what no table knows is the same in both spectra, and cancels in their ratio
-    counting = lines.effect_covariance.sel(effect="counting")
-    variance = (counting.where(counting[LINE] == counting["line_other"], 0)).sum("line_other")
-    return xr.Dataset({"net": lines.net / counts, "variance": variance / counts**2})
 
 
 def too_noisy(phase: str, spectrum: xr.Dataset) -> list[str]:

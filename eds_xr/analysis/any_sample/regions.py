@@ -18,6 +18,8 @@ LEAST_ONLY = 0.1
 #: Pure pixels are enough when they hold this share of what the best mixture holds of the phase:
 #: they assume nothing, a subtraction assumes that the phase lacks an element.
 ENOUGH_PURE = 0.1
+#: Less of another phase than this, over pixels that are pure otherwise, is left to the errors.
+LEAST_OVERLAP = 0.05
 
 
 class Region(NamedTuple):
@@ -36,6 +38,17 @@ class Region(NamedTuple):
     def all_counts(self) -> float:
         """Return the counts of all phases."""
         return sum(self.counts.values())
+
+    def others(self, name: str) -> list[str]:
+        """Return the phases beside one; of pure pixels those whose counts are over all of them.
+
+        As a core has that is nowhere without its shell.
+        """
+        if len(self.phases) > 1:
+            return [p for p in self.phases if p != name]
+        chance = 3 / max(self.all_counts, 1.0) ** 0.5
+        least = (LEAST_OVERLAP + chance) * self.all_counts
+        return [p for p, held in self.counts.items() if p != name and held > least]
 
 
 class Source(NamedTuple):
@@ -130,6 +143,8 @@ def sources_of(
 
 
 def _pure_is_enough(name: str, regions: Mapping[str, Region]) -> bool:
+    if name in regions and regions[name].others(name):
+        return False
     pure = regions[name].counts[name] if name in regions else 0.0
     mixed = [r.counts[name] for r in regions.values() if name in r.phases and len(r.phases) > 1]
     return pure > 0 and pure >= ENOUGH_PURE * max(mixed, default=0.0)
@@ -144,7 +159,7 @@ def _by_subtraction(
     """Return the best mixture of which the rest is known."""
     best, most = None, 0.0
     for region in regions.values():
-        others = [p for p in region.phases if p != name]
+        others = region.others(name)
         if name not in region.phases or not others:
             continue
         reference = "+".join(others)

@@ -51,6 +51,14 @@ def test_sources_of__several_others_are_one_region() -> None:
     assert found[2] == Source("core", "support+shell+core", "support+shell")
 
 
+def test_sources_of__pure_pixels_that_a_shell_lies_over_are_a_mixture() -> None:
+    shell = _region({"shell": 5e4, "core": 10.0}, "shell")
+    for held, reference in ((1.5e4, "shell"), (2e3, "")):
+        core = _region({"core": 1e5, "shell": held}, "core")
+        found = sources_of(_by_name(core, shell), ["core", "shell"], {})
+        assert {s.phase: s for s in found}["core"] == Source("core", "core", reference)
+
+
 def test_sources_of__a_phase_that_is_nowhere_known_has_none() -> None:
     found = sources_of(_by_name(MIXED), ["matrix", "grain"], {})
     assert found == []

@@ -61,11 +61,14 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
 
     Computes: once through the scores, summed over bins of pixels.
 
-    From the weakest component on, what none of the remaining phases' spectra mixes is explained by
-    a change of one of them that is smooth in energy: absorption (falling with energy, steps above
-    the strong lines, one sign) and background of another strength or slope. Where that leaves less
-    than 35 % unexplained and the component's share changes smoothly across the field (a cubic
-    surface describes 90 % of it), it is no phase.
+    From the weakest component on, what no sum or difference of the remaining phases' spectra makes
+    is explained by a change of one of them that is smooth in energy: absorption (falling with
+    energy, steps above the strong lines, one sign) and background of another strength or slope.
+    Where that leaves less than 35 % unexplained and the component's share changes smoothly across
+    the field (a cubic surface describes 90 % of it), it is no phase; nor where less than 25 % is
+    left and a cubic of the counts, which grow with thickness, describes 90 % of its share, whatever
+    edges a thick lump has. What is nearly pure in places is always a phase. Two phases between
+    which a third of their pixels or more lies, changing smoothly, are the ends of one.
 
     Parameters
     ----------
@@ -77,7 +80,8 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     Dataset over ``component``
         ``kind``: ``phase``; ``modulation`` of the spectrum of ``parent``, as thickness and
         absorption make it; ``background``, of another strength than `parent`'s; ``odd pixels``, a
-        few that are like no others; ``noise``, nothing beyond the others. ``reason``, in words.
+        few that are like no others; ``noise``, nothing beyond the others, or a share that scatters
+        as noise; ``continuum end``, of a phase whose composition changes. ``reason``, in words.
         ``parent`` is a component's own name where it has none. Attribute ``continuum`` lists pairs
         of phases between which compositions change smoothly (solid solution, diffusion profile)
         with the reason; ``notes`` says what else is remarkable, as one phase or none.

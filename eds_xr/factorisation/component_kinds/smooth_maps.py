@@ -44,7 +44,7 @@ def scatters_as_noise(share: np.ndarray, variance: np.ndarray) -> bool:
 def continua(
     maps: np.ndarray, loadings: np.ndarray, phases: list[int]
 ) -> list[tuple[int, int, str, bool]]:
-    """Return pairs of phases between which compositions change smoothly, why, and if it's one phase."""
+    """Return pairs between which compositions change smoothly, why, and whether they are one."""
     total = np.maximum(maps.sum(-1), 1.0)
     noise = np.diag(score_noise(even_rows(maps.reshape(-1, len(loadings))), loadings))
     found = []

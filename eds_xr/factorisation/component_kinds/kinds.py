@@ -17,7 +17,6 @@ from eds_xr import provenance
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import (
     MOST_PIXELS,
-    NO_MORE,
     SMOOTH,
     continua,
     cubic_share,
@@ -42,6 +41,9 @@ GROUPS = 256
 MOST_UNEXPLAINED = 0.35
 #: Where its map has boundaries, less than this, and the counts explain where it is.
 MOST_WITH_BOUNDARIES = 0.25
+#: What is somewhere more than this share of a pixel's counts is a phase if more than this is left
+#: unexplained; more than the last, it always is.
+LARGER_PART, LITTLE, NEARLY_ALL = 0.6, 0.15, 0.95
 #: What a phase has beyond the others is this many standard deviations of chi-squared above noise.
 SIGNIFICANT = 8.0
 #: Odd pixels: so few hold half of a component.
@@ -68,7 +70,7 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     the field (a cubic surface describes 90 % of it), it is no phase; nor where less than 25 % is
     left and a cubic of the counts, which grow with thickness, describes 90 % of its share, whatever
     edges a thick lump has. What is nearly pure in places is always a phase. Two phases between
-    which a third of their pixels or more lies, changing smoothly, are the ends of one.
+    which 30 % of their pixels or more lie, changing smoothly, are the ends of one.
 
     Parameters
     ----------
@@ -262,7 +264,7 @@ def _no_phase(
     if left > MOST_UNEXPLAINED:
         why = f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
         return 2, c, PHASE_KIND, why
-    if its.most > NO_MORE:
+    if its.most > (LARGER_PART if left > LITTLE else NEARLY_ALL):
         why = f"nearly pure in places: up to {its.most:.0%} of the counts there"
         return 2, c, PHASE_KIND, why
     thickness = left < MOST_WITH_BOUNDARIES and its.by_thickness(parent) > SMOOTH

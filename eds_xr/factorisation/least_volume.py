@@ -5,10 +5,13 @@ composition that most pixels have. Seen from there, pixels in which one phase li
 form a ray, whatever their share of the phase; overlaps of phases lie between rays. The components
 are the matrix and the rays on which most pixels lie. How far along its ray a component lies, no
 pixel tells when the phase is nowhere without matrix: its spectrum can be as far as it stays
-non-negative, and is at least as far as its purest pixels.
+non-negative, and is at least as far as its purest pixels. A phase that is always in or on another
+one has no ray of its own: its host is taken out afterwards.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -41,6 +44,8 @@ SPECTRUM_TOLERANCE = 0.5
 NO_SHARE, FEWEST_ON_RAY = 0.05, 16
 #: Pixels end no farther than this along a ray, and behind the matrix.
 FARTHEST, FARTHEST_BACK = 1.06, 0.5
+#: Piles are also sought in sums over neighbours when so many remain.
+FEWEST_COARSE = 128
 #: Counts of a phase that vary by more than this (:func:`_lies_on`).
 UNEVEN = 0.2
 #: Share of the pixels rich in a component that may be purer than the component.
@@ -93,7 +98,13 @@ def purest_turn(
     at_pixels = np.full(len(turn), reach == "pixels")
     at_pixels[0] = True
     if reach == "auto":
-        turn, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
+        found, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
+        for coarse, coarse_grid in _coarser(scores, grid):
+            if not at_pixels.all():  # where noise hides piles, sums over neighbours show them
+                again, there = _to_ends_of_pixels(coarse, loadings, turn, coarse_grid)
+                if there.sum() > at_pixels.sum():
+                    found, at_pixels = again, there
+        turn = found
         turn, at_pixels = _out_of_hosts(rows, loadings, turn, at_pixels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
@@ -188,6 +199,21 @@ def _to_ends_of_pixels(
         step[0, [0, c]] += -low, low
     at_pixels[0] = True
     return _unit_sum(step @ turn, loadings), at_pixels
+
+
+def _coarser(scores: np.ndarray, grid: Grid | None) -> list[tuple[np.ndarray, Grid]]:
+    """Return sums over two neighbours a side, where noise is large and enough remain."""
+    if grid is None or math.prod(grid.shape) != len(scores) or min(grid.shape) < 2:
+        return []
+    table = np.empty_like(scores)
+    table[grid.places] = scores
+    sums = table.reshape(*grid.shape, -1)
+    for axis, size in enumerate(grid.shape):
+        sums = np.add.reduceat(sums, np.arange(0, size, 2), axis)
+    rows = sums.reshape(-1, sums.shape[-1])
+    if len(rows) < FEWEST_COARSE:
+        return []
+    return [(rows, Grid(np.arange(len(rows)), sums.shape[:-1]))]
 
 
 def _out_of_hosts(

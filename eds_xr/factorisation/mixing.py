@@ -49,7 +49,9 @@ def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     (particles, layers, precipitates as thick as the foil, whatever elements they share with the
     matrix). Without one the phase lies within the matrix, and the component goes on until its
     spectrum touches zero (in the lowest of 64 groups of channels, within half a standard
-    deviation): right where the matrix holds an element which the grains do not.
+    deviation): right where the matrix holds an element which the grains do not. A phase that lies
+    in or on another one everywhere (a core in its shell, metal on an oxide) gives that up, too,
+    as far as its spectrum allows.
     :func:`mixing_uncertainty` tells how much is at stake.
 
     Parameters

@@ -9,8 +9,8 @@ described as a sum of four densities, each blurred by the noise of its pixels,
 
 whose weights follow from the shares by expectation and maximisation (Dempster et al. 1977, J. R.
 Stat. Soc. B 39, 1), and whose end is the likeliest. A single flat grain piles up, too, wherever it
-lies in the foil: only three grains that agree, or a large one, tell a phase that is pure; and one
-that is flat nearly everywhere, if it were a thin slice of the foil otherwise.
+lies in the foil: only three grains that agree, or a large one, tell a phase that is pure; or a
+single one that is flat nearly up to its rim and would be a thin slice of the foil otherwise.
 """
 
 from __future__ import annotations

@@ -62,6 +62,17 @@ def test_purest_turn__ends_at_one_flat_grain_that_shares_its_elements():
     assert abs(turn @ near - near).max() < 0.03 * near.max()
 
 
+def test_purest_turn__piles_show_in_sums_where_noise_hides_them():
+    random = np.random.default_rng(7)
+    share = np.kron(random.random((9, 9)) < 0.4, np.ones((6, 6)))  # large grains side by side
+    near = np.array([0.4 * SPECTRA[0] + 0.6 * SPECTRA[1], 0.3 * SPECTRA[0] + 0.7 * SPECTRA[1]])
+    amounts = 60 * np.stack([1 - share, share], -1).reshape(-1, 2)
+    scores = random.poisson(amounts @ near) @ np.linalg.pinv(near)
+    turn, ends_at = purest_turn(scores, near, grid=Grid(np.arange(54**2), (54, 54)))
+    assert ends_at == ["pixels", "pixels"]
+    assert abs(turn @ near - near).max() < 0.1 * near.max()
+
+
 def test_purest_turn__nothing_to_tell_of_one_component_or_no_counts():
     np.testing.assert_array_equal(purest_turn(AMOUNTS[:, :1], SPECTRA[:1])[0], [[1]])
     np.testing.assert_array_equal(purest_turn(np.zeros((9, 3)), SPECTRA)[0], np.eye(3))

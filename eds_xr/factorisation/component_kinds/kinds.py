@@ -17,7 +17,6 @@ from eds_xr import provenance
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import (
     MOST_PIXELS,
-    NO_MORE,
     SMOOTH,
     continua,
     cubic_share,
@@ -42,6 +41,9 @@ GROUPS = 256
 MOST_UNEXPLAINED = 0.35
 #: Where its map has boundaries, less than this, and the counts explain where it is.
 MOST_WITH_BOUNDARIES = 0.25
+#: What is somewhere more than this share of a pixel's counts is a phase if more than this is left
+#: unexplained; more than the last, it always is.
+LARGER_PART, LITTLE, NEARLY_ALL = 0.6, 0.15, 0.95
 #: What a phase has beyond the others is this many standard deviations of chi-squared above noise.
 SIGNIFICANT = 8.0
 #: Odd pixels: so few hold half of a component.
@@ -61,11 +63,14 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
 
     Computes: once through the scores, summed over bins of pixels.
 
-    From the weakest component on, what none of the remaining phases' spectra mixes is explained by
-    a change of one of them that is smooth in energy: absorption (falling with energy, steps above
-    the strong lines, one sign) and background of another strength or slope. Where that leaves less
-    than 35 % unexplained and the component's share changes smoothly across the field (a cubic
-    surface describes 90 % of it), it is no phase.
+    From the weakest component on, what no sum or difference of the remaining phases' spectra makes
+    is explained by a change of one of them that is smooth in energy: absorption (falling with
+    energy, steps above the strong lines, one sign) and background of another strength or slope.
+    Where that leaves less than 35 % unexplained and the component's share changes smoothly across
+    the field (a cubic surface describes 90 % of it), it is no phase; nor where less than 25 % is
+    left and a cubic of the counts, which grow with thickness, describes 90 % of its share, whatever
+    edges a thick lump has. What is nearly pure in places is always a phase. Two phases between
+    which 30 % of their pixels or more lie, changing smoothly, are the ends of one.
 
     Parameters
     ----------
@@ -77,7 +82,8 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     Dataset over ``component``
         ``kind``: ``phase``; ``modulation`` of the spectrum of ``parent``, as thickness and
         absorption make it; ``background``, of another strength than `parent`'s; ``odd pixels``, a
-        few that are like no others; ``noise``, nothing beyond the others. ``reason``, in words.
+        few that are like no others; ``noise``, nothing beyond the others, or a share that scatters
+        as noise; ``continuum end``, of a phase whose composition changes. ``reason``, in words.
         ``parent`` is a component's own name where it has none. Attribute ``continuum`` lists pairs
         of phases between which compositions change smoothly (solid solution, diffusion profile)
         with the reason; ``notes`` says what else is remarkable, as one phase or none.
@@ -258,7 +264,7 @@ def _no_phase(
     if left > MOST_UNEXPLAINED:
         why = f"lines in ratios of its own: no smooth change explains {left:.0%} of it"
         return 2, c, PHASE_KIND, why
-    if its.most > NO_MORE:
+    if its.most > (LARGER_PART if left > LITTLE else NEARLY_ALL):
         why = f"nearly pure in places: up to {its.most:.0%} of the counts there"
         return 2, c, PHASE_KIND, why
     thickness = left < MOST_WITH_BOUNDARIES and its.by_thickness(parent) > SMOOTH

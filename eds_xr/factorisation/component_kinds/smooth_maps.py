@@ -10,11 +10,13 @@ from eds_xr.factorisation.least_volume import even_rows, score_noise
 SMOOTH = 0.9
 #: Two phases are a continuum where at least this part of the pixels lies between them.
 BETWEEN = 0.2
+#: Noise of a share is at least this part of the bound of its variance.
+LEAST_OF_NOISE = 0.2
 #: Where at least this part does, there are no two phases, but one whose composition changes.
-ONE_PHASE = 1 / 3
-#: What thickness does to a phase is nowhere more than this of a pixel's counts [quantile, share];
-#: where it is more than half of that, it and the phase are this share of most pixels.
-MOST_PIXELS, NO_MORE, TOGETHER = 0.99, 0.6, 0.7
+ONE_PHASE = 0.3
+#: Where what thickness does to a phase is more than half of its largest share [quantile], it and
+#: the phase are this share of most pixels.
+MOST_PIXELS, TOGETHER = 0.99, 0.7
 
 #: A share that scatters as noise has so many times its variance at most, neighbours that are so
 #: much alike, and the few largest shares within so many standard deviations.
@@ -44,7 +46,7 @@ def scatters_as_noise(share: np.ndarray, variance: np.ndarray) -> bool:
 def continua(
     maps: np.ndarray, loadings: np.ndarray, phases: list[int]
 ) -> list[tuple[int, int, str, bool]]:
-    """Return pairs of phases that merge smoothly, why, and whether they are one phase."""
+    """Return pairs between which compositions change smoothly, why, and whether they are one."""
     total = np.maximum(maps.sum(-1), 1.0)
     noise = np.diag(score_noise(even_rows(maps.reshape(-1, len(loadings))), loadings))
     found = []
@@ -56,11 +58,24 @@ def continua(
                 continue
             share = maps[..., b] / np.maximum(both, 1.0)
             between = float(((share > 0.2) & (share < 0.8))[there].mean())
-            smooth = cubic_share(share, there, noise[b] / total)
+            variance = noise[b] / total  # at most: spectra nearly alike
+            seen = _between_neighbours(share, there) / float(np.median(variance))
+            variance *= np.clip(seen, LEAST_OF_NOISE, 1.0)
+            smooth = cubic_share(share, there, variance)
             if between > BETWEEN and smooth > SMOOTH:
                 why = f"{between:.0%} of their pixels lie between, changing smoothly"
                 found.append((a, b, why, between > ONE_PHASE))
     return found
+
+
+def _between_neighbours(share: np.ndarray, there: np.ndarray) -> float:
+    """Return the variance between neighbours along the axis where it is least, edges left out."""
+    seen = []
+    for axis, size in enumerate(share.shape):
+        near, far = (np.take(there, range(*of), axis) for of in ((0, size - 1), (1, size)))
+        if (near & far).any():
+            seen.append(np.median(abs(np.diff(share, axis=axis)[near & far])))
+    return float((min(seen, default=np.inf) / 0.6745) ** 2 / 2)
 
 
 def share_by_thickness(maps: np.ndarray, c: int, parent: int, variance: np.ndarray) -> float:

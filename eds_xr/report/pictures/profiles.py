@@ -82,8 +82,9 @@ def plot_profile(
     for name in names:
         one = found.sel({CHANNEL: name})
         axes.errorbar(
-            one.distance, one["mean"], one.standard_deviation, fmt="o-", markersize=2.5,
-            linewidth=0.8, elinewidth=0.6, color=chosen[name], label=line_text(name),
+            *(one[n].values for n in ("distance", "mean", "standard_deviation")), fmt="o-",
+            markersize=2.5, linewidth=0.8, elinewidth=0.6, color=chosen[name],
+            label=line_text(name),
         )  # fmt: skip
     axes.set_xlabel(f"distance{units_text(found.distance.attrs.get('units', 'pixels'))}")
     units = found["mean"].attrs.get("units", "counts")

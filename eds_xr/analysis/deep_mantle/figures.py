@@ -42,7 +42,7 @@ def figure_1(study: Study) -> Figure:
     axes = figure.add_subplot(grid[1, :])
     lines = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka")
     plot_spectra(factors.loadings, lines=lines, colors=PHASE_COLORS, axes=axes)
-    axes.set_title("(e) NMF loadings")
+    axes.set_title("(e) NMF loadings", loc="left")
     _draw_mask(figure.add_subplot(grid[2, 0]), study, "Brg", "(f) pure Brg")
     _draw_regions(figure.add_subplot(grid[2, 1:]), study)
     return figure

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
@@ -95,8 +96,8 @@ def write_report(
     body = "\n".join(part for part in _sections(tree, parts, source) if part)
     title, told = escaped(name), escaped(f"{source or 'a spectrum image'}; {_versions()}")
     text = _PAGE.substitute(title=title, style=STYLE, told=told, body=body)
-    with written_file(Path(path), overwrite=overwrite) as partial:
-        partial.write_text(text, encoding="utf-8")
+    with written_file(Path(path), overwrite=overwrite) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
     return Path(path)
 
 
@@ -124,7 +125,7 @@ def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
         return ""
     found = parts["segmentation"]
     drawn = picture(
-        lambda: plot_phases(found), "Phases that are present along the beam, with their shares of "
+        partial(plot_phases, found), "Phases that are present along the beam, with their shares of "
         "the pixels; overlaps are striped in the colours of all phases of the pixel.",
     )  # fmt: skip
     matrix = str(tree.attrs.get("matrix", ""))
@@ -145,12 +146,12 @@ def _maps(parts: dict[str, xr.Dataset]) -> str:
     made = ""
     if "segmentation" in parts and "probability" in parts["segmentation"]:
         shown = parts["segmentation"]["probability"].assign_attrs(units="probability")
-        made += picture(lambda: plot_maps(shown, ranges="common"), "Probability of presence.")
+        made += picture(partial(plot_maps, shown, ranges="common"), "Probability of presence.")
     if "factors" in parts:
         factors, colors, lines = parts["factors"], _colors(parts), parts.get("lines")
         for few in _few(factors, COMPONENT):
             made += picture(
-                lambda few=few: plot_components(few, lines=lines, colors=colors),  # type: ignore[misc]
+                partial(plot_components, few, lines=lines, colors=colors),
                 "Components: scores, and their spectra.",
             )
     return section("Presence and scores", made) if made else ""
@@ -163,7 +164,7 @@ def _fits(parts: dict[str, xr.Dataset]) -> str:
     made = ""
     for name in lines[PHASE].values.tolist():
         one = parts["pure"].sel({PHASE: [name]}), lines.sel({PHASE: [name]})
-        made += picture(lambda one=one: plot_fit(*one, colors=colors), f"{name}: fit and residual.")  # type: ignore[misc]
+        made += picture(partial(plot_fit, *one, colors=colors), f"{name}: fit and residual.")
     return section("Spectra and fits", made)
 
 
@@ -179,16 +180,11 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
     colors, made = _colors(parts), ""
     name = "composition" if "composition" in parts else "lines"
     for few in _few(parts.get(name), PHASE):
-        made += picture(
-            lambda few=few: plot_budget(few),
-            f"What the errors of the {name} are made of.",
-            "svg",  # type: ignore[misc]
-        )
+        said = f"What the errors of the {name} are made of."
+        made += picture(partial(plot_budget, few), said, "svg")
     if "partition" in parts:
-        made += picture(
-            lambda: plot_partition(parts["partition"], colors=colors), "Partition coefficients.",
-            "svg",
-        )  # fmt: skip
+        drawn = partial(plot_partition, parts["partition"], colors=colors)
+        made += picture(drawn, "Partition coefficients.", "svg")
     return section("Errors", made) if made else ""
 
 
@@ -197,7 +193,7 @@ def _found(parts: dict[str, xr.Dataset]) -> str:
     if "identification" in parts:
         made += f"<h3>Elements</h3>{elements_table(parts['identification'])}"
     if "rank" in parts:
-        made += picture(lambda: plot_rank(parts["rank"]), "How many components there are.", "svg")
+        made += picture(partial(plot_rank, parts["rank"]), "How many components there are.", "svg")
     return section("How it was found", made) if made else ""
 
 

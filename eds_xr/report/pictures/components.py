@@ -134,7 +134,7 @@ def plot_rank(evidence: xr.Dataset, *, axes: Axes | None = None) -> Figure:
     later = evidence.isel({COMPONENT: slice(1, None)})
     other = axes.twinx()
     other.errorbar(
-        *(v.values for v in (later[COMPONENT], later.gain, later.gain_error)), fmt="s",
+        later[COMPONENT].values, later.gain.values, later.gain_error.values, fmt="s",
         color=COLORS[1], markersize=3.5, linewidth=0.9, label="held-out gain",
     )  # fmt: skip
     other.set_yscale("symlog", linthresh=10)

@@ -82,7 +82,7 @@ def plot_profile(
     for name in names:
         one = found.sel({CHANNEL: name})
         axes.errorbar(
-            *(one[n].values for n in ("distance", "mean", "standard_deviation")), fmt="o-",
+            one["distance"].values, one["mean"].values, one["standard_deviation"].values, fmt="o-",
             markersize=2.5, linewidth=0.8, elinewidth=0.6, color=chosen[name],
             label=line_text(name),
         )  # fmt: skip

@@ -7,6 +7,7 @@ import pytest
 import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from eds_xr.report.pictures.artists import LineLabels
 from eds_xr.report.pictures.line_labels import spread
@@ -41,11 +42,10 @@ def test_names_of_lines__never_overlap(seed: int) -> None:
     counts = random.poisson(1e4 * np.exp(-energy) + 5)
     spectrum = xr.DataArray(counts, {"energy": energy}, attrs={"units": "counts"})
     lines = random.choice(LINES, random.integers(2, 45), replace=False).tolist()
-    figure = plot_spectra(spectrum, lines=lines, log=bool(seed % 2))
-    figure.set_size_inches(random.uniform(2.5, 9), random.uniform(2, 4))
-    figure.set_dpi(60)
+    figure = Figure(figsize=(random.uniform(2.5, 9), random.uniform(2, 4)), dpi=60)
+    axes = figure.add_axes((0.1, 0.15, 0.85, 0.8))
+    plot_spectra(spectrum, lines=lines, log=bool(seed % 2), axes=axes)
     figure.draw_without_rendering()
-    (axes,) = figure.axes
     (labels,) = [a for a in axes.get_children() if isinstance(a, LineLabels)]
     boxes = [t.get_window_extent() for t in labels.texts if t.get_visible()]
     assert len(boxes) >= min(2, len(labels.texts))

@@ -10,6 +10,7 @@ from support.drawn import composition
 
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.report.pictures import images
+from eds_xr.report.pictures.artists import LineLabels
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import budget, plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit, residual
@@ -26,9 +27,8 @@ NM = {"units": "nm"}
 def grid(values, **coords):
     """Return an image, or several, of pixels of 2 nm."""
     dims = (*coords, "y", "x")
-    places = {
-        d: (d, 2.0 * np.arange(n), NM) for d, n in zip("yx", np.shape(values)[-2:], strict=True)
-    }
+    sizes = zip("yx", np.shape(values)[-2:], strict=True)
+    places = {d: (d, 2.0 * np.arange(n), NM) for d, n in sizes}
     return xr.DataArray(values, dims=dims, coords=coords | places, attrs={"units": "counts"})
 
 
@@ -269,7 +269,8 @@ def test_plot_fit__residual_marks_and_notes(spectra, lines) -> None:
         "▼ a peak that the fit does not account for",
     ]  # fmt: skip
     assert "grey: zero by the choice" in notes[1]
-    names = [t.get_text() for a in figure.axes[0].get_children() for t in getattr(a, "texts", [])]
+    (labels,) = [a for a in figure.axes[0].get_children() if isinstance(a, LineLabels)]
+    names = [t.get_text() for t in labels.texts]
     assert names == ["Mg Kα", "(Ca Kα)", "Fe Kα†"]
     with pytest.raises(EdsError, match="no spectrum of A"):
         plot_fit(spectra.sel(phase=["B"]), lines)

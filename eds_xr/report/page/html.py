@@ -28,7 +28,8 @@ h3 { font-size: 1rem; margin: 1.1rem 0 .3rem; }
 header p, figcaption, .notes { color: var(--dim); font-size: .85rem; overflow-wrap: anywhere; }
 .warnings { border-left: 4px solid var(--warn); padding-left: .8rem; }
 .missing { color: var(--warn); }
-li, td, th { overflow-wrap: anywhere; }
+li { overflow-wrap: anywhere; }
+td, th { overflow-wrap: break-word; max-width: 22rem; }
 figure { margin: .8rem 0; break-inside: avoid; }
 img { display: block; max-width: 100%; height: auto; }
 .wide { overflow-x: auto; break-inside: avoid; }
@@ -41,12 +42,19 @@ pre { background: #f5f5f5; padding: .6rem; font-size: .75rem; line-height: 1.35;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 @media print {
   @page { size: A4; margin: 13mm; }
-  body { font-size: 9.5px; max-width: none; padding: 0; }
-  h2 { margin: .7rem 0 .3rem; break-after: avoid; }
-  h3 { break-after: avoid; }
-  figure { margin: .3rem 0; }
-  img { max-height: 98mm; width: auto; }
-  pre { font-size: 6.5px; }
+  body { font-size: 9px; max-width: none; padding: 0; }
+  h1 { font-size: 15px; }
+  h2 { font-size: 12px; margin: .5rem 0 .2rem; break-after: avoid; }
+  h3 { font-size: 10px; margin: .4rem 0 .1rem; break-after: avoid; }
+  p, ul { margin: .2rem 0; }
+  figure { margin: .2rem 0; }
+  table, header p, figcaption, .notes { font-size: 7.5px; }
+  .pairs { display: grid; grid-template-columns: 1fr 1fr; column-gap: 5mm; align-items: start; }
+  .pairs > h2 { grid-column: 1 / -1; }
+  .columns { column-count: 2; column-gap: 5mm; }
+  .columns > h2 { column-span: all; }
+  img { max-height: 90mm; width: auto; }
+  pre { font-size: 5.5px; padding: .3rem; margin: .2rem 0; }
 }
 """
 

@@ -22,7 +22,7 @@ from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
 from eds_xr.report.pictures.maps import plot_maps
 from eds_xr.report.pictures.phases import plot_phases
-from eds_xr.schema import COMPONENT, PHASE, EdsError, phase_colors, phase_names
+from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, phase_colors, phase_names
 
 #: Phases of a picture, so that it fits on a page of paper.
 AT_ONCE = 4
@@ -113,11 +113,9 @@ def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], source: str) -> I
     yield _found(parts)
     recipe = str(tree.attrs.get("recipe", ""))
     repeat = block(_PYTHON.format(source=repr(source or "map.zarr")))
-    made = block(recipe) if recipe else "<p>There is none.</p>"
-    yield section("Recipe", f"<p>All choices, found ones too: <code>recipe.toml</code>.</p>{made}")
-    yield section(
-        "Again", f"<p>The Python that repeats it:</p>{repeat}<p>{escaped(_versions())}</p>"
-    )
+    made = "<p>All choices, found ones too: <code>recipe.toml</code>.</p>" + block(recipe)
+    yield section("Recipe", made, kind="columns") if recipe else ""
+    yield section("Again", f"<p>The Python that repeats it:</p>{repeat}")
 
 
 def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
@@ -139,7 +137,7 @@ def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
             )
         ]
         said += table(["phase", "its spectrum is that of", "pixels"], rows)
-    return section("Phases", drawn + said)
+    return section("Phases", f"{drawn}<div>{said}</div>", kind="pairs")
 
 
 def _maps(parts: dict[str, xr.Dataset]) -> str:
@@ -149,12 +147,13 @@ def _maps(parts: dict[str, xr.Dataset]) -> str:
         made += picture(partial(plot_maps, shown, ranges="common"), "Probability of presence.")
     if "factors" in parts:
         factors, colors, lines = parts["factors"], _colors(parts), parts.get("lines")
+        energies = None if lines is None else (0.0, float(lines[ENERGY].max()))
         for few in _few(factors, COMPONENT):
             made += picture(
-                partial(plot_components, few, lines=lines, colors=colors),
+                partial(plot_components, few, lines=lines, energies=energies, colors=colors),
                 "Components: scores, and their spectra.",
             )
-    return section("Presence and scores", made) if made else ""
+    return section("Presence and scores", made, kind="pairs") if made else ""
 
 
 def _fits(parts: dict[str, xr.Dataset]) -> str:
@@ -165,7 +164,7 @@ def _fits(parts: dict[str, xr.Dataset]) -> str:
     for name in lines[PHASE].values.tolist():
         one = parts["pure"].sel({PHASE: [name]}), lines.sel({PHASE: [name]})
         made += picture(partial(plot_fit, *one, colors=colors), f"{name}: fit and residual.")
-    return section("Spectra and fits", made)
+    return section("Spectra and fits", made, kind="pairs")
 
 
 def _tables(parts: dict[str, xr.Dataset]) -> str:
@@ -173,7 +172,7 @@ def _tables(parts: dict[str, xr.Dataset]) -> str:
     made = "".join(f"<h3>{title}</h3>{text_tables(parts[n])}" for n, title in shown.items())
     if "comparison" in parts:
         made += f"<h3>Regions against all pixels</h3>{comparison_table(parts['comparison'])}"
-    return section("Results", made) if made else ""
+    return section("Results", made, kind="columns") if made else ""
 
 
 def _errors(parts: dict[str, xr.Dataset]) -> str:
@@ -185,16 +184,16 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
     if "partition" in parts:
         drawn = partial(plot_partition, parts["partition"], colors=colors)
         made += picture(drawn, "Partition coefficients.", "svg")
-    return section("Errors", made) if made else ""
+    return section("Errors", made, kind="pairs") if made else ""
 
 
 def _found(parts: dict[str, xr.Dataset]) -> str:
     made = ""
     if "identification" in parts:
-        made += f"<h3>Elements</h3>{elements_table(parts['identification'])}"
+        made += f"<div><h3>Elements</h3>{elements_table(parts['identification'])}</div>"
     if "rank" in parts:
         made += picture(partial(plot_rank, parts["rank"]), "How many components there are.", "svg")
-    return section("How it was found", made) if made else ""
+    return section("How it was found", made, kind="pairs") if made else ""
 
 
 def _few(data: xr.Dataset | None, dim: str) -> Iterator[xr.Dataset]:

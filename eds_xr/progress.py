@@ -24,7 +24,7 @@ def progress(description: str, *, enabled: bool | None = None) -> Iterator[None]
     description : str
         What is computed.
     enabled : bool, optional
-        None means: when standard error is a terminal.
+        None means: when standard error is a terminal, or in a notebook.
     """
     if not _enabled(enabled):
         yield
@@ -64,7 +64,7 @@ def counting(description: str, *, enabled: bool | None = None) -> Iterator[Any]:
     description : str
         What iterates.
     enabled : bool, optional
-        None means: when standard error is a terminal.
+        None means: when standard error is a terminal, or in a notebook.
     """
     if not _enabled(enabled):
         yield None
@@ -97,4 +97,11 @@ def _is_ours(module: str) -> bool:
 
 
 def _enabled(enabled: bool | None) -> bool:
-    return sys.stderr.isatty() if enabled is None else enabled
+    return sys.stderr.isatty() or _in_notebook() if enabled is None else enabled
+
+
+def _in_notebook() -> bool:
+    """Return whether a notebook shows what is printed; its standard error is no terminal."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None

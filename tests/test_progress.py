@@ -1,5 +1,8 @@
 """Progress goes to standard error, where someone looks."""
 
+import sys
+from types import SimpleNamespace
+
 import dask.array as da
 import distributed
 import numpy as np
@@ -27,6 +30,16 @@ def test_progress__bar(capsys: pytest.CaptureFixture[str]) -> None:
     assert out == ""
     assert "adding up" in err
     assert "100% Completed" in err
+
+
+def test_progress__bar_in_a_notebook_unasked(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kernel = SimpleNamespace(get_ipython=lambda: SimpleNamespace(kernel=object()))
+    monkeypatch.setitem(sys.modules, "IPython", kernel)
+    with progress("adding up"):
+        da.ones(10).sum().compute()
+    assert "100% Completed" in capsys.readouterr().err
 
 
 def test_progress__dashboard_of_a_cluster(

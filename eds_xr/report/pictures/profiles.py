@@ -76,6 +76,9 @@ def plot_profile(
         As :func:`profile`.
     """
     found = profile(data, start, end, width=width, quantity=quantity)
+    if found.distance.attrs["units"] == "nm" and found.distance.max() >= 1e4:
+        microns = (found.distance / 1000).assign_attrs(found.distance.attrs, units="µm")
+        found = found.assign_coords(distance=microns)
     names = [str(n) for n in found[CHANNEL].values]
     chosen = colors_of(names, colors)
     axes = new_axes(axes, WIDTH, 2.5)

@@ -61,9 +61,20 @@ def analysis(names=("Brg", "Fp")):
         "doubt": net.copy(data=[[HOSTILE], [""]]),
     }  # fmt: skip
     found = composition(names)
+    elements = {
+        "found": [True, False], "verdict": ["found", "alias"], "line": ["Mg_Ka", "As_La"],
+        "sigma": [9.0, np.nan], "alias": ["", HOSTILE],
+    }  # fmt: skip
+    identification = xr.Dataset(
+        {n: ("element", v) for n, v in elements.items()},
+        {"element": ["Mg", "As"], "stray": ("element", ["", "<i>grid</i>"])},
+    )
+    apart = xr.zeros_like(found.atomic_fraction) + 0.02
+    comparison = {"difference": apart, "sigma": 200 * apart, "agree": apart < 0}
     one, other = names
     parts = {
         "segmentation": segmentation, "pure": pure, "lines": lines, "composition": found,
+        "identification": identification, "comparison": comparison,
         "partition": partition_coefficients(found, one, reference=other),
     }  # fmt: skip
     made = {n: p if isinstance(p, xr.Dataset) else xr.Dataset(p) for n, p in parts.items()}
@@ -96,12 +107,14 @@ def test_write_report__warnings_first_then_pictures_tables_recipe(text: str) -> 
     heads = re.findall(r"<h2>(.*?)</h2>", text)
     assert heads == [
         "Warnings", "Phases", "Presence and scores", "Spectra and fits", "Results", "Errors",
-        "Recipe", "Again",
+        "How it was found", "Recipe", "Again",
     ]  # fmt: skip
     assert text.index("look here") < text.index("<img")
     assert text.count("<figure>") == 5  # phases, probability, two fits, partition
     assert "No picture: the errors of atomic_fraction are not told apart" in text
     assert "eds_xr.analyse(image" in text
+    assert "<td>+2 (+4.0) †</td>" in text
+    assert '<th scope="row">As</th><td>alias</td><td>As Lα</td>' in text
     assert "upper limit at 95" in text
     assert len(text) < 3e6
 

@@ -318,6 +318,10 @@ def test_profile__means_and_errors_are_those_of_the_pixels() -> None:
 def test_plot_profile__refuses_ends_that_are_none() -> None:
     image = grid(np.ones((5, 6)))
     assert plot_profile(image, (0, 0), (8, 10)).axes[0].get_xlabel() == "distance (nm)"
+    far = image.assign_coords({d: image[d] * 1e4 for d in "yx"})
+    for d in "yx":
+        far[d].attrs = NM
+    assert plot_profile(far, (0, 0), (8e4, 1e5)).axes[0].get_xlabel() == "distance (µm)"
     with pytest.raises(EdsError, match="two ends"):
         plot_profile(image)
     with pytest.raises(EdsError, match="end lies outside of the map: x is 99"):

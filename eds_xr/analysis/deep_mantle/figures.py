@@ -115,6 +115,6 @@ def _draw_regions(axes: Axes, study: Study) -> None:
     highest = part.counts.sel({PHASE: list(styles)}).max(PHASE)
     energy_axis(axes, study.spectra.counts.sel({ENERGY: slice(4.7, 6.1)}))
     name_lines(axes, highest, ("Nd_La", "Sm_La"), {})
-    legend_above(axes)
+    legend_above(axes, columns=1)
     open_frame(axes)
     dress(axes)

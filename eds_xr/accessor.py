@@ -1,4 +1,4 @@
-"""``.eds`` on DataArrays and Datasets: the plain functions, bound once. Nothing else."""
+"""``.eds`` on DataArrays, Datasets and DataTrees: the plain functions, bound once. Nothing else."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from eds_xr.image.element_maps import element_map, element_maps
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
 from eds_xr.report.drawn_table import plot_table
+from eds_xr.report.page.page import write_report
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
@@ -133,3 +134,13 @@ class DatasetAccessor:
     plot_rgb = _method(plot_rgb)
     plot_spectra = _method(plot_spectra)
     plot_table = _method(plot_table)
+
+
+@xr.register_datatree_accessor("eds")
+class TreeAccessor:
+    """Methods of analyses."""
+
+    def __init__(self, data: xr.DataTree) -> None:
+        self._data = data
+
+    write_report = _method(write_report)

@@ -39,8 +39,9 @@ class Kind:
     name, picture : str
     of : type
         DataArray or Dataset.
-    variables, dims : set of str
-        That it has all of.
+    variables : tuple of str
+        That a Dataset has; the first of them has the dimensions asked for.
+    dims : set of str
     dtypes : str
         Kinds of dtype of an array; "" for any.
     flagged : bool
@@ -52,7 +53,7 @@ class Kind:
     name: str
     picture: str
     of: type
-    variables: frozenset[str] = frozenset()
+    variables: tuple[str, ...] = ()
     dims: frozenset[str] = frozenset()
     dtypes: str = ""
     spatial: int | None = None
@@ -60,10 +61,14 @@ class Kind:
 
     def fits(self, data: xr.DataArray | xr.Dataset) -> bool:
         """Return whether data are of this kind."""
+        if not isinstance(data, self.of):
+            return False
+        if isinstance(data, xr.Dataset):
+            if not set(self.variables) <= set(data.data_vars):
+                return False
+            data = data[self.variables[0]]
         return (
-            isinstance(data, self.of)
-            and self.variables <= set(getattr(data, "data_vars", ()))
-            and self.dims <= set(map(str, data.dims))
+            self.dims <= set(map(str, data.dims))
             and (not self.dtypes or data.dtype.kind in self.dtypes)
             and (not self.flagged or "flag_meanings" in data.attrs)
             and (self.spatial is None or len(spatial_dims(data)) == self.spatial)
@@ -72,8 +77,9 @@ class Kind:
 
 def _kind(name: str, picture: str, of: type, needs: str = "", **more: Any) -> Kind:
     """Return a kind; of a Dataset `needs` are variables, of an array dimensions."""
-    words = frozenset(needs.split())
-    return Kind(name, picture, of, **({"variables" if of is xr.Dataset else "dims": words} | more))
+    words = tuple(needs.split())
+    found = {"variables": words} if of is xr.Dataset else {"dims": frozenset(words)}
+    return Kind(name, picture, of, **(found | more))
 
 
 #: Kinds of data, the most special first, and the picture of each.

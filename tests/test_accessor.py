@@ -14,7 +14,7 @@ def _bound(cls):
 
 
 def test_accessors__methods_are_the_plain_functions():
-    for cls in (accessor.ArrayAccessor, accessor.DatasetAccessor):
+    for cls in (accessor.ArrayAccessor, accessor.DatasetAccessor, accessor.TreeAccessor):
         for method in _bound(cls).values():
             assert method.__wrapped__.__doc__ == method.__doc__
             assert method.__wrapped__.__module__.startswith("eds_xr.")

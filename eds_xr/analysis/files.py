@@ -19,13 +19,14 @@ from eds_xr.atomic_write import written_file, written_folder
 from eds_xr.composition.quantities import quantities
 from eds_xr.places import check_free
 from eds_xr.progress import progress
+from eds_xr.report.page.page import write_report
 from eds_xr.report.tables import save_table, to_table, write_csv
 from eds_xr.schema import ELEMENT, PHASE, EdsError
 from eds_xr.store import conversion, opening
 
-#: The tree of all results; its recipe; what it tabulates; what was converted for it.
-TREE, RECIPE, TABLES, COUNTS, FACTORS = (
-    "analysis.zarr", "recipe.toml", "tables", "counts.zarr", "k_factors.csv",
+#: The tree of all results; its recipe; what it tabulates; what was converted for it; the page.
+TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE = (
+    "analysis.zarr", "recipe.toml", "tables", "counts.zarr", "k_factors.csv", "report.html",
 )  # fmt: skip
 #: Groups of the tree that are written as tables, where it has them.
 TABULATED = (
@@ -67,7 +68,8 @@ def analyse_file(
     -------
     Path
         The folder: ``analysis.zarr`` (:func:`open_analysis`), ``recipe.toml`` with all that was
-        chosen or found, ``tables``, and ``counts.zarr`` where a file was converted.
+        chosen or found, ``tables``, ``report.html``, a page of it all, and ``counts.zarr`` where
+        a file was converted.
 
     Raises
     ------
@@ -89,6 +91,8 @@ def analyse_file(
         for name in TABULATED:
             if name in tree.children:
                 _write_table(tree[name].to_dataset(), folder / TABLES / f"{name}.csv")
+        with progress("drawing the report"):
+            write_report(open_analysis(folder), folder / PAGE)
     return target
 
 
@@ -226,7 +230,7 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
     if not target.exists():
         return
     found = {p.name for p in target.iterdir()} if target.is_dir() else set()
-    others = sorted(found - {TREE, RECIPE, TABLES, COUNTS, FACTORS})
+    others = sorted(found - {TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE})
     if others or TREE not in found:
         raise EdsError(
             f"{target} holds {', '.join(others[:3]) or 'no analysis'}, so it is never replaced; "

@@ -67,7 +67,7 @@ def plot_table(
     if text.ndim != 2 or len(rows) != 1 or text.size == 0:
         raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}; choose one")
     table = text.transpose(rows[0], PHASE)
-    note = _table_note(dataset, table, confidence)
+    note = table_note(dataset, table, confidence)
     if axes is None:
         width = min(WIDTH, 1.0 + 1.1 * table.shape[1])
         lines = table.shape[0] + 3 + NOTE * len(note) * LETTER * FONT_POINTS / (72 * width)
@@ -114,7 +114,7 @@ def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) ->
     return axes
 
 
-def _table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> str:
+def table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> str:
     """Say what stands in brackets, and what does not."""
     parts = ["In brackets: one standard deviation, in units of the last digit."]
     if any("<" in cell for cell in text.values.ravel()):

@@ -102,9 +102,12 @@ def test_analyse__one_map(maps, done, result):
     assert "warning: halves" in done.output
     assert " Si " in done.output
     assert {p.name for p in result.iterdir()} == {
-        "analysis.zarr", "recipe.toml", "tables", "k_factors.csv",
+        "analysis.zarr", "recipe.toml", "tables", "k_factors.csv", "report.html",
     }  # fmt: skip
     assert {p.name for p in (result / "tables").iterdir()} == {"lines.csv", "composition.csv"}
+    page = (result / "report.html").read_text(encoding="utf-8")
+    assert "halves" in page
+    assert page.count("<img") >= 2
     # the folder can move: its recipe finds the table beside it
     recipe = read_recipe(result / "recipe.toml")
     assert (recipe.seed, recipe.matrix) == (2, "upper")

@@ -156,3 +156,16 @@ def test_element_maps__stacks_the_maps(simulated):
 def test_element_maps__needs_a_list_of_lines(eager_image, lines):
     with pytest.raises(EdsError, match="list of lines"):
         element_maps(eager_image, lines)
+
+
+def test_element_maps__of_the_elements_that_the_file_names():
+    energy = ("energy", np.arange(0.1, 9, 0.01), {"units": "keV"})
+    image = xr.DataArray(
+        np.ones((3, 4, 890), np.uint8), {"energy": energy}, ("y", "x", "energy"),
+        attrs={"elements": ["Mg", "Li", "Nd"], "beam_energy_kev": 200.0},
+    )  # fmt: skip
+    maps = element_maps(image)
+    assert maps.line.values.tolist() == ["Mg_Ka", "Nd_La"]  # Li has no line on the axis
+    xr.testing.assert_identical(maps, element_maps(image, ["Mg", "Nd"]))
+    with pytest.raises(EdsError, match="the file names no elements"):
+        element_maps(image.assign_attrs(elements=[]))

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import xarray as xr
 
 from eds_xr.report.drawn_table import plot_table
-from eds_xr.report.pictures.canvas import WIDTH, dress, legend, new_figure, open_frame
+from eds_xr.report.pictures.canvas import (
+    LARGE,
+    WIDTH,
+    dress,
+    legend_above,
+    new_figure,
+    open_frame,
+)
 from eds_xr.report.pictures.images import map_panel, scale_bar, shown
 from eds_xr.report.pictures.phases import phase_panel
 from eds_xr.report.pictures.spectra import band, energy_axis, name_lines, plot_spectra
@@ -42,7 +49,7 @@ def figure_1(study: Study) -> Figure:
     axes = figure.add_subplot(grid[1, :])
     lines = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka")
     plot_spectra(factors.loadings, lines=lines, colors=PHASE_COLORS, axes=axes)
-    axes.set_title("(e) NMF loadings")
+    axes.set_title("(e) NMF loadings", loc="left", fontsize=LARGE)
     _draw_mask(figure.add_subplot(grid[2, 0]), study, "Brg", "(f) pure Brg")
     _draw_regions(figure.add_subplot(grid[2, 1:]), study)
     return figure
@@ -64,7 +71,8 @@ def figure_2(study: Study) -> Figure:
             pure, lines=lines, energies=(0.2, 9.5), per="pixel", colors=PHASE_COLORS, axes=axes
         )
         scale = float(pure.scale[0])
-        axes.set_title(f"({' ef'[row]}) pure {phase}: mixture less {scale:.3f} Brg")
+        title = f"({' ef'[row]}) pure {phase}: mixture less {scale:.3f} Brg"
+        axes.set_title(title, loc="left", fontsize=LARGE)
     return figure
 
 
@@ -102,10 +110,11 @@ def _draw_regions(axes: Axes, study: Study) -> None:
         label += f", {pixels:.0f} pixels; SNR Nd {nd:.1f}, Sm {sm:.1f}"
         axes.step(one[ENERGY], one.counts, where="mid", color=color, linewidth=0.9, label=label)
         band(axes, one.counts, one.variance**0.5, 0.68, color)
-    axes.set(title="(g) Nd and Sm in Brg", ylabel="counts per pixel and channel", ylim=(0, None))
+    axes.set_title("(g) Brg", loc="left")
+    axes.set(ylabel="counts per pixel and channel", ylim=(0, None))
     highest = part.counts.sel({PHASE: list(styles)}).max(PHASE)
     energy_axis(axes, study.spectra.counts.sel({ENERGY: slice(4.7, 6.1)}))
     name_lines(axes, highest, ("Nd_La", "Sm_La"), {})
-    legend(axes, loc="lower left")
+    legend_above(axes, columns=1)
     open_frame(axes)
     dress(axes)

@@ -9,12 +9,21 @@ from pathlib import Path
 
 from eds_xr.analysis.deep_mantle import figures, results, study
 from eds_xr.atomic_write import written_file
+from eds_xr.report.page.page import write_report
 from eds_xr.samples import published, simulate
 from eds_xr.schema import EdsError
 from eds_xr.store import conversion, opening, saving
 
 #: What is written, besides the store.
-RESULTS = ("figure1.png", "figure2.png", "table1.png", "tables", "spectra.nc", "results.json")
+RESULTS = (
+    "figure1.png",
+    "figure2.png",
+    "table1.png",
+    "tables",
+    "spectra.nc",
+    "results.json",
+    "report.html",
+)
 #: The sample ``simulated``, made on the spot.
 SIMULATED_SHAPE, SIMULATED_DOSE = (160, 160, 1300), 180.0
 
@@ -67,6 +76,7 @@ def reproduce(
             figure.savefig(partial)
     results.save_tables(tables, out / "tables")
     results.save_results(found, out / "spectra.nc")
+    write_report(found.tree, out / "report.html", overwrite=True)
     numbers = results.results(found, name=name, sha256=sha256)
     with written_file(out / "results.json", overwrite=True) as partial:
         partial.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")

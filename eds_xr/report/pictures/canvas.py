@@ -131,3 +131,12 @@ def legend(axes: Axes, handles: Sequence[Any] | None = None, **where: Any) -> No
     if handles is not None:
         options["handles"] = handles
     axes.legend(**(options | where))
+
+
+def legend_above(axes: Axes, columns: int = 6) -> None:
+    """Add a legend above axes, on the right, where it hides nothing."""
+    number = len(axes.get_legend_handles_labels()[0])
+    legend(
+        axes, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=min(number, columns),
+        frameon=False, borderaxespad=0.1, columnspacing=1.2,
+    )  # fmt: skip

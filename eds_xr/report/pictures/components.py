@@ -134,8 +134,8 @@ def plot_rank(evidence: xr.Dataset, *, axes: Axes | None = None) -> Figure:
     later = evidence.isel({COMPONENT: slice(1, None)})
     other = axes.twinx()
     other.errorbar(
-        later[COMPONENT], later.gain, later.gain_error, fmt="s", color=COLORS[1], markersize=3.5,
-        linewidth=0.9, label="held-out gain",
+        later[COMPONENT].values, later.gain.values, later.gain_error.values, fmt="s",
+        color=COLORS[1], markersize=3.5, linewidth=0.9, label="held-out gain",
     )  # fmt: skip
     other.set_yscale("symlog", linthresh=10)
     other.set_ylabel("gain over one component less (nats)")

@@ -167,6 +167,8 @@ def plot_partition(
         _points(axes, coefficients.sel({PHASE: name}), places, chosen[name], name)
     axes.set_xticks(range(len(elements)), elements)
     axes.set_xlim(-0.6, len(elements) - 0.4)
+    low, high = axes.get_ylim()
+    axes.set_ylim(min(low, 0.3), max(high, 3.0))  # a decade at least, or the ticks say nothing
     over = plain(coefficients.attrs.get("reference", "the matrix"))
     axes.set_ylabel(f"partition coefficient against {over}")
     axes.set_xlabel(_foot(coefficients), fontsize=SMALL, color=DARK)

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.composition import marks
+from eds_xr.provenance import history
 from eds_xr.report.pictures.canvas import (
     DARK,
     GREY,
@@ -17,7 +18,7 @@ from eds_xr.report.pictures.canvas import (
     Colors,
     colors_of,
     dress,
-    legend,
+    legend_above,
     line_text,
     new_figure,
     open_frame,
@@ -25,9 +26,9 @@ from eds_xr.report.pictures.canvas import (
     plain_note,
 )
 from eds_xr.report.pictures.line_labels import Label
-from eds_xr.report.pictures.spectra import add_labels, energy_axis, lowest, room
+from eds_xr.report.pictures.spectra import add_labels, energy_axis, lowest
 from eds_xr.schema import ASSUMED, DOUBT, ENERGY, LINE, PHASE, EdsError, check_energy
-from eds_xr.xray.lines import line_energy_kev
+from eds_xr.xray.lines import line_energy_kev, principal_lines
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -99,7 +100,7 @@ def plot_fit(
         _residual_panel(lower, spectrum, fitted, chosen[name])
         upper.set_title(_title(name, fitted), loc="left", fontsize=LARGE)
         if note:
-            part.supxlabel("\n".join(note), x=0.01, ha="left", fontsize=SMALL, color=DOUBTED)
+            part.supxlabel("\n".join(note), x=0.01, ha="left", fontsize=SMALL, color=DARK)
     return parts[0].get_figure(root=True)
 
 
@@ -144,7 +145,7 @@ def _fit_panel(axes: Axes, spectrum: xr.Dataset, fitted: xr.Dataset, color: str,
     energy_axis(axes, counts)
     axes.set_xlabel("")
     add_labels(axes, _labels(counts, fitted))
-    legend(axes, loc="upper right", bbox_to_anchor=(1.0, 1 - room(axes)))
+    legend_above(axes)
     open_frame(axes)
     dress(axes)
     axes.tick_params(labelbottom=False)
@@ -195,7 +196,17 @@ def _labels(counts: xr.DataArray, fitted: xr.Dataset) -> list[Label]:
             color = DOUBTED if sign else GREY if zero else DARK
             style = "italic" if zero else "normal"
             found.append(Label(energy, f"{line_text(name)}{sign}", float(near), color, style))
+    for name in principal_lines(_stray(fitted), low, high).values():
+        energy = line_energy_kev(name)
+        near = counts.sel({ENERGY: energy}, method="nearest")
+        found.append(Label(energy, f"({line_text(name)})", float(near), GREY))
     return found
+
+
+def _stray(fitted: xr.Dataset) -> list[str]:
+    """Return the elements that were fitted and are not of the sample, as the history has them."""
+    fits = [step for step in history(fitted) if step["step"] == "fit_lines"]
+    return [str(e) for e in fits[-1].get("stray") or []] if fits else []
 
 
 def _missing(fitted: xr.Dataset) -> list[float]:
@@ -215,6 +226,8 @@ def _notes(fitted: xr.Dataset) -> list[str]:
     zero = marks.mark_of(fitted, ASSUMED, fitted.net).broadcast_like(fitted.net)
     if bool(zero.any()):
         notes.append("grey: zero by the choice of the subtraction's scale, not measured")
+    if _stray(fitted):
+        notes.append("in brackets: fitted, not of the sample")
     if _missing(fitted):
         notes.append("▼ a peak that the fit does not account for")
     return notes

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Overlaps are drawn in stripes, on so many points a side, of so many stripes across.
-POINTS, STRIPES = 900, 75
+POINTS, STRIPES = 900, 60
 #: Height of the map [inches].
 HEIGHT = 2.8
 

@@ -76,14 +76,18 @@ def plot_profile(
         As :func:`profile`.
     """
     found = profile(data, start, end, width=width, quantity=quantity)
+    if found.distance.attrs["units"] == "nm" and found.distance.max() >= 1e4:
+        microns = (found.distance / 1000).assign_attrs(found.distance.attrs, units="µm")
+        found = found.assign_coords(distance=microns)
     names = [str(n) for n in found[CHANNEL].values]
     chosen = colors_of(names, colors)
     axes = new_axes(axes, WIDTH, 2.5)
     for name in names:
         one = found.sel({CHANNEL: name})
         axes.errorbar(
-            one.distance, one["mean"], one.standard_deviation, fmt="o-", markersize=2.5,
-            linewidth=0.8, elinewidth=0.6, color=chosen[name], label=line_text(name),
+            one["distance"].values, one["mean"].values, one["standard_deviation"].values, fmt="o-",
+            markersize=2.5, linewidth=0.8, elinewidth=0.6, color=chosen[name],
+            label=line_text(name),
         )  # fmt: skip
     axes.set_xlabel(f"distance{units_text(found.distance.attrs.get('units', 'pixels'))}")
     units = found["mean"].attrs.get("units", "counts")

@@ -16,7 +16,7 @@ from eds_xr.report.pictures.canvas import (
     colors_of,
     dress,
     figure_of,
-    legend,
+    legend_above,
     line_text,
     new_axes,
     open_frame,
@@ -105,7 +105,7 @@ def plot_spectra(
     axes.set_ylim(floor if log else None, None)
     name_lines(axes, values.max("spectrum"), lines, table.attrs)
     if len(names) > 1:
-        legend(axes, loc="upper right", bbox_to_anchor=(1.0, 1 - room(axes)))
+        legend_above(axes)
     open_frame(axes)
     dress(axes)
     return figure_of(axes)
@@ -263,14 +263,6 @@ def leave_room(axes: Axes, points: float) -> None:
         axes.set_ylim(low, low * (high / low) ** (1 / (1 - share)))
     else:
         axes.set_ylim(low, low + (high - low) / (1 - share))
-
-
-def room(axes: Axes) -> float:
-    """Return the part of the height that names of lines take."""
-    from eds_xr.report.pictures.artists import LineLabels
-
-    named = [a.points_high for a in axes.get_children() if isinstance(a, LineLabels)]
-    return min(0.6, max([0.0, *named]) / _points_high(axes))
 
 
 def _points_high(axes: Axes) -> float:

@@ -1,0 +1,1 @@
+"""An analysis as one page to hand over."""

@@ -69,10 +69,13 @@ def test_first_map__ten_lines_from_file_to_page(tmp_path):
     notebook = nbformat.read(NOTEBOOKS / "01_first_map.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert sum(bool(line) for cell in cells for line in cell.source.split("\n")) <= 10
-    for name, there in (("../data", NOTEBOOKS.parent / "data"), ("report.html", tmp_path / "r.html")):
+    for name, there in (
+        ("../data", NOTEBOOKS.parent / "data"),
+        ("report.html", tmp_path / "r.html"),
+    ):
         (cell,) = (c for c in cells if name in c.source)
         cell.source = cell.source.replace(name, str(there))
     printed_by(notebook)
     shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
     assert sum("image/png" in one for one in shown) == 3
-    assert "<html" in (tmp_path / "r.html").read_text()[:200]
+    assert "<html" in page.read_text()[:200]

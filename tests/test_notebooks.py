@@ -69,10 +69,8 @@ def test_first_map__ten_lines_from_file_to_page(tmp_path):
     notebook = nbformat.read(NOTEBOOKS / "01_first_map.ipynb", as_version=4)
     cells = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert sum(bool(line) for cell in cells for line in cell.source.split("\n")) <= 10
-    for name, there in (
-        ("../data", NOTEBOOKS.parent / "data"),
-        ("report.html", tmp_path / "r.html"),
-    ):
+    page = tmp_path / "report.html"
+    for name, there in (("../data", NOTEBOOKS.parent / "data"), ("report.html", page)):
         (cell,) = (c for c in cells if name in c.source)
         cell.source = cell.source.replace(name, str(there))
     printed_by(notebook)

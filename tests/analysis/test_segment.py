@@ -123,6 +123,7 @@ def test_segment__form() -> None:
     assert result.probability.dtype == np.float32
     assert result.present.dims == result.pure.dims == ("phase", "y", "x")
     assert result.present.dtype == result.pure.dtype == bool
+    assert not {"flag_values", "flag_meanings"} & {*result.present.attrs, *result.pure.attrs}
     assert not (result.pure & ~result.present).any()
     assert (result.attrs["least_share"], result.attrs["pure_share"]) == (0.1, 0.02)
     assert min(result.attrs["n_painted"]) > 0

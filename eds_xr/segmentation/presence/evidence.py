@@ -107,7 +107,9 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
         pair.attrs = probability.attrs
         found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS))
     present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
-    return present.rename("present").assign_attrs(history=found[0].attrs["history"])
+    # what the label says of its numbers is not true of presence
+    history = found[0].attrs["history"]
+    return present.rename("present").drop_attrs().assign_attrs(history=history)
 
 
 def _evidence_block(

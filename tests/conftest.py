@@ -6,12 +6,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NoReturn
 
-import h5py
-import numpy as np
-import pytest
-import xarray as xr
-from hypothesis import HealthCheck, settings
-from support.images import small_image
+# Before NumPy is there, in the workers of pytest and all processes that tests start: each core has
+# a worker already, and threads of matrix algebra that wait for each other take many times as long.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import h5py  # noqa: E402
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+import xarray as xr  # noqa: E402
+from hypothesis import HealthCheck, settings  # noqa: E402
+from support.images import small_image  # noqa: E402
 
 # A busy machine is slow, not wrong: no time limits for single examples. pytest-timeout has one.
 settings.register_profile(

@@ -1,5 +1,6 @@
 """Who does the work: threads here, or a cluster."""
 
+import os
 import subprocess
 import sys
 import threading
@@ -58,14 +59,15 @@ def test_in_threads__begins_nothing_after_an_error():
 
 
 def test_in_one_thread__limits_matrix_algebra_inside_alone():
-    from threadpoolctl import threadpool_info
+    from threadpoolctl import threadpool_info, threadpool_limits
 
     def most() -> int:
         return max(pool["num_threads"] for pool in threadpool_info())
 
-    before = most()
-    assert workers.in_one_thread(most)() == 1
-    assert most() == before
+    with threadpool_limits(2):
+        assert most() == 2
+        assert workers.in_one_thread(most)() == 1
+        assert most() == 2
     assert workers.in_one_thread(most).__name__ == "most"
 
 
@@ -80,5 +82,8 @@ def most():
 
 print(workers.in_one_thread(most)())
 """
-    done = subprocess.run([sys.executable, "-c", told], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", told], capture_output=True, text=True, check=True,
+        env={**os.environ, "OMP_NUM_THREADS": "2"},
+    )  # fmt: skip
     assert done.stdout.strip() == "1"

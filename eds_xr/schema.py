@@ -111,6 +111,12 @@ def spatial_dims(image: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
     return tuple(str(d) for d in image.dims if d not in other)
 
 
+def texts_of(attrs: Mapping[Any, Any], name: str) -> list[str]:
+    """Return the texts of an attribute; netCDF gives back a list of one as a text."""
+    found = attrs.get(name, [])
+    return [found] if isinstance(found, str) else [str(text) for text in found]
+
+
 def check_spectrum_image(image: xr.DataArray) -> None:
     """Raise unless `image` is a spectrum image: ``(*spatial, energy)``, one chunk in energy.
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import DOUBT
+from eds_xr.schema import DOUBT, texts_of
 
 #: What is printed of a number that is assumed.
 ASSUMED_TEXT = "0 (assumed)"
@@ -39,19 +39,18 @@ def signs(doubt: xr.DataArray) -> tuple[xr.DataArray, list[str]]:
 
 
 def mark_of(dataset: xr.Dataset, name: str, values: xr.DataArray) -> xr.DataArray:
-    """Return a mark of a Dataset's numbers; none where the Dataset has none for them."""
+    """Return a mark of each of a Dataset's numbers; none where the Dataset has none for them."""
     nothing = "" if name == DOUBT else False
     mark = dataset.get(name, xr.DataArray(nothing))
     if not set(mark.dims) <= set(values.dims):
-        return xr.DataArray(nothing)
+        mark = xr.DataArray(nothing)
     # lines with and without marks that were joined have NaN for none
-    return mark.fillna(nothing).astype(type(nothing))
+    return mark.fillna(nothing).astype(type(nothing)).broadcast_like(values)
 
 
 def left_out_note(attrs: dict[Any, Any]) -> list[str]:
     """Return which elements were asked for and have no number; nothing where all have."""
-    found = attrs.get("left_out", [])  # netCDF gives back a list of one as a text
-    names = [found] if isinstance(found, str) else [str(n) for n in found]
+    names = texts_of(attrs, "left_out")
     return [f"left out, without a line in the range: {', '.join(names)}"] if any(names) else []
 
 

@@ -184,7 +184,6 @@ def formula_text(
         raise EdsError("expected a formula, from eds_xr.formula(composition, oxygens=3)")
     found = computed(found)
     sign, notes = marks.signs(marks.mark_of(found, DOUBT, found.cations))
-    sign, _ = xr.broadcast(sign, found.cations)
     known = [str(e) for e in found[ELEMENT].values]
     named = [e for site in sites for e in site]
     missing = [e for e in named if e not in known]

@@ -99,13 +99,12 @@ def purest_turn(
     at_pixels[0] = True
     if reach == "auto":
         found, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
-        for coarse, coarse_grid in _coarser(scores, grid):
-            if not at_pixels.all():  # where noise hides piles, sums over neighbours show them
-                again, there = _to_ends_of_pixels(coarse, loadings, turn, coarse_grid)
-                if there.sum() > at_pixels.sum():
-                    found, at_pixels = again, there
-        turn = found
-        turn, at_pixels = _out_of_hosts(rows, loadings, turn, at_pixels)
+        coarse = None if at_pixels.all() else _coarser(scores, grid)
+        if coarse is not None:  # where noise hides piles, sums over neighbours show them
+            again, there = _to_ends_of_pixels(coarse[0], loadings, turn, coarse[1])
+            if there.sum() > at_pixels.sum():
+                found, at_pixels = again, there
+        turn, at_pixels = _out_of_hosts(rows, loadings, found, at_pixels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
 
@@ -201,10 +200,10 @@ def _to_ends_of_pixels(
     return _unit_sum(step @ turn, loadings), at_pixels
 
 
-def _coarser(scores: np.ndarray, grid: Grid | None) -> list[tuple[np.ndarray, Grid]]:
-    """Return sums over two neighbours a side, where noise is large and enough remain."""
+def _coarser(scores: np.ndarray, grid: Grid | None) -> tuple[np.ndarray, Grid] | None:
+    """Return sums over two neighbours a side, where enough remain."""
     if grid is None or math.prod(grid.shape) != len(scores) or min(grid.shape) < 2:
-        return []
+        return None
     table = np.empty_like(scores)
     table[grid.places] = scores
     sums = table.reshape(*grid.shape, -1)
@@ -212,8 +211,8 @@ def _coarser(scores: np.ndarray, grid: Grid | None) -> list[tuple[np.ndarray, Gr
         sums = np.add.reduceat(sums, np.arange(0, size, 2), axis)
     rows = sums.reshape(-1, sums.shape[-1])
     if len(rows) < FEWEST_COARSE:
-        return []
-    return [(rows, Grid(np.arange(len(rows)), sums.shape[:-1]))]
+        return None
+    return rows, Grid(np.arange(len(rows)), sums.shape[:-1])
 
 
 def _out_of_hosts(

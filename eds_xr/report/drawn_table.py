@@ -59,14 +59,7 @@ def plot_table(
     EdsError
         When the table has too many rows or columns for the axes, or more than two dimensions.
     """
-    text = to_text(dataset, quantity, confidence=confidence)
-    if text.ndim == 1 and PHASE not in text.dims:
-        name = str(text.coords[PHASE].values) if PHASE in text.coords else ""
-        text = text.expand_dims({PHASE: [name]})
-    rows = [d for d in text.dims if d != PHASE]
-    if text.ndim != 2 or len(rows) != 1 or text.size == 0:
-        raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}; choose one")
-    table = text.transpose(rows[0], PHASE)
+    table = text_table(dataset, quantity, confidence)
     note = table_note(dataset, table, confidence)
     if axes is None:
         width = min(WIDTH, 1.0 + 1.1 * table.shape[1])
@@ -76,6 +69,18 @@ def plot_table(
         axes = figure.add_axes((0.02, 0.01, 0.96, 0.9))
     draw_text_table(axes, table, title=title, note=note)
     return figure_of(axes)
+
+
+def text_table(dataset: xr.Dataset, quantity: str | None, confidence: float) -> xr.DataArray:
+    """Return a result as texts [element or line, phase]."""
+    text = to_text(dataset, quantity, confidence=confidence)
+    if text.ndim == 1 and PHASE not in text.dims:
+        name = str(text.coords[PHASE].values) if PHASE in text.coords else ""
+        text = text.expand_dims({PHASE: [name]})
+    rows = [d for d in text.dims if d != PHASE]
+    if text.ndim != 2 or len(rows) != 1 or text.size == 0:
+        raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}; choose one")
+    return text.transpose(rows[0], PHASE)
 
 
 def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) -> Axes:

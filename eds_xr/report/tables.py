@@ -19,7 +19,7 @@ from eds_xr.composition.fractions import systematic_deviation
 from eds_xr.composition.limits import as_text, limits_of
 from eds_xr.composition.quantities import chosen_quantity, deviation, quantities, units_of
 from eds_xr.csv_text import plain_text
-from eds_xr.schema import ASSUMED, DOUBT
+from eds_xr.schema import ASSUMED, DOUBT, texts_of
 
 if TYPE_CHECKING:
     import pandas as pd  # type: ignore[import-untyped]
@@ -224,12 +224,6 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     if ASSUMED in dataset:
         lines.append("assumed: zero by the choice of a subtraction's scale, not measured")
     lines += marks.left_out_note(dataset.attrs)
-    warned = [f"warning: {w}" for w in _texts(dataset, "warnings")]
-    steps = [f"history: {line}" for line in _texts(dataset, "history")]
+    warned = [f"warning: {w}" for w in texts_of(dataset.attrs, "warnings")]
+    steps = [f"history: {line}" for line in texts_of(dataset.attrs, "history")]
     return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]
-
-
-def _texts(dataset: xr.Dataset, name: str) -> list[str]:
-    """Return the texts of an attribute; netCDF gives back a list of one as a text."""
-    found = dataset.attrs.get(name, [])
-    return [found] if isinstance(found, str) else [str(text) for text in found]

@@ -36,7 +36,8 @@ def with_components(pure: xr.Dataset | None, found: Found, names: Sequence[str])
     has in common with others: these then have counts even where it is richest, and of so much that
     is its own something between none and all is, which is the error of a scale.
     """
-    added = [_of_component(found, name) for name in names]
+    amounts = found.amounts.sel({PHASE: found.segmentation[PHASE].values}).compute()
+    added = [_of_component(found, amounts, name) for name in names]
     coord = xr.DataArray(list(names), dims=PHASE, name=PHASE)
     made = xr.concat(added, dim=coord, combine_attrs="drop", join="exact")
     if pure is None:
@@ -59,12 +60,11 @@ def with_impurity(lines: xr.Dataset, pure: xr.Dataset, fitted: xr.Dataset) -> xr
     return with_error(lines, added.reindex({PHASE: lines[PHASE]}, fill_value=0.0), "matrix")
 
 
-def _of_component(found: Found, name: str) -> xr.Dataset:
-    names = found.segmentation[PHASE].values
+def _of_component(found: Found, amounts: xr.DataArray, name: str) -> xr.Dataset:
     loadings = found.factors.loadings.transpose(COMPONENT, ENERGY).clip(min=0)
-    loadings = loadings.sel({COMPONENT: names}).rename({COMPONENT: PHASE})
+    loadings = loadings.sel({COMPONENT: amounts[PHASE].values}).rename({COMPONENT: PHASE})
     present = found.segmentation["present"].sel({PHASE: name}, drop=True)
-    held = found.amounts.sel({PHASE: names}).where(present, 0.0).compute()
+    held = amounts.where(present, 0.0)
     inside = held.sum(spatial_dims(held)).clip(min=0.0)
     own = max(float(inside.sel({PHASE: name})), 1.0)
     others = _others_where_rich(held, name)

@@ -138,9 +138,9 @@ def _measure_regions(
     used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
     chosen = {name: r.phases for name, r in regions.items() if name in used}
     tiled = [name for name, phases in chosen.items() if len(phases) == 1]
-    with progress("sums over regions"):
-        spectra = _region_sums(image, found, chosen, tiled, recipe)
     made.masks = region_masks(found.segmentation, found.amounts, chosen)
+    with progress("sums over regions"):
+        spectra = _region_sums(image, found, made.masks, chosen, tiled, recipe)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
     say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
@@ -158,6 +158,7 @@ def _measure_regions(
 def _region_sums(
     image: xr.DataArray,
     found: Found,
+    masks: xr.DataArray,
     chosen: Mapping[str, tuple[str, ...]],
     tiled: Collection[str],
     recipe: Recipe,
@@ -167,16 +168,14 @@ def _region_sums(
     By halves, the counts of one half are summed where the other chose, and the two are added.
     """
     if recipe.choice.by != "halves":
-        return sum_spectra(
-            image, _with_tiles(found.segmentation, found.amounts, chosen, tiled)
-        ).compute()
+        return sum_spectra(image, _with_tiles(masks, tiled)).compute()
     first, second = split_counts(image, seed=recipe.seed)
     parts = []
     for choosing, measuring in ((first, second), (second, first)):
         factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
         segmentation, amounts = presence_and_amounts(choosing, factors, found.free, recipe)
-        masks = _with_tiles(segmentation, amounts, chosen, tiled)
-        parts.append(sum_spectra(measuring, masks).compute())
+        of_half = region_masks(segmentation, amounts, chosen)
+        parts.append(sum_spectra(measuring, _with_tiles(of_half, tiled)).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)
     added = one[["counts", "variance"]] + other[["counts", "variance"]]
     # a pixel of a half holds half the counts of one
@@ -184,14 +183,8 @@ def _region_sums(
     return added.assign(n_pixels=pixels).assign_attrs(parts[0].attrs)
 
 
-def _with_tiles(
-    segmentation: xr.Dataset,
-    amounts: xr.DataArray,
-    chosen: Mapping[str, tuple[str, ...]],
-    tiled: Collection[str],
-) -> xr.DataArray:
+def _with_tiles(masks: xr.DataArray, tiled: Collection[str]) -> xr.DataArray:
     """Return the masks of regions, then the tiles of some, called ``name@2,0``."""
-    masks = region_masks(segmentation, amounts, chosen)
     parts = [masks]
     for name in tiled:
         one = masks.sel({PHASE: name}, drop=True)

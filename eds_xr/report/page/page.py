@@ -22,7 +22,7 @@ from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
 from eds_xr.report.pictures.maps import plot_maps
 from eds_xr.report.pictures.phases import plot_phases
-from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, phase_colors, phase_names
+from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, phase_colors, phase_names, texts_of
 
 #: Phases of a picture, so that it fits on a page of paper.
 AT_ONCE = 4
@@ -103,7 +103,7 @@ def write_report(
 
 def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], source: str) -> Iterator[str]:
     """Yield the page from top to bottom."""
-    warned = [str(w) for w in _list(tree.attrs.get("warnings", []))]
+    warned = texts_of(tree.attrs, "warnings")
     yield section("Warnings", items(warned) if warned else "<p>None.</p>", kind="warnings")
     yield _phases(tree, parts)
     yield _maps(parts)
@@ -212,11 +212,6 @@ def _colors(parts: dict[str, xr.Dataset]) -> dict[str, str]:
 def _numbers(pure: xr.Dataset) -> list[Any]:
     number = pure["n_pixels"]
     return (number if PHASE in number.dims else number.broadcast_like(pure[PHASE])).values.tolist()
-
-
-def _list(found: Any) -> list[Any]:
-    """Return a list; netCDF gives back a list of one as a text."""
-    return [found] if isinstance(found, str) else list(found)
 
 
 def _versions() -> str:

@@ -8,10 +8,9 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.composition.quantities import chosen_quantity
-from eds_xr.report.drawn_table import table_note
+from eds_xr.report.drawn_table import table_note, text_table
 from eds_xr.report.page.html import notes, table
 from eds_xr.report.pictures.canvas import line_text
-from eds_xr.report.tables import to_text
 from eds_xr.schema import ELEMENT, PHASE, EdsError
 
 #: One more table of these results.
@@ -53,17 +52,10 @@ def comparison_table(found: xr.Dataset) -> str:
 
 
 def _text_table(data: xr.Dataset, quantity: str) -> str:
-    text = to_text(data, quantity, confidence=CONFIDENCE)
-    if PHASE not in text.dims:
-        text = text.expand_dims({PHASE: [str(text.coords.get(PHASE, xr.DataArray("")).values)]})
-    over = [d for d in text.dims if d != PHASE]
-    if len(over) != 1:
-        raise EdsError(f"a table has elements and phases, found {dict(text.sizes)}")
-    cells = text.transpose(over[0], PHASE)
-    rows = [
-        [line_text(n), *row] for n, row in zip(cells[over[0]].values, cells.values, strict=True)
-    ]
-    units = str(text.attrs.get("units", "1")).removeprefix("1")
+    cells = text_table(data, quantity, CONFIDENCE)
+    names = cells[cells.dims[0]].values
+    rows = [[line_text(n), *row] for n, row in zip(names, cells.values, strict=True)]
+    units = str(cells.attrs.get("units", "1")).removeprefix("1")
     below = [table_note(data, cells, CONFIDENCE)]
     return table([units, *map(str, cells[PHASE].values)], rows) + notes(below)
 

@@ -183,8 +183,8 @@ def _points(axes: Axes, one: xr.Dataset, places: np.ndarray, color: str, name: s
     """Draw the coefficients of a phase: points with errors, and arrows from limits."""
     values = one[COEFFICIENT]
     value, sd = values.values, one[f"{COEFFICIENT}_variance"].values.clip(0) ** 0.5
-    doubt = marks.mark_of(one, DOUBT, values).broadcast_like(values).values != ""
-    assumed = marks.mark_of(one, ASSUMED, values).broadcast_like(values).values
+    doubt = marks.mark_of(one, DOUBT, values).values != ""
+    assumed = marks.mark_of(one, ASSUMED, values).values
     seen, known = (
         one[f"{COEFFICIENT}_{n}"].values & ~assumed for n in ("detected", "reference_detected")
     )

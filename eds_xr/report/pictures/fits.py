@@ -183,8 +183,8 @@ def residual(spectrum: xr.Dataset, fitted: xr.Dataset) -> xr.DataArray:
 
 def _labels(counts: xr.DataArray, fitted: xr.Dataset) -> list[Label]:
     """Return the names of the lines, with the signs of doubts."""
-    signs, _ = marks.signs(marks.mark_of(fitted, DOUBT, fitted.net).broadcast_like(fitted.net))
-    assumed = marks.mark_of(fitted, ASSUMED, fitted.net).broadcast_like(fitted.net)
+    signs, _ = marks.signs(marks.mark_of(fitted, DOUBT, fitted.net))
+    assumed = marks.mark_of(fitted, ASSUMED, fitted.net)
     low, high = (float(e) for e in counts[ENERGY].values[[0, -1]])
     found = []
     for name, sign, zero in zip(
@@ -221,9 +221,9 @@ def _missing(fitted: xr.Dataset) -> list[float]:
 
 def _notes(fitted: xr.Dataset) -> list[str]:
     """Return what the signs and marks of a fit mean."""
-    doubt = marks.mark_of(fitted, DOUBT, fitted.net).broadcast_like(fitted.net)
+    doubt = marks.mark_of(fitted, DOUBT, fitted.net)
     notes = [plain_note(n) for n in marks.signs(doubt)[1]]
-    zero = marks.mark_of(fitted, ASSUMED, fitted.net).broadcast_like(fitted.net)
+    zero = marks.mark_of(fitted, ASSUMED, fitted.net)
     if bool(zero.any()):
         notes.append("grey: zero by the choice of the subtraction's scale, not measured")
     if _stray(fitted):

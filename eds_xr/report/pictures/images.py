@@ -33,6 +33,14 @@ def image_dims(data: xr.DataArray | xr.Dataset, what: str) -> tuple[str, str]:
     return dims[0], dims[1]
 
 
+def over_dim(data: xr.DataArray) -> str | None:
+    """Return the dimension along which there are several maps; None for a single one."""
+    over = [str(d) for d in data.dims if d not in spatial_dims(data)]
+    if len(over) > 1:
+        raise EdsError(f"maps have one more dimension than y and x, found {over}; choose of one")
+    return over[0] if over else None
+
+
 def shown(data: xr.DataArray) -> xr.DataArray:
     """Return values of at most `MOST_PIXELS` a side, last the rows and columns, y and x rising.
 

@@ -21,6 +21,7 @@ from eds_xr.report.pictures.images import (
     color_bar,
     image_dims,
     map_panel,
+    over_dim,
     panel_width,
     range_of,
     scale_bar,
@@ -85,9 +86,7 @@ def plot_maps(
     """
     check_one_of(ranges, ("own", "common"), "ranges")
     maps, names = _several(_maps_of(data, quantity))
-    limits = [range_of(one.values) for one in maps]
-    if ranges == "common":
-        limits = [(min(low for low, _ in limits), max(high for _, high in limits))] * len(maps)
+    limits = _limits(maps, ranges)
     columns = min(columns or _columns(maps[0], len(maps)), len(maps))
     rows = -(-len(maps) // columns)
     own = ranges == "own" or len(maps) == 1
@@ -153,9 +152,7 @@ def plot_rgb(
     maps, texts = _several(_maps_of(data, quantity, names))
     if len(maps) < 3 or len(colors) != 3 or (names is not None and len(names) != 3):
         raise EdsError(f"three maps make a picture in colours, found {len(maps)}; name three")
-    limits = [range_of(one.values) for one in maps[:3]]
-    if ranges == "common":
-        limits = [(min(low for low, _ in limits), max(high for _, high in limits))] * 3
+    limits = _limits(maps[:3], ranges)
     table = np.array([to_rgb(c) for c in colors])
     parts = [
         np.clip((one.values - low) / (high - low), 0, 1)
@@ -207,20 +204,26 @@ def _full_names(data: xr.DataArray, over: Any, names: Sequence[str]) -> list[str
 
 def _several(data: xr.DataArray) -> tuple[list[xr.DataArray], list[str]]:
     """Return the maps one by one, and their names."""
-    over = [d for d in data.dims if d not in image_dims(data, "a map")]
-    if len(over) > 1:
-        raise EdsError(f"maps have one more dimension than y and x, found {over}; choose of one")
-    if not over:
+    image_dims(data, "a map")
+    over = over_dim(data)
+    if over is None:
         return [data], [line_text(data.attrs.get("long_name", data.name or ""))]
-    if not 0 < data.sizes[over[0]] <= MOST_MAPS:
+    number = data.sizes[over]
+    if not 0 < number <= MOST_MAPS:
         raise EdsError(
-            f"a page holds {MOST_MAPS} maps, found {data.sizes[over[0]]}; choose some of them, "
-            f"data.isel({over[0]}=slice({MOST_MAPS}))"
+            f"a page holds {MOST_MAPS} maps, found {number}; choose some of them, "
+            f"data.isel({over}=slice({MOST_MAPS}))"
         )
-    names = data[over[0]].values if over[0] in data.coords else range(data.sizes[over[0]])
-    return [data.isel({over[0]: i}) for i in range(data.sizes[over[0]])], [
-        line_text(n) for n in names
-    ]
+    names = data[over].values if over in data.coords else range(number)
+    return [data.isel({over: i}) for i in range(number)], [line_text(n) for n in names]
+
+
+def _limits(maps: Sequence[xr.DataArray], ranges: str) -> list[tuple[float, float]]:
+    """Return the range of each map: its own, or the one of all."""
+    limits = [range_of(one.values) for one in maps]
+    if ranges == "own":
+        return limits
+    return [(min(low for low, _ in limits), max(high for _, high in limits))] * len(maps)
 
 
 def _columns(image: xr.DataArray, number: int) -> int:

@@ -24,7 +24,7 @@ from eds_xr.report.pictures.canvas import (
     plain,
     units_text,
 )
-from eds_xr.report.pictures.images import image_dims
+from eds_xr.report.pictures.images import image_dims, over_dim
 from eds_xr.schema import ENERGY, EdsError, spatial_dims
 
 if TYPE_CHECKING:
@@ -154,8 +154,7 @@ def profile(
         for v in (values, variance)
     ]
     found = _means(parts[0], parts[1], which)
-    units = values[dims[1]].attrs.get("units", "pixels") if dims[1] in values.coords else "pixels"
-    return _as_dataset(found, values, step, units)
+    return _as_dataset(found, values, step, dims[1])
 
 
 def _means(values: Any, variance: Any, which: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -173,8 +172,9 @@ def _means(values: Any, variance: Any, which: np.ndarray) -> tuple[np.ndarray, .
 
 
 def _as_dataset(
-    found: tuple[np.ndarray, ...], values: xr.DataArray, step: float, units: str
+    found: tuple[np.ndarray, ...], values: xr.DataArray, step: float, dim: str
 ) -> xr.Dataset:
+    units = values[dim].attrs.get("units", "pixels") if dim in values.coords else "pixels"
     steps, mean, sd, number = found
     both, known = (CHANNEL, "distance"), bool("variance" in values.attrs)
     attrs = {k: values.attrs[k] for k in ("units", "long_name") if k in values.attrs}
@@ -199,10 +199,9 @@ def _line_scan(values: xr.DataArray, variance: xr.DataArray | None) -> xr.Datase
     spread = np.full(table.shape, np.nan)
     if variance is not None:
         spread = np.sqrt(variance.transpose(CHANNEL, dim).values.clip(0))
-    units = values[dim].attrs.get("units", "pixels") if dim in values.coords else "pixels"
     step = abs(mean_step(axis))
     found = (np.arange(axis.size), table, spread, np.ones(axis.size, int))
-    return _as_dataset(found, values, step, units)
+    return _as_dataset(found, values, step, dim)
 
 
 def _maps(
@@ -218,17 +217,15 @@ def _maps(
         variance = xr.DataArray(variance)
     if ENERGY in data.dims:
         raise EdsError("a profile is of maps; make them with element_maps or fitted_maps")
-    over = [d for d in data.dims if d not in spatial_dims(data)]
-    if len(over) > 1:
-        raise EdsError(f"maps have one more dimension than y and x, found {over}; choose of one")
+    over = over_dim(data)
     bare = data.drop_vars([n for n, c in data.coords.items() if n not in c.dims])
-    if not over:
+    if over is None:
         name = str(data.attrs.get("line", data.name or "map"))
         bare = bare.expand_dims({CHANNEL: [name]})
         variance = None if variance is None else variance.expand_dims(CHANNEL)
     else:
-        bare = bare.rename({over[0]: CHANNEL})
-        variance = None if variance is None else variance.rename({over[0]: CHANNEL})
+        bare = bare.rename({over: CHANNEL})
+        variance = None if variance is None else variance.rename({over: CHANNEL})
     if CHANNEL not in bare.coords:
         bare = bare.assign_coords({CHANNEL: [str(i) for i in range(bare.sizes[CHANNEL])]})
     if variance is not None:

@@ -16,7 +16,14 @@ from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
 from eds_xr.chunks import computed
 from eds_xr.progress import warn
-from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_one_of, check_spectra
+from eds_xr.schema import (
+    ENERGY,
+    EdsError,
+    check_energy_in_kev,
+    check_one_of,
+    check_spectra,
+    texts_of,
+)
 from eds_xr.spectra.line_fits.chosen_lines import (
     LeftOutWarning,
     check_calibration,
@@ -193,8 +200,7 @@ def fit_lines(
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip
-    told = spectra.attrs.get("warnings", [])
-    told = [told] if isinstance(told, str) else list(told)
+    told = texts_of(spectra.attrs, "warnings")
     if lines is None and (missed := left_out(elements, chosen)):
         told.append(left_out_message(missed, energy))
         if asked is not None:

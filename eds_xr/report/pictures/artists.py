@@ -102,5 +102,7 @@ class LineLabels(Artist):
         label = self.labels[i]
         if not np.isfinite(label.strength):
             return knee
-        top = axes.transData.transform((label.energy, label.strength))[1]
-        return min(knee, float(top) + self.FOOT * axes.get_figure(root=True).dpi / 72)
+        top = float(axes.transData.transform((label.energy, label.strength))[1])
+        # what a subtraction leaves may be below zero, and below the axes
+        low = axes.bbox.y0 if not np.isfinite(top) else max(top, axes.bbox.y0)
+        return float(min(knee, low + self.FOOT * axes.get_figure(root=True).dpi / 72))

@@ -66,3 +66,18 @@ def test_names_of_lines__the_strongest_stay_where_there_is_no_room() -> None:
     kept = {t.get_text() for t in labels.texts if t.get_visible()}
     assert "Fe Kα" in kept
     assert len(kept) < len(labels.texts)
+
+
+@pytest.mark.parametrize("log", [True, False])
+def test_names_of_lines__leaders_end_within_the_axes(log: bool) -> None:
+    """A subtraction may leave a line below zero, which a logarithmic axis does not have."""
+    energy = np.arange(0.1, 10, 0.01)
+    counts = np.where(abs(energy - 6.4) < 0.1, -50.0, 100.0)
+    spectrum = xr.DataArray(counts, {"energy": energy}, ("energy",), attrs={"units": "counts"})
+    axes = Figure(dpi=60).add_axes((0.1, 0.3, 0.85, 0.6))
+    plot_spectra(spectrum, lines=["Fe_Ka", "Ca_Ka"], log=log, axes=axes)
+    axes.set_ylim(bottom=1.0)
+    axes.figure.draw_without_rendering()
+    (labels,) = [a for a in axes.get_children() if isinstance(a, LineLabels)]
+    for leader in labels.leaders:
+        assert np.min(leader.get_ydata()) >= axes.bbox.y0

@@ -62,6 +62,8 @@ def test_analyse__each_group_stands_alone_and_the_tree_can_be_written(
     assert {"kinds", "masks", "lines", "refined_composition", "comparison"} <= set(tree.children)
     assert bool(tree["comparison"].agree.all())
     spectra = tree["spectra"].to_dataset()
+    for name in ("present", "pure", "label"):  # pictures have a scale bar in them
+        assert tree["segmentation"][name].x.attrs["units"] == "nm"
     pixels = tree["masks"].mask.sum(("y", "x"))
     np.testing.assert_array_equal(spectra.n_pixels, pixels)
     store = tmp_path_factory.mktemp("tree") / "a.zarr"

@@ -109,7 +109,7 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
     present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
     # what the label says of its numbers is not true of presence
     history = found[0].attrs["history"]
-    return present.rename("present").drop_attrs().assign_attrs(history=history)
+    return present.rename("present").drop_attrs(deep=False).assign_attrs(history=history)
 
 
 def _evidence_block(

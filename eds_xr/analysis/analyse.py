@@ -10,7 +10,7 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
-from eds_xr.analysis.any_sample.hosts import hosts, matrix_of
+from eds_xr.segmentation.presence.hosts import hosts, matrix_of
 from eds_xr.analysis.any_sample.measured import Measured, measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES

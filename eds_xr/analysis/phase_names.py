@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import xarray as xr
@@ -24,7 +24,9 @@ STRAY = frozenset({"Ar", "Cl", "Cu", "Ga", "Mo", "Xe"})
 LOWEST_LINE_KEV = 0.2
 
 
-def name_phases(loadings: xr.DataArray, elements: Sequence[str]) -> list[str]:
+def name_phases(
+    loadings: xr.DataArray, elements: Sequence[str], stray: Collection[str] = STRAY
+) -> list[str]:
     """Name components by their strongest line and what they are enriched in, as ``"Fe-O"``.
 
     Computes: the loadings.
@@ -34,17 +36,22 @@ def name_phases(loadings: xr.DataArray, elements: Sequence[str]) -> list[str]:
     loadings : DataArray [component, energy]
         NMF loadings, energy in keV.
     elements : sequence of str
-        Those that the image holds, from :func:`eds_xr.identify`. Stray ones (grid, holder) name
-        a phase only where their line is its strongest. Where none tells, phases are numbered:
-        ``phase_1``; so are those that would share a name.
+        Those that the image holds, from :func:`eds_xr.identify`. Where none tells, phases are
+        numbered: ``phase_1``; so are those that would share a name.
+    stray : collection of str
+        Elements of these that grid, holder or microscope emit: they name a phase only where their
+        line is its strongest.
     """
     symbols = [e for e in dict.fromkeys(elements) if e in SYMBOLS]
     strength, symbols = _line_strengths(loadings, symbols)
-    names = [_name(i, strength, symbols) for i in range(loadings.sizes[COMPONENT])]
+    second = [s not in stray for s in symbols]
+    names = [_name(i, strength, symbols, second) for i in range(loadings.sizes[COMPONENT])]
     return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
 
 
-def _name(phase: int, strength: np.ndarray, symbols: list[str]) -> str:
+def _name(
+    phase: int, strength: np.ndarray, symbols: list[str], may_be_second: list[bool]
+) -> str:
     own = strength[phase]
     if not symbols or own.max() < LEAST_LINE:
         return f"phase_{phase + 1}"
@@ -56,7 +63,7 @@ def _name(phase: int, strength: np.ndarray, symbols: list[str]) -> str:
     telling = [
         i
         for i in np.argsort(-enriched, kind="stable")
-        if i != first and own[i] > LEAST_STRENGTH * own[first] and symbols[i] not in STRAY
+        if i != first and own[i] > LEAST_STRENGTH * own[first] and may_be_second[i]
     ]
     second = [symbols[i] for i in telling if ratio[i] > 1.1][:1]
     return "-".join([symbols[first], *second])

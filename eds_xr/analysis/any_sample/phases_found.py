@@ -21,7 +21,7 @@ from eds_xr.analysis.any_sample.elements import (
 )
 from eds_xr.analysis.any_sample.recognised import line_shares, recognised
 from eds_xr.analysis.phase_components import kinds_said, phase_components
-from eds_xr.analysis.phase_names import name_phases
+from eds_xr.analysis.phase_names import STRAY, name_phases
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import phases_and_amounts
 from eds_xr.chunks import as_chunked
@@ -32,6 +32,7 @@ from eds_xr.image.split import held_out
 from eds_xr.progress import progress
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
+from eds_xr.xray.elements import STRAY_LINES
 from eds_xr.xray.lines import line_on_axis
 from eds_xr.xray.windows import line_windows_kev
 
@@ -159,7 +160,8 @@ def _names(
     factors: xr.Dataset, shares: list[dict[str, float]], elements: Elements, recipe: Recipe
 ) -> list[str]:
     """Return a name for each component: the recipe's, or by what it is rich in."""
-    own = name_phases(factors.loadings, elements.all)
+    stray = STRAY.union(e for e in elements.stray if e in STRAY_LINES)
+    own = name_phases(factors.loadings, elements.all, stray)
     told = recognised(shares, recipe.phases)
     taken = {name for name in told if name}
     return [

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import COMPONENT
+from eds_xr.schema import COMPONENT, PHASE
 from eds_xr.segmentation.confident import COUNTS_SMOOTHED, commonest
 from eds_xr.segmentation.presence.amounts import (
     MOST_SIGMA,
@@ -17,11 +17,14 @@ from eds_xr.segmentation.presence.amounts import (
     smoothed,
     width_gathering,
 )
+from eds_xr.segmentation.presence.hosts import LEAST_ENCLOSED, enclosure
 
 #: Less than this ratio to the matrix does no harm.
 LEAST_RATIO = 0.02
 #: A baseline is a floor: its spread is at most this share of it, and so few pixels lie below.
 MOST_SPREAD, MOST_BELOW = 0.33, 0.01
+#: What gives this share of the counts is there, when it is asked what lies around the matrix.
+THERE = 0.1
 
 
 def baseline_ratios(windows: np.ndarray) -> tuple[int, np.ndarray]:
@@ -36,7 +39,8 @@ def baseline_ratios(windows: np.ndarray) -> tuple[int, np.ndarray]:
     """
     matrix = int(windows.reshape(-1, windows.shape[-1]).sum(0).argmax())
     sigma = width_gathering(COUNTS_SMOOTHED, float(windows.sum(-1).mean()), 1.0, MOST_SIGMA)
-    near = smoothed(windows, sigma).reshape(-1, windows.shape[-1])
+    maps = smoothed(windows, sigma)
+    near = maps.reshape(-1, windows.shape[-1])
     rich = near[(near[:, matrix] > 0) & (near[:, matrix] >= 0.9 * near.max(1))]
     found = np.zeros(windows.shape[-1])
     for c in range(found.size if len(rich) > 1 else 0):
@@ -48,7 +52,23 @@ def baseline_ratios(windows: np.ndarray) -> tuple[int, np.ndarray]:
         floor = np.mean(ratio < level - 4 * spread - LEAST_RATIO) < MOST_BELOW
         if c != matrix and abs(level) > LEAST_RATIO and constant and floor:
             found[c] = level
+    if found.any():
+        found[_around(maps, matrix)] = 0.0
     return matrix, found
+
+
+def _around(maps: np.ndarray, matrix: int) -> np.ndarray:
+    """Return which components the matrix lies within ``[component; bool]``."""
+    share = maps / np.maximum(maps.sum(-1, keepdims=True), 1e-9)
+    inside, size = np.zeros(maps.shape[-1]), 0
+    for window in share > THERE:
+        present = xr.DataArray(np.moveaxis(window, -1, 0), dims=(PHASE, "y", "x"))
+        present = present.assign_coords({PHASE: np.arange(len(inside))})
+        pixels = int(window[..., matrix].sum())
+        inside += pixels * enclosure(present).values[matrix]
+        size += pixels
+    found: np.ndarray = inside >= LEAST_ENCLOSED * max(size, 1)
+    return found
 
 
 def without_baseline(amounts: Amounts, matrix: int, ratios: np.ndarray) -> Amounts:

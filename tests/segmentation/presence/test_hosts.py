@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eds_xr.analysis.any_sample.hosts import enclosure, hosts, matrix_of
+from eds_xr.segmentation.presence.hosts import enclosure, hosts, matrix_of
 
 SIDE = 60
 

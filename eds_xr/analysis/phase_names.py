@@ -18,6 +18,8 @@ LEAST_STRENGTH = 0.08
 LEAST_LINE = 0.02
 #: No element counts as enriched more than this many times.
 MOST_ENRICHED = 20.0
+#: ... or a stray element's line is stronger than this many times of any other.
+MUCH_BESIDE_STRAY = 0.25
 #: Elements of grid, aperture and ion beam: they name a phase only by its strongest line.
 STRAY = frozenset({"Ar", "Cl", "Cu", "Ga", "Mo", "Xe"})
 #: Lines below are not told from the noise peak [keV].
@@ -55,7 +57,10 @@ def _name(
     own = strength[phase]
     if not symbols or own.max() < LEAST_LINE:
         return f"phase_{phase + 1}"
+    firsts = [i for i in np.argsort(-own, kind="stable") if may_be_second[i] or len(own) == 1]
     first = int(own.argmax())
+    if firsts and own[firsts[0]] > MUCH_BESIDE_STRAY * own[first]:
+        first = int(firsts[0])
     others = np.delete(strength, phase, axis=0)
     usual = np.maximum(others, own / MOST_ENRICHED + 1e-12)
     ratio = own / np.exp(np.log(usual).mean(0)) if len(others) else np.ones_like(own)

@@ -11,6 +11,7 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.continuum import line_channels
 from eds_xr.factorisation.least_volume import purest_turn
 from eds_xr.factorisation.one_read import read_once
 from eds_xr.factorisation.rank_evidence import choose_rank
@@ -146,7 +147,9 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
     ends_at = None
     if task.purest:
         scores, grid = _all_scores(task.rows, table)
-        turn, ends_at = purest_turn(scores, table.T.astype(float), grid=grid)
+        turn, ends_at = purest_turn(
+            scores, table.T.astype(float), grid=grid, line_channels=line_channels(task.image)
+        )
         table = unit_columns((turn @ table.T).T.clip(min=0))
     return NmfSolution(table, _maps(task, table), fit, ends_at)
 

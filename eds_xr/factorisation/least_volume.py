@@ -15,6 +15,7 @@ import math
 
 import numpy as np
 
+from eds_xr.factorisation.continuum import continuum
 from eds_xr.factorisation.hosts_of_rays import hosts_of
 from eds_xr.factorisation.ray_ends import (
     PILE_WIDTH,
@@ -39,6 +40,8 @@ DIRECTION_ERROR, FAR_OFF = 0.03, 30.0
 CHANNEL_GROUPS = 64
 #: A spectrum may be below zero by so many standard deviations in its lowest group.
 SPECTRUM_TOLERANCE = 0.5
+#: A group of channels is of lines when they hold this share of it.
+MOSTLY_LINES = 0.5
 #: A pixel lies on a ray when other rays have no larger share of its counts than this, within noise;
 #: of fewer pixels than that nothing is said.
 NO_SHARE, FEWEST_ON_RAY = 0.05, 16
@@ -61,7 +64,12 @@ AT_PIXELS, AT_SPECTRUM = "pixels", "spectrum"
 
 
 def purest_turn(
-    scores: np.ndarray, loadings: np.ndarray, *, reach: str = "auto", grid: Grid | None = None
+    scores: np.ndarray,
+    loadings: np.ndarray,
+    *,
+    reach: str = "auto",
+    grid: Grid | None = None,
+    line_channels: int = 0,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the change of basis ``T`` to the purest components, and where each of them ends.
 
@@ -75,6 +83,8 @@ def purest_turn(
         their purest pixels; "auto" takes pixels where they pile up.
     grid : Grid, optional
         Where the pixels lie; otherwise each counts as a grain of its own.
+    line_channels : int
+        Channels that belong to a line; 0 when spectra are not lines on a continuum.
 
     Returns
     -------
@@ -92,8 +102,11 @@ def purest_turn(
     for _ in range(2):  # noise is estimated from the spectra, which change
         now, spectra = rows @ np.linalg.inv(turn), turn @ loadings
         step = np.eye(len(turn))
-        bound = pixel_share if reach == "pixels" else spectral_share
-        step[1:, 0] = [-bound(now, spectra, c, 0) for c in range(1, len(turn))]
+        if reach == "pixels":
+            bounds = [pixel_share(now, spectra, c, 0) for c in range(1, len(turn))]
+        else:
+            bounds = [spectral_share(now, spectra, c, 0, line_channels) for c in range(1, len(turn))]
+        step[1:, 0] = -np.array(bounds)
         turn = _unit_sum(step @ turn, loadings)
     at_pixels = np.full(len(turn), reach == "pixels")
     at_pixels[0] = True
@@ -104,7 +117,7 @@ def purest_turn(
             again, there = _to_ends_of_pixels(coarse[0], loadings, turn, coarse[1])
             if there.sum() > at_pixels.sum():
                 found, at_pixels = again, there
-        turn, at_pixels = _out_of_hosts(rows, loadings, found, at_pixels)
+        turn, at_pixels = _out_of_hosts(rows, loadings, found, at_pixels, line_channels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
 
@@ -116,20 +129,46 @@ def even_rows(scores: np.ndarray) -> np.ndarray:
     return rows[:: -(-len(rows) // MOST_ROWS)] if len(rows) else rows
 
 
-def spectral_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) -> float:
+def spectral_share(
+    scores: np.ndarray, loadings: np.ndarray, one: int, other: int, line_channels: int = 0
+) -> float:
     """Return how much of the loading `other` can be taken out of `one`, both non-negative.
 
-    The lowest ratio of the two over groups of channels, plus a tolerance for noise.
+    The lowest ratio of the two over groups of channels, plus a tolerance for noise. With
+    `line_channels`, also that of their lines: what is left of `one` has a continuum with no hole.
     """
     first = equal_groups(loadings[other])
     grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-9)
     noise = loading_noise(scores, grouped)
-    ratio = np.add.reduceat(loadings[one], first) / grouped[other]
+    of_one, of_other = np.add.reduceat(loadings[one], first), grouped[other]
+    ratio = of_one / of_other
+    spread = _ratio_noise(ratio, noise, one, other) / of_other
+    found = float((ratio + SPECTRUM_TOLERANCE * spread).min())
+    if not line_channels:
+        return found
+    under_one, under_other = (
+        np.add.reduceat(continuum(loadings[c], line_channels), first) for c in (one, other)
+    )
+    height = of_other - under_other
+    mostly = height > MOSTLY_LINES * of_other
+    line = np.cumsum(np.diff(mostly.astype(int), prepend=0) == 1)[mostly]  # neighbours are one
+    if line.size:
+        weight, noise = height[mostly], noise[mostly]
+        scale = np.bincount(line, weight**2)[1:]
+        ratio = np.bincount(line, weight * (of_one - under_one)[mostly])[1:] / scale
+        spread = _ratio_noise(ratio[line - 1], noise, one, other)
+        spread = np.sqrt(np.bincount(line, (weight * spread) ** 2)[1:]) / scale
+        found = min(found, float((ratio + SPECTRUM_TOLERANCE * spread).min()))
+    return found
+
+
+def _ratio_noise(ratio: np.ndarray, noise: np.ndarray, one: int, other: int) -> np.ndarray:
+    """Return the standard deviation of ``one - ratio other`` in each group."""
     variance = (
         noise[:, one, one] + ratio**2 * noise[:, other, other] - 2 * ratio * noise[:, one, other]
     )
-    spread = np.sqrt(np.maximum(variance, 0)) / grouped[other]
-    return float((ratio + SPECTRUM_TOLERANCE * spread).min())
+    deviation: np.ndarray = np.sqrt(np.maximum(variance, 0))
+    return deviation
 
 
 def pixel_share(scores: np.ndarray, loadings: np.ndarray, one: int, other: int) -> float:
@@ -216,8 +255,9 @@ def _coarser(scores: np.ndarray, grid: Grid | None) -> tuple[np.ndarray, Grid] |
 
 
 def _out_of_hosts(
-    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, at_pixels: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, at_pixels: np.ndarray,
+    line_channels: int,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Return the turn without the hosts that components lie in everywhere, and are mixed with.
 
     The host is taken out until the spectrum touches zero, and what is then too much of the matrix.
@@ -232,17 +272,24 @@ def _out_of_hosts(
         hosts = hosts_of(share[bright], sigma[bright], c, others, piled=bool(at_pixels[c]))
         for h in hosts:
             spectra = turn @ loadings
-            less = _less(rows, loadings, turn, c, h)
+            less = _less(rows, loadings, turn, c, h, line_channels)
             if _angle_deg(less[c] @ loadings, spectra[h]) > DIFFERENT_DEG:
-                turn, at_pixels[c] = _less(rows, loadings, less, c, 0), False
+                for other in (h, 0):  # of little that is left, the first step took but a rough part
+                    less = _less(rows, loadings, less, c, other, line_channels)
+                turn, at_pixels[c] = less, False
     return turn, at_pixels
 
 
-def _less(rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, c: int, h: int) -> np.ndarray:
-    """Return the turn with as much of `h` taken out of `c` as its spectrum allows."""
+def _less(
+    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, c: int, h: int, line_channels: int
+) -> np.ndarray:
+    """Return the turn with as much of `h` taken out of `c` as its spectrum allows.
+
+    Where too much was taken before, so that lines are holes, some is given back.
+    """
     scores, spectra = rows @ np.linalg.inv(turn), turn @ loadings
     step = np.eye(len(turn))
-    step[c, h] = -max(0.0, spectral_share(scores, spectra, c, h))
+    step[c, h] = -spectral_share(scores, spectra, c, h, line_channels)
     return _unit_sum(step @ turn, loadings)
 
 

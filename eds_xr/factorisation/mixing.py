@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.factorisation.continuum import line_channels
 from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
 from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.rotation import (
@@ -83,7 +84,10 @@ def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     bins = binned_maps(scores)
     sample = bins.reshape(-1, bins.shape[-1])
     grid = Grid(np.arange(len(sample)), bins.shape[:-1])
-    change, ends_at = purest_turn(sample, loadings.values.astype(float), reach=reach, grid=grid)
+    change, ends_at = purest_turn(
+        sample, loadings.values.astype(float), reach=reach, grid=grid,
+        line_channels=line_channels(loadings),
+    )  # fmt: skip
     numbers = np.arange(len(change))
     spectra = loadings.copy(data=change @ loadings.values).assign_coords({COMPONENT: numbers})
     turned = turned_scores(scores, np.linalg.inv(change)).assign_coords({COMPONENT: numbers})

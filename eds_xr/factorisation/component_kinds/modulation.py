@@ -11,12 +11,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from eds_xr.factorisation.continuum import channels_of_a_line, continuum
+
 #: Photoabsorption falls with this power of the energy, which below that [keV] is taken for that.
 FALL, LOWEST_KEV = 2.8, 0.2
 #: An edge lies above its line by this factor; lines above this energy absorb nothing [keV].
 EDGE, HARDEST_KEV = 1.05, 4.0
-#: How many edges, and the width about a line that belongs to it [keV].
-EDGES, LINE_KEV = 5, 0.1
+#: How many edges.
+EDGES = 5
 
 
 def unexplained(
@@ -112,10 +114,9 @@ def _left(own: np.ndarray, known: np.ndarray, soft: np.ndarray, hard: np.ndarray
 
 def _changes(spectrum: np.ndarray, energy: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return what absorption takes ``[edge, channel]`` and the background ``[slope, channel]``."""
-    step = float(energy[1] - energy[0]) if len(energy) > 1 else 1.0
-    back = _background(spectrum, max(1, round(LINE_KEV / step)))
+    back = continuum(spectrum, channels_of_a_line(energy))
     fall = np.maximum(energy, LOWEST_KEV) ** -FALL
-    edges = EDGE * _strong_lines(spectrum - back, energy, max(1, round(LINE_KEV / step)))
+    edges = EDGE * _strong_lines(spectrum - back, energy, channels_of_a_line(energy))
     taken = [fall, *(np.where(energy > edge, fall, 0.0) for edge in edges)]
     return spectrum * np.array(taken), back * np.array([np.ones(energy.size), energy])
 
@@ -131,18 +132,3 @@ def _strong_lines(lines: np.ndarray, energy: np.ndarray, width: int) -> np.ndarr
         found.append(energy[at])
         left[max(0, at - width) : at + width + 1] = 0
     return np.array(found)
-
-
-def _background(spectrum: np.ndarray, width: int) -> np.ndarray:
-    """Return the spectrum without its peaks: clipped by its neighbours, ever farther away.
-
-    Ryan et al. 1988, Nucl. Instrum. Methods B 34, 396.
-    """
-    from scipy.ndimage import uniform_filter1d
-
-    level = np.log1p(np.maximum(uniform_filter1d(spectrum, max(1, width // 2)), 0) / 1e-9)
-    for reach in range(1, 3 * width):
-        away = np.pad(level, reach, mode="edge")
-        level = np.minimum(level, (away[: -2 * reach] + away[2 * reach :]) / 2)
-    made: np.ndarray = np.expm1(level) * 1e-9
-    return made

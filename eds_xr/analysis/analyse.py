@@ -10,7 +10,6 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
-from eds_xr.segmentation.presence.hosts import hosts, matrix_of
 from eds_xr.analysis.any_sample.measured import Measured, measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
@@ -22,6 +21,7 @@ from eds_xr.composition.partition import partition_coefficients, shared_covarian
 from eds_xr.composition.quantify import quantify
 from eds_xr.progress import say_where_watched
 from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.segmentation.presence.hosts import hosts, matrix_of
 
 #: Below this beam energy a sample is thick for its beam [keV].
 LEAST_BEAM_KEV = 40.0

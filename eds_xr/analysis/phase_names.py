@@ -51,9 +51,7 @@ def name_phases(
     return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
 
 
-def _name(
-    phase: int, strength: np.ndarray, symbols: list[str], may_be_second: list[bool]
-) -> str:
+def _name(phase: int, strength: np.ndarray, symbols: list[str], may_be_second: list[bool]) -> str:
     own = strength[phase]
     if not symbols or own.max() < LEAST_LINE:
         return f"phase_{phase + 1}"

@@ -105,7 +105,9 @@ def purest_turn(
         if reach == "pixels":
             bounds = [pixel_share(now, spectra, c, 0) for c in range(1, len(turn))]
         else:
-            bounds = [spectral_share(now, spectra, c, 0, line_channels) for c in range(1, len(turn))]
+            bounds = [
+                spectral_share(now, spectra, c, 0, line_channels) for c in range(1, len(turn))
+            ]
         step[1:, 0] = -np.array(bounds)
         turn = _unit_sum(step @ turn, loadings)
     at_pixels = np.full(len(turn), reach == "pixels")

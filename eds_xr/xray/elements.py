@@ -22,6 +22,11 @@ NATURAL_ELEMENTS = tuple(
     e for e in SYMBOLS[2:92] if e not in {"Tc", "Pm", "Po", "At", "Rn", "Fr", "Ra", "Ac", "Pa"}
 )
 
+#: Elements that few samples are made of: below 3 ppm of the Earth's crust (Rudnick & Gao 2003,
+#: Treatise on Geochemistry 3, 1), and of few materials that are made. Their L and M lines stand
+#: beside K lines of common ones (Br at Al, Re at Si, Tl at S).
+SELDOM = frozenset({"Ne", "Kr", "Xe", "Br", "I", "Tm", "Re", "Os", "Tl"})
+
 #: Elements that appear in a TEM spectrum without being in the sample, and where they come from.
 STRAY_LINES = MappingProxyType(
     {

@@ -93,7 +93,7 @@ def measure(
             "given, and nothing else says that it is pure: do not report its composition"
         )
     say("lines of the phases: families and background fitted")
-    made.lines = _lines_of_phases(made, made.pure, spectra, fit, calibration)
+    made.lines = _lines_of_phases(made, made.pure, spectra, fit, calibration, found.may_be)
     say("the same from all pixels")
     _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
     return made
@@ -195,8 +195,9 @@ def _with_tiles(masks: xr.DataArray, tiled: Collection[str]) -> xr.DataArray:
 
 
 def _lines_of_phases(
-    made: Measured, pure: xr.Dataset, spectra: xr.Dataset, fit: LineFit, calibration: Calibration
-) -> xr.Dataset:
+    made: Measured, pure: xr.Dataset, spectra: xr.Dataset, fit: LineFit, calibration: Calibration,
+    may_be: Mapping[str, str],
+) -> xr.Dataset:  # fmt: skip
     """Return the lines of the pure spectra with all their errors."""
     fitted = fit.fit(pure, calibration)
     lines = with_impurity(_with_common(fitted, pure), pure, fitted)
@@ -204,6 +205,7 @@ def _lines_of_phases(
         if too_noisy(name, pure.sel({PHASE: name})):
             made.doubts.setdefault(name, FEW_COUNTS)
     lines = lines.assign(doubt=said.doubted(lines.doubt, made.doubts))
+    lines = lines.assign(doubt=said.doubted_elements(lines, may_be))
     made.notes += lines.attrs["warnings"]
     made.notes += said.not_detected(lines)
     if made.masks is None:
@@ -266,4 +268,5 @@ def _measure_all_pixels(
         made.notes += said.contradicted(free, made.lines.assumed)
         free = zero_where_assumed(free.assign(assumed=made.lines.assumed))
     unproven = {name: why for name, why in made.doubts.items() if why != FEW_COUNTS}
-    made.refined_lines = free.assign(doubt=said.doubted(free.doubt, unproven))
+    free = free.assign(doubt=said.doubted(free.doubt, unproven))
+    made.refined_lines = free.assign(doubt=said.doubted_elements(free, found.may_be))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
+from eds_xr.analysis.any_sample import said
 from eds_xr.analysis.any_sample.elements import (
     Elements,
     component_lines,
@@ -46,6 +47,7 @@ class Found:
     total: xr.Dataset
     identification: xr.Dataset | None  # None when the recipe names all elements
     elements: Elements
+    may_be: dict[str, str]  # elements that others could stand in the place of, and these
     rank: xr.Dataset
     kinds: xr.Dataset | None
     factors: xr.Dataset
@@ -75,6 +77,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))
     elements = Elements((), (), (), ())
+    listed = image.attrs.get("elements", ())
     shares: list[dict[str, float]] = [{} for _ in factors[COMPONENT]]
     if known:
         spectra = component_spectra(factors, image.attrs)
@@ -82,11 +85,15 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         if table is not None and (more := elements_of_places(rich_spectra(image, factors), known)):
             there += more
             lines = component_lines(spectra, [*known, *more])
-        listed = image.attrs.get("elements", ())
         counts = spectra.counts.sum(ENERGY)
         elements = sorted_elements(there, lines, counts, recipe.elements, listed)
         shares = line_shares(lines, elements.sample)
     notes += elements.notes
+    may_be = said.aliases(table, {*(recipe.elements.sample or ()), *listed, *elements.stray})
+    notes += [
+        f"{e}: may be {other} instead, the spectrum does not tell; name the elements in the recipe"
+        for e, other in may_be.items()
+    ]
     names = _names(factors, shares, elements, recipe)
     notes += kinds_said(kinds, dict(zip(factors[COMPONENT].values.tolist(), names, strict=True)))
     factors = factors.assign_coords({COMPONENT: names})
@@ -97,8 +104,9 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
     segmentation, amounts = presence_and_amounts(image, factors, free, recipe)
     notes += list(segmentation.attrs.get("phase_notes", []))
     return Found(
-        total, table, elements, rank, kinds, factors, free, shares, segmentation, amounts, notes
-    )
+        total, table, elements, may_be, rank, kinds, factors, free, shares, segmentation, amounts,
+        notes,
+    )  # fmt: skip
 
 
 def choosing_channels(image: xr.DataArray, elements: Elements, recipe: Recipe) -> xr.DataArray:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import xarray as xr
@@ -15,6 +15,8 @@ from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE
 CONFIDENCE = 0.95
 #: Two ways contradict each other from so many standard deviations on.
 CONTRADICTION_SIGMA = 3.0
+#: An element is seen, whichever it is, from so many standard deviations on.
+ELEMENT_SIGMA = 3.0
 #: What is said at numbers of which two ways say different things.
 CONTRADICTED = "regions and all pixels give different numbers"
 
@@ -37,6 +39,28 @@ def doubted(doubt: xr.DataArray, why: Mapping[str, str]) -> xr.DataArray:
     names = doubt[PHASE].values.tolist()
     texts = xr.DataArray([why.get(name, "") for name in names], {PHASE: names}, (PHASE,))
     return marks.joined(doubt, texts).transpose(*doubt.dims).assign_attrs(doubt.attrs)
+
+
+def aliases(identification: xr.Dataset | None, named: Collection[str]) -> dict[str, str]:
+    """Return, by element that was identified, which others could stand in its place.
+
+    Those that the recipe or the file has `named` are taken for granted.
+    """
+    if identification is None:
+        return {}
+    there = identification.sel({ELEMENT: identification.found.values})
+    pairs = zip(there[ELEMENT].values.tolist(), there["alias"].values.tolist(), strict=True)
+    return {e: alias for e, alias in pairs if alias and e not in named}
+
+
+def doubted_elements(lines: xr.Dataset, why: Mapping[str, str]) -> xr.DataArray:
+    """Return the doubts of lines, with those of elements that are seen, and may be others."""
+    doubt = lines[DOUBT]
+    of_line = [why.get(e, "") for e in lines[ELEMENT].values.tolist()]
+    texts = [f"may be {other} instead" if other else "" for other in of_line]
+    seen = lines.net > ELEMENT_SIGMA * lines.variance**0.5
+    table = xr.where(seen, xr.DataArray(texts, dims=LINE), "")
+    return marks.joined(doubt, table).transpose(*doubt.dims).assign_attrs(doubt.attrs)
 
 
 def with_contradictions(composition: xr.Dataset, comparison: xr.Dataset) -> xr.Dataset:

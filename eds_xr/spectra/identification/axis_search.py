@@ -11,10 +11,13 @@ from eds_xr.spectra.identification.candidates import make_candidates
 from eds_xr.spectra.identification.channels import bin_starts, summed
 from eds_xr.spectra.shapes.families import Calibration, Shapes
 from eds_xr.xray.detector import peak_sigma_kev
+from eds_xr.xray.elements import SELDOM
 
 #: How much more likely an element is before the spectrum is seen when it is expected, or known to
 #: come from microscope and preparation. It decides between elements that the data cannot tell.
 PRIOR_ODDS = 10.0
+#: How much less likely is an element that few samples are made of, unless it is expected.
+SELDOM_ODDS = 1 / 30
 #: The same of carbon, which no spectrum of an electron microscope lacks; M lines of Rh, Pd and Ag
 #: stand at its place.
 CARBON_ODDS = 1e4
@@ -97,7 +100,10 @@ def make_pattern(
 
 def prior_odds(elements: Sequence[str], likely: Collection[str]) -> np.ndarray:
     """Return how much more likely than others each element is before the spectrum is seen."""
-    odds = [PRIOR_ODDS if element in likely else 1.0 for element in elements]
+    odds = [
+        PRIOR_ODDS if element in likely else SELDOM_ODDS if element in SELDOM else 1.0
+        for element in elements
+    ]
     return np.where(np.array(elements) == "C", CARBON_ODDS, odds)
 
 

@@ -73,7 +73,7 @@ def identify(
     expected : sequence of str, optional
         Elements to report on whether found or not; default is the attribute ``elements``. They
         and those of `STRAY_LINES` are `PRIOR_ODDS` times as likely as others beforehand, carbon
-        `CARBON_ODDS` times.
+        `CARBON_ODDS` times; those of `SELDOM` are less likely, `SELDOM_ODDS` times.
     candidates : sequence of str, optional
         Elements to try; default is `NATURAL_ELEMENTS`. Expected ones are always tried.
     false_alarm : float

@@ -11,11 +11,11 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
-from eds_xr.factorisation.continuum import line_channels
-from eds_xr.factorisation.least_volume import purest_turn
 from eds_xr.factorisation.one_read import read_once
+from eds_xr.factorisation.purest.continuum import line_channels
+from eds_xr.factorisation.purest.least_volume import purest_turn
+from eds_xr.factorisation.purest.ray_ends import Grid
 from eds_xr.factorisation.rank_evidence import choose_rank
-from eds_xr.factorisation.ray_ends import Grid
 from eds_xr.factorisation.solver.descent import DescentResult, descend, project_block
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse

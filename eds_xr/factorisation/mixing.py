@@ -14,9 +14,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.factorisation.continuum import line_channels
-from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
-from eds_xr.factorisation.ray_ends import Grid
+from eds_xr.factorisation.purest.continuum import line_channels
+from eds_xr.factorisation.purest.least_volume import even_rows, purest_turn
+from eds_xr.factorisation.purest.ray_ends import Grid
+from eds_xr.factorisation.purest.shares import pixel_share, spectral_share
 from eds_xr.factorisation.rotation import (
     binned_maps,
     binned_scores,
@@ -132,7 +133,8 @@ def mixing_uncertainty(result: xr.Dataset) -> xr.Dataset:
     for one, other in np.argwhere(~np.eye(len(table), dtype=bool)):
         if len(rows):
             low[one, other] = min(0.0, pixel_share(rows, table, one, other))
-            high[one, other] = max(0.0, spectral_share(rows, table, one, other))
+            share = spectral_share(rows, table, one, other, line_channels(loadings))
+            high[one, other] = max(0.0, share)
     names = loadings[COMPONENT].values
     dims, units = (COMPONENT, f"{COMPONENT}_other"), {"units": "1"}
     return xr.Dataset(

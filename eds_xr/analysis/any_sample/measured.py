@@ -27,9 +27,10 @@ from eds_xr.analysis.any_sample.regions import (
 )
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.purest.least_volume import AT_PIXELS
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
-from eds_xr.schema import ENERGY, PHASE, EdsError, spatial_dims, zero_where_assumed
+from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, spatial_dims, zero_where_assumed
 from eds_xr.segmentation import masks as mk
 from eds_xr.segmentation.presence.purity import alone_pixels
 from eds_xr.spectra.common_errors import add_common_errors
@@ -76,7 +77,7 @@ def measure(
         varied = with_varied(made, image, found, fit, calibration)
         found = replace(found, segmentation=varied)
     regions = regions_of(found.segmentation, found.amounts)
-    made.sources = sources_of(regions, names, host_of)
+    made.sources = sources_of(regions, names, host_of, may_lie_over(host_of, found.factors))
     if made.sources:
         say("spectra of all regions, in one pass")
         spectra, calibration = _measure_regions(
@@ -97,6 +98,17 @@ def measure(
     say("the same from all pixels")
     _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
     return made
+
+
+def may_lie_over(host_of: Mapping[str, str], factors: xr.Dataset) -> dict[str, str]:
+    """Return the hosts of the phases that no pixels show to be pure.
+
+    Where pixels pile up along the ray of a phase, it is somewhere as thick as the foil.
+    """
+    ends = factors.attrs.get("ends_at", [])
+    names = factors[COMPONENT].values.tolist()
+    pure = {n for n, end in zip(names, ends, strict=False) if end == AT_PIXELS}
+    return {name: host for name, host in host_of.items() if host and name not in pure}
 
 
 def with_varied(
@@ -147,7 +159,8 @@ def _measure_regions(
     told = {p.name: p.pinned for p in recipe.phases if p.pinned}
     pure = PureSpectra(
         sums, fit.fit(sums, calibration), lambda one: fit.fit(one, calibration), told, host_of,
-        fit.elements.all, {name: regions[name].counts for name in chosen},
+        may_lie_over(host_of, found.factors), fit.elements.all,
+        {name: regions[name].counts for name in chosen},
     )  # fmt: skip
     made.pure = pure.make(made.sources)
     made.pinned, made.sources, made.doubts = pure.pinned, pure.sources, pure.doubts

@@ -122,6 +122,8 @@ class PureSpectra:
         Lines by phase; others are chosen by the data.
     hosts : mapping
         The phase that each is embedded in, "" for none.
+    over : mapping
+        Of these, the hosts that may lie over all pixels of their phase.
     elements : sequence of str
         All that is fitted, stray elements too.
     held : mapping
@@ -147,11 +149,13 @@ class PureSpectra:
         fit: Callable[[xr.Dataset], xr.Dataset],
         pinned: Mapping[str, Sequence[str]],
         hosts: Mapping[str, str],
+        over: Mapping[str, str],
         elements: Sequence[str],
         held: Mapping[str, Mapping[str, float]],
     ) -> None:
         self.spectra, self.lines, self.fit = spectra, lines, fit
-        self.told, self.hosts, self.elements, self.held = pinned, hosts, elements, held
+        self.told, self.hosts, self.over = pinned, hosts, over
+        self.elements, self.held = elements, held
         self.made: dict[str, xr.Dataset] = {}
         self._nets_made: dict[str, xr.Dataset] = {}  # a fit takes half a second
         self.pinned: dict[str, tuple[str, ...]] = {}
@@ -190,7 +194,7 @@ class PureSpectra:
         if not lines and not self._has_lines(source.reference):
             return self._without_film(source, region, reference)
         told = bool(lines)
-        few = None if told or source.region == source.phase else self._few_pure(source.phase)
+        few = None if told or source.region == source.phase else self._few_pure(source)
         try:
             if not lines:
                 lines = (pinned_line(*map(self._nets, (source.region, source.reference))),)
@@ -223,11 +227,19 @@ class PureSpectra:
         way = f"{source.region} less {source.reference}"
         return rest.assign(way=way)
 
-    def _few_pure(self, phase: str) -> xr.Dataset | None:
-        """Return the sum of a phase's pure pixels, although a mixture holds much more of it."""
-        if phase not in self.spectra[PHASE].values:
+    def _few_pure(self, source: Source) -> xr.Dataset | None:
+        """Return the sum of a phase's pure pixels, although a mixture holds much more of it.
+
+        None where what is to be taken out of the mixture lies over these pixels, too.
+        """
+        name = source.phase
+        if name not in self.spectra[PHASE].values or self.over.get(name, "") in self._parts(source):
             return None
-        return self.spectra.sel({PHASE: phase}, drop=True)
+        return self.spectra.sel({PHASE: name}, drop=True)
+
+    @staticmethod
+    def _parts(source: Source) -> list[str]:
+        return source.reference.split("+")
 
     def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
         """Return the spectrum of pure pixels, less a host that lies over all of them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -39,16 +40,19 @@ class Region(NamedTuple):
         """Return the counts of all phases."""
         return sum(self.counts.values())
 
-    def others(self, name: str) -> list[str]:
-        """Return the phases beside one; of pure pixels those whose counts are over all of them.
+    def others(self, name: str, over: str = "") -> list[str]:
+        """Return the phases beside one, those too whose counts are over all of the pixels.
 
-        As a core has that is nowhere without its shell.
+        As a core has that is nowhere without its shell. Of the phase that may lie `over` all of
+        it, less is enough: what chance leaves open.
         """
-        if len(self.phases) > 1:
-            return [p for p in self.phases if p != name]
-        chance = 3 / max(self.all_counts, 1.0) ** 0.5
-        least = (LEAST_OVERLAP + chance) * self.all_counts
-        return [p for p, held in self.counts.items() if p != name and held > least]
+        chance = self.all_counts / max(self.all_counts, 1.0) ** 0.5
+        beside = {p for p in self.phases if p != name}
+        for p, held in self.counts.items():
+            least = 2 * chance if p == over else LEAST_OVERLAP * self.all_counts + 3 * chance
+            if p != name and held > least:
+                beside.add(p)
+        return [p for p in self.counts if p in beside]
 
 
 class Source(NamedTuple):
@@ -121,29 +125,37 @@ def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:
 
 
 def sources_of(
-    regions: Mapping[str, Region], names: list[str], host_of: Mapping[str, str]
+    regions: Mapping[str, Region],
+    names: list[str],
+    host_of: Mapping[str, str],
+    over: Mapping[str, str] = MappingProxyType({}),
 ) -> list[Source]:
     """Return where each phase's spectrum comes from, references before what needs them.
 
     Pure pixels where there are enough. Otherwise the mixture that holds most of the phase, one
     with its host first, less a reference: the other phase, or of several others the region in
-    which just these are present. A phase that is in no region left out.
+    which just these are present. A phase that is in no region left out. `over` names the hosts
+    that may lie over all pixels of their phase, as nothing shows it to be anywhere without.
     """
     found: dict[str, Source] = {}
     for name in names:
-        if _pure_is_enough(name, regions):
+        if _pure_is_enough(name, regions, over.get(name, "")):
             found[name] = Source(name, name)
     while waiting := [n for n in names if n not in found]:
-        chosen = [s for n in waiting if (s := _by_subtraction(n, regions, found, host_of))]
-        if not chosen:
+        first = [n for n in waiting if host_of.get(n, "") not in waiting]  # hosts first
+        for tried in (first, waiting):
+            made = (_by_subtraction(n, regions, found, host_of, over) for n in tried)
+            if chosen := [source for source in made if source is not None]:
+                break
+        else:
             break
         found |= {s.phase: s for s in chosen}
     few = [n for n in names if n not in found and n in regions]
     return [*found.values(), *(Source(n, n) for n in few)]
 
 
-def _pure_is_enough(name: str, regions: Mapping[str, Region]) -> bool:
-    if name in regions and regions[name].others(name):
+def _pure_is_enough(name: str, regions: Mapping[str, Region], over: str) -> bool:
+    if name in regions and regions[name].others(name, over):
         return False
     pure = regions[name].counts[name] if name in regions else 0.0
     mixed = [r.counts[name] for r in regions.values() if name in r.phases and len(r.phases) > 1]
@@ -155,11 +167,12 @@ def _by_subtraction(
     regions: Mapping[str, Region],
     known: Mapping[str, Source],
     host_of: Mapping[str, str],
+    over: Mapping[str, str],
 ) -> Source | None:
     """Return the best mixture of which the rest is known."""
     best, most = None, 0.0
     for region in regions.values():
-        others = region.others(name)
+        others = region.others(name, over.get(name, ""))
         if name not in region.phases or not others:
             continue
         reference = "+".join(others)

@@ -23,12 +23,8 @@ from eds_xr.factorisation.component_kinds.smooth_maps import (
     scatters_as_noise,
     share_by_thickness,
 )
-from eds_xr.factorisation.least_volume import (
-    equal_groups,
-    even_rows,
-    loading_noise,
-    score_noise,
-)
+from eds_xr.factorisation.purest.least_volume import even_rows
+from eds_xr.factorisation.purest.shares import equal_groups, loading_noise, score_noise
 from eds_xr.factorisation.rotation import binned_maps, check_factors
 from eds_xr.schema import COMPONENT, ENERGY, EdsError, spatial_dims
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from eds_xr.factorisation.continuum import channels_of_a_line, continuum
+from eds_xr.factorisation.purest.continuum import channels_of_a_line, continuum
 
 #: Photoabsorption falls with this power of the energy, which below that [keV] is taken for that.
 FALL, LOWEST_KEV = 2.8, 0.2

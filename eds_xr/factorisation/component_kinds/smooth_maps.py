@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from eds_xr.factorisation.least_volume import even_rows, score_noise
+from eds_xr.factorisation.purest.least_volume import even_rows
+from eds_xr.factorisation.purest.shares import score_noise
 
 #: A cubic surface explains at least this of a smooth map: of a step it explains 0.86.
 SMOOTH = 0.9

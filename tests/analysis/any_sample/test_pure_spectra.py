@@ -81,7 +81,7 @@ def test_shows_nothing_of__a_line_of_the_other_that_is_not_there() -> None:
 
 def _made(
     sums: dict[str, xr.Dataset], elements: list[str], source: Source, hosts: dict[str, str],
-    held: dict[str, dict[str, float]] | None = None,
+    held: dict[str, dict[str, float]] | None = None, over: dict[str, str] | None = None,
 ) -> PureSpectra:  # fmt: skip
     """Return the spectra of a source, and of the region of its reference, from sums by region."""
     names = xr.DataArray(list(sums), dims="phase", name="phase")
@@ -90,7 +90,7 @@ def _made(
     line_fit = LineFit(chosen, FitChoice(range_kev=(0.7, 10.0)), spectra.energy)
     calibration = line_fit.calibrate(spectra)
     fit = partial(line_fit.fit, calibration=calibration)
-    made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, elements, held or {})
+    made = PureSpectra(spectra, fit(spectra), fit, {}, hosts, over or {}, elements, held or {})
     made.make([Source(source.reference, source.reference), source])
     return made
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from eds_xr.factorisation.hosts_of_rays import hosts_of
+from eds_xr.factorisation.purest.hosts_of_rays import hosts_of
 
 RANDOM = np.random.default_rng(8)
 SIGMA = np.full((400, 3), 0.02)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eds_xr.factorisation.least_volume import even_rows, pixel_share, purest_turn, spectral_share
-from eds_xr.factorisation.ray_ends import Grid
+from eds_xr.factorisation.purest.least_volume import even_rows, purest_turn
+from eds_xr.factorisation.purest.ray_ends import Grid
 
 RANDOM = np.random.default_rng(2)
 #: Three spectra, each with channels that the others do not have.
@@ -91,15 +91,3 @@ def test_even_rows__only_those_with_counts_and_not_too_many():
     assert len(even_rows(rows)) == 5000
     assert even_rows(rows).all()
     assert even_rows(np.zeros((5, 2))).shape == (0, 2)
-
-
-def test_spectral_share__is_the_lowest_ratio_but_for_noise():
-    mixed = np.vstack([SPECTRA[0], 0.7 * SPECTRA[1] + 0.3 * SPECTRA[0], SPECTRA[2]])
-    assert spectral_share(AMOUNTS, mixed, 1, 0) == pytest.approx(0.3, abs=0.05)
-    assert spectral_share(AMOUNTS, mixed, 1, 2) == pytest.approx(0.0, abs=0.05)
-
-
-def test_pixel_share__is_what_the_purest_pixels_hold_of_the_other():
-    scores = np.array([[0.0, 100.0], [20.0, 80.0], [10.0, 90.0], [11.0, 89.0]] * 50)
-    assert -0.13 < pixel_share(scores, np.eye(2), 1, 0) <= 0
-    assert pixel_share(np.array([[5.0, 0.0]] * 9), np.eye(2), 1, 0) == 0

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from eds_xr.factorisation.ray_ends import Grid, lies_in_several_places, ray_end
+from eds_xr.factorisation.purest.ray_ends import Grid, lies_in_several_places, ray_end
 
 RANDOM = np.random.default_rng(3)
 MATRIX, BOUNDARY = np.zeros(400), RANDOM.uniform(0, 0.6, 60)

@@ -1,0 +1,1 @@
+"""The turn of a factorisation to its purest components."""

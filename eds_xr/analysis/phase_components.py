@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import xarray as xr
 
@@ -13,28 +13,39 @@ from eds_xr.factorisation.component_kinds.kinds import (
     component_kinds,
     merge_kinds,
 )
-from eds_xr.factorisation.nmf import nmf
+from eds_xr.factorisation.fit import NmfOptions, prepare
+from eds_xr.factorisation.nmf import nmf_of_task
+from eds_xr.factorisation.rank_evidence import Evidence
 from eds_xr.schema import COMPONENT
 
 
-def phase_components(
-    image: xr.DataArray, n_components: int | str, *, seed: int
-) -> tuple[xr.Dataset, xr.Dataset | None]:
-    """Factorise; fold components that are no phases into their parents, and return their kinds.
+class PhaseComponents(NamedTuple):
+    """Components that are phases, and why there are so many."""
+
+    factors: xr.Dataset
+    kinds: xr.Dataset | None  # of all components; None where their number was given
+    evidence: Evidence | None  # that of suggest_rank, where nmf had it
+
+
+def phase_components(image: xr.DataArray, n_components: int | str, *, seed: int) -> PhaseComponents:
+    """Factorise, and fold components that are no phases into their parents.
+
+    Computes: reads `image` once, as :func:`eds_xr.nmf`.
 
     Components that the others mix turn these away from their phases, which folding cannot undo:
     then the image is factorised anew, into fewer. A number that is given is kept: then all
     components are phases, and there are no kinds.
     """
-    factors = nmf(image, n_components, seed=seed)
+    task = prepare(image, n_components, NmfOptions())
+    factors = nmf_of_task(task, seed)
     if n_components != "auto":
-        return factors, None
+        return PhaseComponents(factors, None, None)
     while True:
         kinds = component_kinds(factors)
         fewer = int((kinds.kind != NOISE).sum())
         if fewer == factors.sizes[COMPONENT] or fewer < 1:
-            return merge_kinds(factors, kinds), kinds
-        factors = nmf(image, fewer, seed=seed)
+            return PhaseComponents(merge_kinds(factors, kinds), kinds, task.evidence)
+        factors = nmf_of_task(task._replace(rank=fewer), seed)
 
 
 def kinds_said(kinds: xr.Dataset | None, names: Mapping[Any, str]) -> tuple[str, ...]:

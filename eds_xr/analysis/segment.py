@@ -327,7 +327,7 @@ def _channels(
     seed: int,
 ) -> _Channels:
     if channels is None and ENERGY in image.dims:
-        factors, kinds = phase_components(image, n_components, seed=seed)
+        factors, kinds, _ = phase_components(image, n_components, seed=seed)
         found = _channels(image, factors, n_components, seed)
         called = dict(zip(factors[COMPONENT].values.tolist(), found.names, strict=True))
         return found._replace(notes=kinds_said(kinds, called))

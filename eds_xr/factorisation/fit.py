@@ -11,11 +11,11 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
-from eds_xr.factorisation.one_read import read_once
+from eds_xr.factorisation.one_read import finest_grid, read_once
 from eds_xr.factorisation.purest.continuum import line_channels
 from eds_xr.factorisation.purest.least_volume import purest_turn
 from eds_xr.factorisation.purest.ray_ends import Grid
-from eds_xr.factorisation.rank_evidence import choose_rank
+from eds_xr.factorisation.rank_evidence import Evidence, choose_rank
 from eds_xr.factorisation.solver.descent import DescentResult, descend, project_block
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse
@@ -60,6 +60,7 @@ class NmfTask(NamedTuple):
     coarse: np.ndarray  # few large bins [bin, channel; counts]
     pixels: Rows | None  # where a prior shapes the scores
     rank: int
+    evidence: Evidence | None  # for the rank, where the data chose it; that of suggest_rank
     recipe: NmfOptions
     start: str | xr.DataArray
     fixed: np.ndarray | None  # [channel, component], on the scale that the descent works on
@@ -111,7 +112,9 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
     in_bins = recipe.mixing == "purest" and (recipe.loss == "poisson" or weigh)
     shaped = bool(recipe.smoothness or recipe.sparsity)
     full, coarse, more = _read(image, valid, stored_sums=in_bins and not shaped)
-    rank = choose_rank(n_components, image, coarse)
+    rank, evidence = choose_rank(n_components, image, coarse)
+    if any(n < m for n, m in zip(full.shape, finest_grid(image.shape).bins, strict=True)):
+        evidence = None  # suggest_rank looks at sums of fewer pixels
     fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
     rows = fitted = binned(full, more) if in_bins and more > 1 else full
     root = np.sqrt(coarse.sum(0) / coarse.sum()) if weigh else None
@@ -119,7 +122,9 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
         fitted = weighted(rows, _inverse(root))
         fixed = None if fixed is None else unit_columns(fixed * _inverse(root)[:, None])
     pixels = full if shaped else None
-    return NmfTask(image, rows, fitted, coarse, pixels, rank, recipe, start, fixed, valid, root)
+    return NmfTask(
+        image, rows, fitted, coarse, pixels, rank, evidence, recipe, start, fixed, valid, root
+    )
 
 
 def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:

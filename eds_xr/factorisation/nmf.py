@@ -123,7 +123,11 @@ def nmf(
     recipe = NmfOptions(
         loss, weighting, mixing, init, fixed, mask, smoothness, sparsity, tol, max_iter
     )
-    task = prepare(image, n_components, recipe)
+    return nmf_of_task(prepare(image, n_components, recipe), seed)
+
+
+def nmf_of_task(task: NmfTask, seed: int) -> xr.Dataset:
+    """Return what :func:`nmf` does of an image that was read."""
     with counting("NMF") as on_step:
         solution = solve(task, seed, on_step)
     return _result(task, solution, "nmf", seed)

@@ -69,10 +69,20 @@ def suggest_rank(
     check_spectrum_image(image)
     if max_rank < 1 or seed < 0:
         raise EdsError(f"expected max_rank >= 1 and seed >= 0, found {max_rank!r} and {seed!r}")
-    summed, _ = summed_pixels(as_chunked(image), finest_grid(image.shape).size)
-    found = rank_evidence(read_once(summed).binned, seed=seed)
+    found = evidence_of(image, seed)
     if kinds is None:
         kinds = component_kinds(nmf(image, found.possible, seed=seed))
+    return suggestion(found, kinds, max_rank)
+
+
+def evidence_of(image: xr.DataArray, seed: int = 0) -> Evidence:
+    """Return what speaks for each rank. Computes: reads `image` once, or its stored sums."""
+    summed, _ = summed_pixels(as_chunked(image), finest_grid(image.shape).size)
+    return rank_evidence(read_once(summed).binned, seed=seed)
+
+
+def suggestion(found: Evidence, kinds: xr.Dataset, max_rank: int = 10) -> xr.Dataset:
+    """Return what :func:`suggest_rank` does, of evidence that is at hand."""
     phases = int((kinds["kind"] == PHASE_KIND).sum())
     # of noise the eigenvalues know better than a component's spectrum
     real = phases + int((kinds["kind"] == NOISE).sum())

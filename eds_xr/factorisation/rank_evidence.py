@@ -71,10 +71,13 @@ def noise_eigenvalues(merged: np.ndarray) -> np.ndarray:
     return np.linalg.eigvalsh(small)[::-1] / _edge(pixels, channels)
 
 
-def choose_rank(n_components: int | str, image: xr.DataArray, coarse: np.ndarray) -> int:
-    """Return the number of components asked for, or for "auto" as many as are no noise."""
+def choose_rank(
+    n_components: int | str, image: xr.DataArray, coarse: np.ndarray
+) -> tuple[int, Evidence | None]:
+    """Return the number of components asked for; for "auto" all that are no noise, and why."""
     if isinstance(n_components, str) and n_components == "auto":
-        return rank_evidence(coarse).possible
+        evidence = rank_evidence(coarse)
+        return evidence.possible, evidence
     if isinstance(n_components, bool) or not isinstance(n_components, int | np.integer):
         raise EdsError(f"n_components must be a number or 'auto', found {n_components!r}")
     most = min(image.size // image.shape[-1], image.shape[-1])
@@ -83,7 +86,7 @@ def choose_rank(n_components: int | str, image: xr.DataArray, coarse: np.ndarray
             f"n_components must lie between 1 and {most} (pixels and channels of the image), "
             f"found {n_components}"
         )
-    return int(n_components)
+    return int(n_components), None
 
 
 def standard_error(draws: np.ndarray) -> np.ndarray:

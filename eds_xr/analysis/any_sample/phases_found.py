@@ -28,7 +28,7 @@ from eds_xr.analysis.segment import phases_and_amounts
 from eds_xr.chunks import as_chunked
 from eds_xr.factorisation.component_kinds.kinds import component_kinds
 from eds_xr.factorisation.known_spectra.unmix import project
-from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.factorisation.rank import evidence_of, suggestion
 from eds_xr.image.split import held_out
 from eds_xr.progress import progress
 from eds_xr.schema import COMPONENT, ENERGY, EdsError
@@ -70,9 +70,11 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         table, notes = identified(total, recipe.elements)
     say("phases: how many, and NMF")
     with progress("NMF"):
-        factors, kinds = phase_components(image, recipe.number or "auto", seed=recipe.seed)
+        found = phase_components(image, recipe.number or "auto", seed=recipe.seed)
+    factors, kinds = found.factors, found.kinds
     with progress("rank"):
-        rank = suggest_rank(image, kinds=component_kinds(factors) if kinds is None else kinds)
+        evidence = found.evidence or evidence_of(image)
+        rank = suggestion(evidence, component_kinds(factors) if kinds is None else kinds)
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))

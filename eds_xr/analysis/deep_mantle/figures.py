@@ -28,12 +28,14 @@ if TYPE_CHECKING:
 
 #: Colours of the phases of the study.
 PHASE_COLORS = {"Brg": COLORS[0], "Fp": COLORS[1], "Ca-Pv": COLORS[2]}
+#: What is shown of the spectra [keV].
+SHOWN_KEV = (0.2, 9.5)
 
 
 def figure_1(study: Study) -> Figure:
     """Draw image, score maps, loadings, pure matrix, and mask against rectangle."""
-    figure = new_figure(WIDTH, 6.3)
-    grid = figure.add_gridspec(3, 4, height_ratios=(1.12, 1, 1.05))
+    figure = new_figure(WIDTH, 6.5)
+    grid = figure.add_gridspec(3, 4, height_ratios=(1.35, 1, 1.05))
     image = study.image.coords.get("haadf", study.total)
     name = "HAADF" if image.name == "haadf" else str(image.attrs.get("long_name", image.name))
     axes, image = figure.add_subplot(grid[0, 0]), shown(image)
@@ -48,7 +50,7 @@ def figure_1(study: Study) -> Figure:
         map_panel(figure.add_subplot(grid[0, i + 1]), scores, title=title, label="counts")
     axes = figure.add_subplot(grid[1, :])
     lines = ("Mg_Ka", "Al_Ka", "Si_Ka", "Ca_Ka")
-    plot_spectra(factors.loadings, lines=lines, colors=PHASE_COLORS, axes=axes)
+    plot_spectra(factors.loadings, lines=lines, energies=SHOWN_KEV, colors=PHASE_COLORS, axes=axes)
     axes.set_title("(e) NMF loadings", loc="left", fontsize=LARGE)
     _draw_mask(figure.add_subplot(grid[2, 0]), study, "Brg", "(f) pure Brg")
     _draw_regions(figure.add_subplot(grid[2, 1:]), study)
@@ -68,7 +70,7 @@ def figure_2(study: Study) -> Figure:
         pure = study.part("pure").sel({PHASE: [phase]})
         axes = figure.add_subplot(grid[row, :])
         plot_spectra(
-            pure, lines=lines, energies=(0.2, 9.5), per="pixel", colors=PHASE_COLORS, axes=axes
+            pure, lines=lines, energies=SHOWN_KEV, per="pixel", colors=PHASE_COLORS, axes=axes
         )
         scale = float(pure.scale[0])
         title = f"({' ef'[row]}) pure {phase}: mixture less {scale:.3f} Brg"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -26,6 +27,14 @@ RESULTS = (
 )
 #: The sample ``simulated``, made on the spot.
 SIMULATED_SHAPE, SIMULATED_DOSE = (160, 160, 1300), 180.0
+_AGAIN = """eds-xr reproduce {options} --out again
+
+# or, in Python:
+from pathlib import Path
+from eds_xr.analysis.deep_mantle.reproduce import reproduce
+
+study = reproduce(Path("again"), {arguments})
+"""
 
 
 def reproduce(
@@ -76,7 +85,8 @@ def reproduce(
             figure.savefig(partial)
     results.save_tables(tables, out / "tables")
     results.save_results(found, out / "spectra.nc")
-    write_report(found.tree, out / "report.html", overwrite=True)
+    again = _repeat({"sample": sample, "file": file, "archive": archive, "seed": seed})
+    write_report(found.tree, out / "report.html", repeat=again, overwrite=True)
     numbers = results.results(found, name=name, sha256=sha256)
     with written_file(out / "results.json", overwrite=True) as partial:
         partial.write_text(json.dumps(numbers, indent=1, allow_nan=False) + "\n")
@@ -88,6 +98,18 @@ def number_of_steps(sample: str, file: Path | None) -> int:
     if file is not None:
         return 9 if file.is_dir() else 10
     return 10 if sample == "simulated" else 11
+
+
+def _repeat(given: dict[str, str | int | Path | None]) -> str:
+    """Return the command and the Python that do the same again, with the files at their places."""
+    chosen = {n: v for n, v in given.items() if v is not None}
+    if "file" in chosen:
+        del chosen["sample"]  # not looked at
+    plain = {n: v.absolute() if isinstance(v, Path) else v for n, v in chosen.items()}
+    options = " ".join(f"--{n} {shlex.quote(str(v))}" for n, v in plain.items())
+    values = {n: f"Path({str(v)!r})" if isinstance(v, Path) else repr(v) for n, v in plain.items()}
+    arguments = ", ".join(f"{n}={v}" for n, v in values.items())
+    return _AGAIN.format(options=options, arguments=arguments)
 
 
 def _claim(out: Path) -> None:

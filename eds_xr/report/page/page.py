@@ -17,12 +17,14 @@ from eds_xr.atomic_write import written_file
 from eds_xr.provenance import package_version
 from eds_xr.report.page.html import STYLE, block, escaped, items, picture, section, table
 from eds_xr.report.page.tables import comparison_table, elements_table, text_tables
+from eds_xr.report.pictures.canvas import COLUMN
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
 from eds_xr.report.pictures.maps import plot_maps
 from eds_xr.report.pictures.phases import plot_phases
 from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, phase_colors, phase_names, texts_of
+from eds_xr.store.opening import is_store
 
 #: Phases of a picture, so that it fits on a page of paper.
 AT_ONCE = 4
@@ -57,14 +59,18 @@ $body
 )
 _PYTHON = """import eds_xr
 
-image = eds_xr.open({source})  # a vendor file: eds_xr.open(eds_xr.convert(FILE))
+image = eds_xr.open({store})
 tree = eds_xr.analyse(image, "recipe.toml")  # the recipe above
 tree.eds.write_report("report.html")
 """
 
 
 def write_report(
-    tree: xr.DataTree, path: str | os.PathLike[str], *, overwrite: bool = False
+    tree: xr.DataTree,
+    path: str | os.PathLike[str],
+    *,
+    repeat: str | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write an analysis as one HTML page that needs nothing else, and asks nothing of the network.
 
@@ -75,6 +81,8 @@ def write_report(
     tree : DataTree
         From :func:`eds_xr.analyse`, or opened again. Groups that are missing are left out.
     path : str or path
+    repeat : str, optional
+        What is to be typed to have it once more; default is the Python of :func:`eds_xr.analyse`.
     overwrite : bool
         Replace what is there.
 
@@ -93,7 +101,7 @@ def write_report(
     source = str(tree.attrs.get("source", ""))
     name = source.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "Analysis"
     parts = {str(n): node.to_dataset() for n, node in tree.children.items()}
-    body = "\n".join(part for part in _sections(tree, parts, source) if part)
+    body = "\n".join(part for part in _sections(tree, parts, repeat) if part)
     title, told = escaped(name), escaped(f"{source or 'a spectrum image'}; {_versions()}")
     text = _PAGE.substitute(title=title, style=STYLE, told=told, body=body)
     with written_file(Path(path), overwrite=overwrite) as unfinished:
@@ -101,21 +109,21 @@ def write_report(
     return Path(path)
 
 
-def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], source: str) -> Iterator[str]:
+def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], repeat: str | None) -> Iterator[str]:
     """Yield the page from top to bottom."""
     warned = texts_of(tree.attrs, "warnings")
-    yield section("Warnings", items(warned) if warned else "<p>None.</p>", kind="warnings")
-    yield _phases(tree, parts)
-    yield _maps(parts)
-    yield _fits(parts)
+    told = items(warned) if warned else "<p>None.</p>"
+    yield section("Warnings", told, kind="warnings")
+    seen = _phases(tree, parts) + _spectra(parts)
+    yield section("Phases and their spectra", seen, kind="columns") if seen else ""
     yield _tables(parts)
     yield _errors(parts)
-    yield _found(parts)
     recipe = str(tree.attrs.get("recipe", ""))
-    repeat = block(_PYTHON.format(source=repr(source or "map.zarr")))
     made = "<p>All choices, found ones too: <code>recipe.toml</code>.</p>" + block(recipe)
     yield section("Recipe", made, kind="columns") if recipe else ""
-    yield section("Again", f"<p>The Python that repeats it:</p>{repeat}")
+    if repeat is None:
+        repeat = _python(str(tree.attrs.get("source", "")))
+    yield section("Again", f"<p>What repeats it:</p>{block(repeat)}")
 
 
 def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
@@ -137,41 +145,43 @@ def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
             )
         ]
         said += table(["phase", "its spectrum is that of", "pixels"], rows)
-    return section("Phases", f"{drawn}<div>{said}</div>", kind="pairs")
+    if "probability" in found:
+        shown = found["probability"].assign_attrs(units="probability")
+        maps = partial(plot_maps, shown, ranges="common", width=COLUMN)
+        said += picture(maps, "Probability of presence.")
+    return f"{drawn}<div>{said}</div>"
 
 
-def _maps(parts: dict[str, xr.Dataset]) -> str:
-    made = ""
-    if "segmentation" in parts and "probability" in parts["segmentation"]:
-        shown = parts["segmentation"]["probability"].assign_attrs(units="probability")
-        made += picture(partial(plot_maps, shown, ranges="common"), "Probability of presence.")
+def _spectra(parts: dict[str, xr.Dataset]) -> str:
+    colors, made, lines = _colors(parts), "", parts.get("lines")
     if "factors" in parts:
-        factors, colors, lines = parts["factors"], _colors(parts), parts.get("lines")
         energies = None if lines is None else (0.0, float(lines[ENERGY].max()))
-        for few in _few(factors, COMPONENT):
+        for few in _few(parts["factors"], COMPONENT):
             made += picture(
-                partial(plot_components, few, lines=lines, energies=energies, colors=colors),
+                partial(
+                    plot_components, few, lines=lines, energies=energies, colors=colors,
+                    width=COLUMN,
+                ),
                 "Components: scores, and their spectra.",
-            )
-    return section("Presence and scores", made, kind="pairs") if made else ""
-
-
-def _fits(parts: dict[str, xr.Dataset]) -> str:
-    if not {"pure", "lines"} <= set(parts):
-        return ""
-    lines, colors = parts["lines"], _colors(parts)
-    made = ""
+            )  # fmt: skip
+    if lines is None or "pure" not in parts:
+        return made
     for name in lines[PHASE].values.tolist():
         one = parts["pure"].sel({PHASE: [name]}), lines.sel({PHASE: [name]})
-        made += picture(partial(plot_fit, *one, colors=colors), f"{name}: fit and residual.")
-    return section("Spectra and fits", made, kind="pairs")
+        drawn = partial(plot_fit, *one, colors=colors, width=COLUMN)
+        made += picture(drawn, f"{name}: fit and residual.")
+    return made
 
 
 def _tables(parts: dict[str, xr.Dataset]) -> str:
     shown = {n: t for n, t in TABULATED.items() if n in parts}
-    made = "".join(f"<h3>{title}</h3>{text_tables(parts[n])}" for n, title in shown.items())
-    if "comparison" in parts:
-        made += f"<h3>Regions against all pixels</h3>{comparison_table(parts['comparison'])}"
+    made = "".join(
+        f"<div><h3>{title}</h3>{text_tables(few)}</div>"
+        for n, title in shown.items()
+        for few in _few(parts[n], PHASE)
+    )
+    for few in _few(parts.get("comparison"), PHASE):
+        made += f"<div><h3>Regions against all pixels</h3>{comparison_table(few)}</div>"
     return section("Results", made, kind="columns") if made else ""
 
 
@@ -180,33 +190,38 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
     name = "composition" if "composition" in parts else "lines"
     for few in _few(parts.get(name), PHASE):
         said = f"What the errors of the {name} are made of."
-        made += picture(partial(plot_budget, few), said, "svg")
+        made += picture(partial(plot_budget, few), said, "svg", across=True)
     if "partition" in parts:
-        drawn = partial(plot_partition, parts["partition"], colors=colors)
+        drawn = partial(plot_partition, parts["partition"], colors=colors, width=COLUMN)
         made += picture(drawn, "Partition coefficients.", "svg")
-    return section("Errors", made, kind="pairs") if made else ""
-
-
-def _found(parts: dict[str, xr.Dataset]) -> str:
-    made = ""
-    if "identification" in parts:
-        made += f"<div><h3>Elements</h3>{elements_table(parts['identification'])}</div>"
     if "rank" in parts:
         made += picture(partial(plot_rank, parts["rank"]), "How many components there are.", "svg")
-    return section("How it was found", made, kind="pairs") if made else ""
+    if "identification" in parts:
+        made += f"<div><h3>Elements</h3>{elements_table(parts['identification'])}</div>"
+    return section("Errors, and how it was found", made, kind="columns") if made else ""
 
 
 def _few(data: xr.Dataset | None, dim: str) -> Iterator[xr.Dataset]:
-    """Yield a result in parts that fit on a page of paper."""
+    """Yield a result in parts of about the same size that fit on a page of paper."""
     if data is not None and dim in data.dims:
-        for i in range(0, data.sizes[dim], AT_ONCE):
-            yield data.isel({dim: slice(i, i + AT_ONCE)})
+        number = data.sizes[dim]
+        size = -(-number // max(1, -(-number // AT_ONCE)))
+        for i in range(0, number, size):
+            yield data.isel({dim: slice(i, i + size)})
 
 
 def _colors(parts: dict[str, xr.Dataset]) -> dict[str, str]:
     """Return the colours of the phases, the same in every picture."""
     label = parts.get("segmentation", xr.Dataset()).get("label")
     return {} if label is None else dict(zip(phase_names(label), phase_colors(label), strict=True))
+
+
+def _python(source: str) -> str:
+    """Return the Python that repeats an analysis of this file or store."""
+    store = repr(source or "map.zarr")
+    if source and "://" not in source and not is_store(Path(source)):
+        store = f"eds_xr.convert({store})"
+    return _PYTHON.format(store=store)
 
 
 def _numbers(pure: xr.Dataset) -> list[Any]:

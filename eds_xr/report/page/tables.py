@@ -35,7 +35,7 @@ def elements_table(found: xr.Dataset) -> str:
         one = found.sel({ELEMENT: name})
         texts = [str(one[n].item()) if n in one else "" for n in ("alias", "stray")]
         sigma = float(one["sigma"]) if "sigma" in one else np.nan
-        line = line_text(one["line"].item())
+        line = _whole(line_text(one["line"].item()))
         rows.append([name, one["verdict"].item(), line, _number(sigma), *texts])
     return table(["", "verdict", "line", "sd", "could be", "may come from"], rows)
 
@@ -54,7 +54,7 @@ def comparison_table(found: xr.Dataset) -> str:
 def _text_table(data: xr.Dataset, quantity: str) -> str:
     cells = text_table(data, quantity, CONFIDENCE)
     names = cells[cells.dims[0]].values
-    rows = [[line_text(n), *row] for n, row in zip(names, cells.values, strict=True)]
+    rows = [[_whole(line_text(n)), *row] for n, row in zip(names, cells.values, strict=True)]
     units = str(cells.attrs.get("units", "1")).removeprefix("1")
     below = [table_note(data, cells, CONFIDENCE)]
     return table([units, *map(str, cells[PHASE].values)], rows) + notes(below)
@@ -66,6 +66,11 @@ def _difference(one: xr.Dataset) -> str:
         return "-"
     mark = "" if bool(one["agree"]) else " †"
     return f"{value:+.2g} ({sigma:+.1f}){mark}"
+
+
+def _whole(text: str) -> str:
+    """Return a short text that stays on one row."""
+    return text.replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def _number(value: Any) -> str:

@@ -71,19 +71,20 @@ class LineLabels(Artist):
             artist.set_transform(IdentityTransform())
         places = np.array([y_of.transform((label.energy, 1))[0] for label in self.labels])
         shown = (places >= box.x0) & (places <= box.x1)
+        left, right = box.x0 + self.EDGE * point, box.x1 - 0.4 * self.EDGE * point
         for artist, on in zip(self.texts, shown, strict=True):
             artist.set(rotation=0, visible=bool(on))
         sizes = [text.get_window_extent(renderer) for text in self.texts]
         widths = np.array([s.width for s in sizes]) + self.GAP * point
         heights = np.array([s.height for s in sizes])
-        lying = fits_lying(places[shown], widths[shown], box.x0, box.x1)
+        lying = fits_lying(places[shown], widths[shown], left, right)
         across = widths if lying else heights + 0.3 * self.GAP * point
         kept = shown.copy()
-        while across[kept].sum() > box.width:  # the weakest go, where there is no room for all
+        while across[kept].sum() > right - left:  # the weakest go, where there is no room for all
             weakest = min(np.flatnonzero(kept), key=lambda i: self.labels[i].strength)
             kept[weakest] = False
         middles = places.copy()
-        middles[kept] = spread(places[kept], across[kept], box.x0, box.x1)
+        middles[kept] = spread(places[kept], across[kept], left, right)
         tall = max([0.0, *(heights if lying else widths)[kept]])
         foot = box.y1 - self.EDGE * point - tall
         for i, (text, leader) in enumerate(zip(self.texts, self.leaders, strict=True)):

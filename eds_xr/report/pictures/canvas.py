@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
 WIDTH, COLUMN = 6.9, 3.35
 #: Type [points]; at half size the smaller still has the 3.5 points that can be read.
 LARGE, SMALL = 8.0, 7.0
+#: Width of a letter, of its height, in running text: few texts are wider.
+LETTER = 0.53
 #: Where nothing is; and ink beside black.
 NOTHING, GREY, DARK = "#e4e4e4", "0.6", "0.25"
 #: Names longer than this are cut.
@@ -97,6 +100,17 @@ def plain(name: Any) -> str:
 def plain_note(text: Any) -> str:
     """Return a note as it is shown: no mathematics."""
     return " ".join(str(text).split()).replace("$", r"\$")
+
+
+def rows_of_text(text: str, width: float) -> list[str]:
+    """Return small type in rows that a figure of this width [inches] holds.
+
+    Examples
+    --------
+    >>> rows_of_text("zero by the choice of the scale", 1.1)
+    ['zero by the choice of', 'the scale']
+    """
+    return textwrap.wrap(text, max(12, int(72 * width / (LETTER * SMALL))))
 
 
 _GREEK = {"a": "α", "b": "β", "g": "γ", "z": "ζ", "l": "ℓ", "n": "η"}

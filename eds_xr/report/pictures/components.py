@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: Height of a component [inches], and how many a figure holds.
 ROW, MOST_COMPONENTS = 1.65, 10
+#: No component is higher than this part of the figure's width.
+MOST_SLENDER = 0.33
 
 
 def plot_components(
@@ -41,6 +43,7 @@ def plot_components(
     energies: tuple[float, float] | None = None,
     log: bool = False,
     colors: Colors = None,
+    width: float = WIDTH,
     figure: Figure | SubFigure | None = None,
 ) -> Figure:
     """Draw each component of a factorisation: its map of scores, and its spectrum.
@@ -59,6 +62,8 @@ def plot_components(
         Loadings on a logarithmic axis.
     colors : mapping of str to str, or label image, optional
         By component.
+    width : float
+        Of a new figure [inches].
     figure : Figure or SubFigure, optional
         Where to draw; default is a new figure.
 
@@ -81,10 +86,11 @@ def plot_components(
     loadings = loadings.compute()
     names = [str(n) for n in factors[COMPONENT].values]
     chosen = colors_of(names, colors)
-    wide = min(panel_width(scores, ROW - 0.3) + 0.5, 2.6)
     if figure is None:
-        figure = new_figure(WIDTH, ROW * len(names) + 0.2)
-    grid = figure.subplots(len(names), 2, width_ratios=(wide, WIDTH - wide), squeeze=False)
+        figure = new_figure(width, min(ROW, MOST_SLENDER * width) * len(names) + 0.2)
+    whole, height = (n / figure.dpi for n in figure.bbox.size)
+    wide = min(panel_width(scores, height / len(names) - 0.3) + 0.5, 0.38 * whole)
+    grid = figure.subplots(len(names), 2, width_ratios=(wide, whole - wide), squeeze=False)
     for i, name in enumerate(names):
         map_panel(grid[i, 0], scores[i], title=plain(name), bar="beside", label="counts")
         _loading_panel(grid[i, 1], loadings.isel({COMPONENT: i}), chosen[name], log)
@@ -127,8 +133,9 @@ def plot_rank(evidence: xr.Dataset, *, axes: Axes | None = None) -> Figure:
         label="eigenvalue",
     )  # fmt: skip
     axes.axhline(1, color="0.5", linewidth=0.7, linestyle="--")
-    axes.annotate(
-        "edge of noise", (rank[-1], 1), (0, 2), textcoords="offset points", ha="right",
+    axes.set_ylim(min(0.4, axes.get_ylim()[0]), None)
+    axes.annotate(  # the first eigenvalue is that of the mean, and high: here is room
+        "edge of noise", (rank[0], 1), (-2, -4), textcoords="offset points", va="top",
         fontsize=SMALL, color=DARK,
     )  # fmt: skip
     later = evidence.isel({COMPONENT: slice(1, None)})

@@ -18,13 +18,14 @@ from eds_xr.report.pictures.canvas import (
     colors_of,
     dress,
     figure_of,
-    legend,
+    legend_above,
     line_text,
     new_axes,
     new_figure,
     open_frame,
     plain,
     plain_note,
+    rows_of_text,
     units_text,
 )
 from eds_xr.report.tables import to_text
@@ -40,12 +41,17 @@ EFFECT_COLORS = (
 )  # fmt: skip
 K_FACTORS = "k-factors"
 #: Height of a bar [inches], and how many phases stand side by side.
-BAR, MOST_PHASES = 0.2, 6
+BAR, MOST_PHASES = 0.155, 6
 COEFFICIENT = "partition_coefficient"
+#: Above and below the coefficients, this part of their decades is free, for the arrows of limits.
+ROOM = 0.12
 
 
 def plot_budget(
-    data: xr.Dataset, quantity: str | None = None, *, figure: Figure | SubFigure | None = None
+    data: xr.Dataset,
+    quantity: str | None = None,
+    *,
+    figure: Figure | SubFigure | None = None,
 ) -> Figure:
     """Draw what the errors of a result are made of: the share of each effect in the variance.
 
@@ -79,7 +85,7 @@ def plot_budget(
         raise EdsError(f"{len(phases)} phases, side by side stand {MOST_PHASES}; choose some")
     text = to_text(data, name)
     text = text if PHASE in text.dims else text.expand_dims({PHASE: phases})
-    notes = [plain_note(n) for n in text.attrs.get("notes", [])]
+    notes = [r for n in text.attrs.get("notes", []) for r in rows_of_text(plain_note(n), WIDTH)]
     if figure is None:
         figure = new_figure(WIDTH, BAR * shares.sizes[over] + 0.95 + 0.12 * len(notes))
     panels = np.atleast_1d(figure.subplots(1, len(phases), sharey=True))
@@ -93,10 +99,10 @@ def plot_budget(
             )
         axes.set_title(f"{plain(phase)}{units_text(text.attrs['units'])}", fontsize=LARGE)
         axes.set_yticks(range(one.sizes[over]), [line_text(n) for n in one[over].values])
-        axes.set_xlabel("share of the variance")
         axes.tick_params(axis="y", length=0)
         open_frame(axes)
         dress(axes)
+    panels[len(phases) // 2].set_xlabel("share of the variance")  # one: of six, they would overlap
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(
         handles, names, loc="outside lower center", ncols=min(len(names), 7), fontsize=SMALL,
@@ -126,7 +132,11 @@ def budget(data: xr.Dataset, quantity: str) -> xr.DataArray:
 
 
 def plot_partition(
-    coefficients: xr.Dataset, *, colors: Colors = None, axes: Axes | None = None
+    coefficients: xr.Dataset,
+    *,
+    colors: Colors = None,
+    width: float = WIDTH,
+    axes: Axes | None = None,
 ) -> Figure:
     """Draw partition coefficients of each phase, with errors, and limits where there are only such.
 
@@ -138,6 +148,8 @@ def plot_partition(
         From :func:`eds_xr.partition_coefficients`, of one phase or several.
     colors : mapping of str to str, or label image, optional
         By phase.
+    width : float
+        The most a new figure has [inches].
     axes : Axes, optional
         Where to draw; default is a new figure.
 
@@ -159,7 +171,7 @@ def plot_partition(
     names = [str(n) for n in coefficients[PHASE].values]
     chosen = colors_of(names, colors)
     elements = coefficients[ELEMENT].values.tolist()
-    axes = new_axes(axes, min(WIDTH, 1.3 + 0.42 * len(elements)), 2.7)
+    axes = new_axes(axes, min(width, 1.3 + 0.42 * len(elements)), 2.7)
     axes.set_yscale("log")
     axes.axhline(1, color="0.6", linewidth=0.7)
     for i, name in enumerate(names):
@@ -168,11 +180,15 @@ def plot_partition(
     axes.set_xticks(range(len(elements)), elements)
     axes.set_xlim(-0.6, len(elements) - 0.4)
     low, high = axes.get_ylim()
-    axes.set_ylim(min(low, 0.3), max(high, 3.0))  # a decade at least, or the ticks say nothing
+    low, high = min(low, 0.3), max(high, 3.0)  # a decade at least, or the ticks say nothing
+    room = (high / low) ** ROOM
+    axes.set_ylim(low / room, high * room)
     over = plain(coefficients.attrs.get("reference", "the matrix"))
     axes.set_ylabel(f"partition coefficient against {over}")
-    axes.set_xlabel(_foot(coefficients), fontsize=SMALL, color=DARK)
-    legend(axes, loc="best")
+    wide = axes.bbox.width / figure_of(axes).dpi
+    foot = "\n".join(rows_of_text(_foot(coefficients), wide))
+    axes.set_xlabel(foot, fontsize=SMALL, color=DARK)
+    legend_above(axes)
     open_frame(axes)
     dress(axes)
     axes.xaxis.label.set_fontsize(SMALL)

@@ -24,6 +24,7 @@ from eds_xr.report.pictures.canvas import (
     open_frame,
     plain,
     plain_note,
+    rows_of_text,
 )
 from eds_xr.report.pictures.line_labels import Label
 from eds_xr.report.pictures.spectra import add_labels, energy_axis, lowest
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
 
 #: Heights of fit and residual, and of the notes' lines [inches].
 FIT, RESIDUAL, NOTE = 1.9, 0.75, 0.13
+#: In figures narrower than this [inches], fit and residual are flatter by this factor, and what
+#: the axes say is shorter.
+LEAST_WIDTH, NARROW = 5.0, 0.72
 #: A figure holds so many fits.
 MOST_FITS = 8
 #: The residual is drawn within these limits; beyond, it is a mark at the edge [sd].
@@ -55,6 +59,7 @@ def plot_fit(
     energies: tuple[float, float] | None = None,
     log: bool = True,
     colors: Colors = None,
+    width: float = WIDTH,
     figure: Figure | SubFigure | None = None,
 ) -> Figure:
     """Draw spectra, what was fitted to them, and the residual in standard deviations.
@@ -75,6 +80,8 @@ def plot_fit(
         Counts on a logarithmic axis.
     colors : mapping of str to str, or label image, optional
         By phase.
+    width : float
+        Of a new figure [inches].
     figure : Figure or SubFigure, optional
         Where to draw; default is a new figure, a fit below the other.
 
@@ -89,16 +96,22 @@ def plot_fit(
     """
     pairs = _pairs(spectra, lines, energies)
     chosen = colors_of([name for name, *_ in pairs], colors)
-    notes = [_notes(fitted) for _, _, fitted in pairs]
-    heights = [FIT + RESIDUAL + NOTE * (len(n) + 1) for n in notes]
+    wide = width if figure is None else figure.bbox.width / figure.dpi
+    notes = [[row for n in _notes(f) for row in rows_of_text(n, wide)] for _, _, f in pairs]
+    panels = NARROW if wide < LEAST_WIDTH else 1.0
+    heights = [panels * (FIT + RESIDUAL) + NOTE * (len(n) + 2) for n in notes]
     if figure is None:
-        figure = new_figure(WIDTH, sum(heights))
+        figure = new_figure(width, sum(heights))
     parts = figure.subfigures(len(pairs), 1, squeeze=False, height_ratios=heights).ravel()
     for part, (name, spectrum, fitted), note in zip(parts, pairs, notes, strict=True):
         upper, lower = part.subplots(2, 1, sharex=True, height_ratios=(FIT, RESIDUAL))
         _fit_panel(upper, spectrum, fitted, chosen[name], log)
         _residual_panel(lower, spectrum, fitted, chosen[name])
-        upper.set_title(_title(name, fitted), loc="left", fontsize=LARGE)
+        if wide < LEAST_WIDTH:
+            upper.set_ylabel("counts per\nchannel", fontsize=SMALL)
+            lower.set_ylabel("sd", fontsize=SMALL)
+            lower.set_yticks((-3, 3))
+        part.suptitle(_title(name, fitted), x=0.01, ha="left", fontsize=LARGE)
         if note:
             part.supxlabel("\n".join(note), x=0.01, ha="left", fontsize=SMALL, color=DARK)
     return parts[0].get_figure(root=True)

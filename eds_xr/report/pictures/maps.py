@@ -52,6 +52,7 @@ def plot_maps(
     quantity: str | None = None,
     columns: int | None = None,
     cmap: str = "viridis",
+    width: float = WIDTH,
     figure: Figure | SubFigure | None = None,
 ) -> Figure:
     """Draw maps side by side, with one scale bar and with colour bars; y points down.
@@ -72,6 +73,8 @@ def plot_maps(
         Maps in a row.
     cmap : str
         One of matplotlib's names.
+    width : float
+        The most a new figure has [inches].
     figure : Figure or SubFigure, optional
         Where to draw; default is a new figure.
 
@@ -91,7 +94,7 @@ def plot_maps(
     rows = -(-len(maps) // columns)
     own = ranges == "own" or len(maps) == 1
     if figure is None:
-        width = min(WIDTH, 3.0 * columns)
+        width = min(width, 3.0 * columns)
         height = panel_width(maps[0].transpose(..., *maps[0].dims[::-1]), width / columns)
         figure = new_figure(width, rows * (height + (0.6 if own else 0.25)))
         figure.set_layout_engine("compressed")

@@ -93,7 +93,7 @@ def plot_spectra(
     chosen = colors_of(names, colors)
     axes = new_axes(axes, WIDTH, 2.7)
     axes.set_yscale("log" if log else "linear")
-    floor = lowest(values) if log else -np.inf
+    floor = lowest(values, spread) if log else -np.inf
     for name in names:
         style: dict[str, Any] = {"color": chosen[name], "linewidth": 0.8, "label": plain(name)}
         one = values.sel(spectrum=name)
@@ -195,10 +195,13 @@ def band(
     axes.fill_between(values[ENERGY], low, high, step="mid", color=color, alpha=0.25, linewidth=0)
 
 
-def lowest(values: xr.DataArray) -> float:
-    """Return where a logarithmic axis begins: below what most channels hold."""
+def lowest(values: xr.DataArray, spread: xr.DataArray | None = None) -> float:
+    """Return where a logarithmic axis begins: below what most channels hold, and not in noise."""
     found = values.values[values.values > 0]
-    return float(max(np.percentile(found, 2) / 2, found.max() * 1e-6)) if found.size else 1e-3
+    if not found.size:
+        return 1e-3
+    noise = 0.0 if spread is None else float(np.nanmedian(spread.values)) / 2
+    return float(max(np.percentile(found, 2) / 2, found.max() * 1e-6, min(noise, found.max() / 10)))
 
 
 def energy_axis(axes: Axes, spectra: xr.DataArray) -> None:

@@ -8,6 +8,7 @@ tails, escape peaks) is fitted to all spectra of a call together; given that, th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -173,28 +174,8 @@ def fit_lines(
     part, beam = _in_range(spectra, range_kev), beam_energy_of(spectra.attrs)
     if method == "poisson":
         _check_own_variance(part)
-    energy = part[ENERGY].values.astype(float)
-    families = families_seen([*elements, *stray], energy, beam)
-    reported_lines(elements, lines, energy, beam, families)  # or an error, before any fit
-    smooth = background_shapes(background, energy, beam, part.attrs)
-    tabulated = Shapes(energy, families, calibration or Calibration(), beam, background=smooth)
-    low = families_below([*elements, *stray], energy, beam)
-    counts, variance = _as_rows(part)
-    learned = learned_shapes(
-        energy, counts, variance, families, beam, resolution_of(part.attrs),
-        calibration=calibration, background=_all_smooth(part, tabulated, low, sum_peaks),
-        escape=escape,
-    )  # fmt: skip
-    chosen = reported_lines(elements, lines, energy, beam, learned.families)
-    tabulated.check_separable(column for column, _ in chosen.values())
-    calibration = learned.calibration
-    smooth = smooth * learned.background_factor[:, None]
-    shapes = Shapes(energy, learned.families, calibration, beam, background=smooth)
-    sums = _sum_peaks(part, shapes, low)[0] if sum_peaks else None
-    columns, shares, windows = _reported(shapes, chosen)
-    errors = ByParameter(learned, tuple(chosen), columns, shares)
-    spectra_count = part.counts.size // energy.size
-    model = SpectrumModel(shapes, columns, shares, windows, errors, method, sums, spectra_count)
+    given = _Asked(elements, stray, lines, calibration, method, background, escape, sum_peaks)
+    model, chosen = _model_of(part, given, beam)
     attrs = provenance.with_step(
         spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
@@ -202,17 +183,16 @@ def fit_lines(
     )  # fmt: skip
     told = texts_of(spectra.attrs, "warnings")
     if lines is None and (missed := left_out(elements, chosen)):
-        told.append(left_out_message(missed, energy))
+        told.append(left_out_message(missed, part[ENERGY].values.astype(float)))
         if asked is not None:
             warn(told[-1], LeftOutWarning)
     found, peaks = fit_all(part, model, list(chosen))
     for where, peak in peaks:
         if not peak.artefacts:
             warn(f"{where}{peak}", MissingLineWarning)
-    found = with_assumed(found, spectra)
-    return found.assign_attrs(attrs | fit_attrs(elements, chosen, learned)).assign_attrs(
-        warnings=[*told, *(f"{where}{peak}" for where, peak in peaks)]
-    )
+    attrs |= fit_attrs(elements, chosen, model.errors.learned)
+    attrs["warnings"] = [*told, *(f"{where}{peak}" for where, peak in peaks)]
+    return with_assumed(found, spectra).assign_attrs(attrs)
 
 
 @in_one_thread
@@ -281,6 +261,48 @@ def _check_own_variance(part: xr.Dataset) -> None:
             'method="poisson" needs counts that are their own variance, found spectra that were '
             'scaled or subtracted; use method="least_squares", which is right for them'
         )
+
+
+class _Asked(NamedTuple):
+    """What is to be fitted, and how: the arguments of :func:`fit_lines`."""
+
+    elements: list[str]
+    stray: list[str]
+    lines: Sequence[str] | None
+    calibration: Calibration | None
+    method: str
+    background: str | Background
+    escape: bool
+    sum_peaks: bool
+
+
+def _model_of(
+    part: xr.Dataset, asked: _Asked, beam: float
+) -> tuple[SpectrumModel, dict[str, tuple[int, float]]]:
+    """Return the model that all spectra have, as they teach it, and the lines to report."""
+    energy = part[ENERGY].values.astype(float)
+    every = [*asked.elements, *asked.stray]
+    families, low = (f(every, energy, beam) for f in (families_seen, families_below))
+    reported_lines(asked.elements, asked.lines, energy, beam, families)  # or an error, before a fit
+    smooth = background_shapes(asked.background, energy, beam, part.attrs)
+    known = asked.calibration or Calibration()
+    tabulated = Shapes(energy, families, known, beam, background=smooth)
+    counts, variance = _as_rows(part)
+    learned = learned_shapes(
+        energy, counts, variance, families, beam, resolution_of(part.attrs),
+        calibration=asked.calibration,
+        background=_all_smooth(part, tabulated, low, asked.sum_peaks), escape=asked.escape,
+    )  # fmt: skip
+    chosen = reported_lines(asked.elements, asked.lines, energy, beam, learned.families)
+    tabulated.check_separable(column for column, _ in chosen.values())
+    smooth = smooth * learned.background_factor[:, None]
+    shapes = Shapes(energy, learned.families, learned.calibration, beam, background=smooth)
+    sums = _sum_peaks(part, shapes, low)[0] if asked.sum_peaks else None
+    columns, shares, windows = _reported(shapes, chosen)
+    errors = ByParameter(learned, tuple(chosen), columns, shares)
+    number = part.counts.size // energy.size
+    model = SpectrumModel(shapes, columns, shares, windows, errors, asked.method, sums, number)
+    return model, chosen
 
 
 def _all_smooth(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -40,6 +41,9 @@ _NAMES = {
     "sum_peaks_variance": ("variance of the counts in sum peaks", "counts^2"),
 }
 
+#: Dimensions, values, attributes.
+Variable = tuple[tuple[str, ...], np.ndarray, dict[str, str]]
+
 
 def fit_all(
     part: xr.Dataset, model: SpectrumModel, names: list[str]
@@ -48,47 +52,63 @@ def fit_all(
     counts, variance = (
         v.transpose(..., ENERGY).astype(float) for v in xr.broadcast(part.counts, part.variance)
     )
-    lead, shape = counts.dims[:-1], counts.shape[:-1]
     fits, peaks = [], []
+    shape = counts.shape[:-1]
     steps = track(np.ndindex(shape), "fitting lines", total=math.prod(shape))
     for index in steps:
         fit, missing = fit_spectrum(counts.values[index], variance.values[index], model)
         fits.append(fit)
         peaks += [(_label(counts[index]), peak) for peak in missing]
-    found = {}
-    stacked = {
-        name: np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")
-    }
+    sizes = {str(d): counts.sizes[d] for d in counts.dims[:-1]}
+    errors, modes = _errors(fits, sizes, model)
+    found = _one_by_one(fits, sizes) | errors
+    elements = (LINE, [name.split("_")[0] for name in names])
+    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS)}
+    return xr.Dataset(found, {**part.coords, **coords, **modes}), peaks
+
+
+def _errors(
+    fits: list[dict[str, Any]], sizes: dict[str, int], model: SpectrumModel
+) -> tuple[dict[str, Variable], dict[str, Any]]:
+    """Return the errors of all fits, told apart by their effects, and the names of what is shared.
+
+    What they are made of is taken out of `fits`.
+    """
+    covariance, by_parameter = (
+        np.stack([fit.pop(name) for fit in fits]) for name in ("covariance", "by_parameter")
+    )
     worse = np.stack([fit["misfit"] for fit in fits])
     learned = model.errors.learned
-    covariance, shared, effects = by_effect(
-        stacked["covariance"], stacked["by_parameter"], learned, worse
-    )
+    covariance, shared, effects = by_effect(covariance, by_parameter, learned, worse)
+    total, both = covariance.sum(axis=0), (*sizes, LINE, "line_other")
+    more: dict[str, tuple[tuple[str, ...], np.ndarray]] = {
+        "variance": ((*sizes, LINE), np.diagonal(total, axis1=-2, axis2=-1)),
+        "covariance": (both, total),
+        "effect_covariance": (("effect", *both), covariance),
+        "shared_error": (("mode", *sizes, LINE), shared),
+    }
+    lines = total.shape[-1]
+    known = sizes | {LINE: lines, "line_other": lines}
+    found = {
+        name: (dims, values.reshape([known.get(d, len(values)) for d in dims]), _attrs(name))
+        for name, (dims, values) in more.items()
+    }
+    return found, mode_coords(learned, effects)
+
+
+def _one_by_one(fits: list[dict[str, Any]], sizes: dict[str, int]) -> dict[str, Variable]:
+    """Return the results of all fits that stand by themselves."""
+    found: dict[str, Variable] = {}
     for name in fits[0]:
         values = np.stack([fit[name] for fit in fits])
         values = values.astype(str) if values.dtype == object else values
-        text, units = _NAMES[name]
-        found[name] = (
-            (*lead, *_DIMS.get(name, (LINE,))),
-            values.reshape((*shape, *values.shape[1:])),
-            {"long_name": text, "units": units},
-        )
-    total, both = covariance.sum(axis=0), (*lead, LINE, "line_other")
-    more = {
-        "variance": ((*lead, LINE), np.diagonal(total, axis1=-2, axis2=-1)),
-        "covariance": (both, total),
-        "effect_covariance": (("effect", *both), covariance),
-        "shared_error": (("mode", *lead, LINE), shared),
-    }
-    sizes = dict(zip(lead, shape, strict=True)) | {LINE: len(names), "line_other": len(names)}
-    for name, (dims, values) in more.items():
-        text, units = _NAMES[name]
-        full = [sizes.get(str(d), len(values)) for d in dims]
-        found[name] = (dims, values.reshape(full), {"long_name": text, "units": units})
-    elements = (LINE, [name.split("_")[0] for name in names])
-    coords = {LINE: names, "line_other": names, "element": elements, "effect": list(EFFECTS)}
-    coords |= mode_coords(learned, effects)
-    return xr.Dataset(found, {**part.coords, **coords}), peaks
+        full = (*sizes.values(), *values.shape[1:])
+        found[name] = ((*sizes, *_DIMS.get(name, (LINE,))), values.reshape(full), _attrs(name))
+    return found
+
+
+def _attrs(name: str) -> dict[str, str]:
+    return dict(zip(("long_name", "units"), _NAMES[name], strict=True))
 
 
 def _label(spectrum: xr.DataArray) -> str:

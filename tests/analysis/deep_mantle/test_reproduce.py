@@ -1,6 +1,14 @@
 """The study's way from a file to a folder of results, on a simulation with a known truth."""
 
+import html
 import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,6 +25,7 @@ from eds_xr.analysis.deep_mantle.reproduce import (
 )
 from eds_xr.schema import EdsError
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 KEYS = {
     "sample": {"name", "sha256", "shape", "counts"},
     "rank": {"suggested", "eigenvalues"},
@@ -75,6 +84,53 @@ def test_reproduce__arrays_open_with_plain_xarray(found):
     assert set(found["pure"].phase.values) == {"Brg", "Fp", "Ca-Pv"}
     assert found["masks"]["mask"].shape[1:] == (160, 160)
     assert np.isfinite(found["composition"]["atomic_fraction"]).all()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here; apt-get install chromium")
+def test_reproduce__three_phases_print_on_three_pages(simulated, tmp_path):
+    paper = tmp_path / "report.pdf"
+    done = subprocess.run(
+        [
+            CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run",
+            f"--user-data-dir={tmp_path / 'profile'}", f"--print-to-pdf={paper}",
+            (simulated[0] / "report.html").absolute().as_uri(),
+        ],
+        capture_output=True, text=True, timeout=120, env={**os.environ, "LANG": "C.UTF-8"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    written = paper.read_bytes()
+    assert re.search(rb"/Type\s*/Pages\s", written)
+    assert len(re.findall(rb"/Type\s*/Page\s", written)) == 3
+
+
+def test_reproduce__the_page_says_what_repeats_it(simulated, monkeypatch, tmp_path):
+    """Both what it types on the terminal and its Python do what was done, in another folder."""
+    made = html.unescape((simulated[0] / "report.html").read_text())
+    shell, python = made.rsplit("<pre>", 1)[1].split("</pre>")[0].split("# or, in Python:")
+    asked = []
+    module = sys.modules[reproduce.__module__]
+    monkeypatch.setattr(module, "reproduce", lambda out, **options: asked.append((out, options)))
+    monkeypatch.setattr(module, "number_of_steps", lambda *_: 1)
+    program, *words = shlex.split(shell)
+    assert program == "eds-xr"
+    CliRunner().invoke(cli.app, words)
+    exec(python, {})
+    given = {"sample": "simulated", "seed": 0}
+    assert [out for out, _ in asked] == [Path("again")] * 2
+    for _, options in asked:
+        options.pop("say", None)
+        assert {n: v for n, v in options.items() if v is not None} == given
+
+
+def test_reproduce__what_repeats_a_file_names_it_wherever_one_is(tmp_path, monkeypatch):
+    module = sys.modules[reproduce.__module__]
+    monkeypatch.chdir(tmp_path)
+    said = module._repeat(
+        {"sample": "71GPa", "file": Path("a 'b'.emd"), "archive": None, "seed": 3}
+    )
+    words = shlex.split(said.splitlines()[0])
+    assert words[2:] == ["--file", str(tmp_path / "a 'b'.emd"), "--seed", "3", "--out", "again"]
+    assert compile(said.split("# or, in Python:")[1], "page", "exec")
 
 
 def test_reproduce__figures_are_there(simulated):

@@ -12,7 +12,8 @@ import xarray as xr
 from support.drawn import composition
 
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.report.page.page import write_report
+from eds_xr.report.page.html import STYLE
+from eds_xr.report.page.page import _few, write_report
 from eds_xr.schema import EdsError, label_array
 
 HOSTILE = "</pre><script>alert('$x$')</script><img/src=http://a.b/c>&\"'"
@@ -106,17 +107,31 @@ def test_write_report__hostile_names_do_nothing(text: str) -> None:
 def test_write_report__warnings_first_then_pictures_tables_recipe(text: str) -> None:
     heads = re.findall(r"<h2>(.*?)</h2>", text)
     assert heads == [
-        "Warnings", "Phases", "Presence and scores", "Spectra and fits", "Results", "Errors",
-        "How it was found", "Recipe", "Again",
+        "Warnings", "Phases and their spectra", "Results", "Errors, and how it was found", "Recipe",
+        "Again",
     ]  # fmt: skip
     assert text.index("look here") < text.index("<img")
     assert text.count("<figure>") == 5  # phases, probability, two fits, partition
     assert "No picture: the errors of atomic_fraction are not told apart" in text
     assert "eds_xr.analyse(image" in text
     assert "<td>+2 (+4.0) †</td>" in text
-    assert '<th scope="row">As</th><td>alias</td><td>As Lα</td>' in text
+    assert '<th scope="row">As</th><td>alias</td><td>As\N{NO-BREAK SPACE}Lα</td>' in text
     assert "upper limit at 95" in text
     assert len(text) < 3e6
+
+
+def test_write_report__many_phases_are_shown_a_few_at_a_time() -> None:
+    found = composition([f"p{i}" for i in range(6)])
+    assert [part.sizes["phase"] for part in _few(found, "phase")] == [3, 3]
+    assert list(_few(None, "phase")) == []
+
+
+def test_style__print_is_large_enough_to_read() -> None:
+    """A pixel of CSS is 3/4 of a point; 5 points are what journals allow."""
+    paper = STYLE.split("@media print")[1]
+    sizes = [float(s) for s in re.findall(r"font-size: ([\d.]+)px", paper)]
+    assert len(sizes) > 5
+    assert 0.75 * min(sizes) > 5
 
 
 def test_write_report__is_bound_and_whole_or_not_at_all(tmp_path) -> None:

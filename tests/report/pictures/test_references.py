@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 import xarray as xr
 from matplotlib.image import imread
+from matplotlib.text import Annotation, Text
 from support.drawn import composition
 
 from eds_xr.composition.partition import partition_coefficients
+from eds_xr.report.pictures.canvas import COLUMN
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
@@ -102,6 +104,77 @@ def blocks(picture: np.ndarray) -> np.ndarray:
     rows, columns = (n // BLOCK * BLOCK for n in picture.shape[:2])
     parts = picture[:rows, :columns, :3].reshape(rows // BLOCK, BLOCK, columns // BLOCK, BLOCK, 3)
     return parts.mean((1, 3))
+
+
+#: The same for one column of a page, and what is hard to fit.
+NARROW = {
+    "maps of a column": lambda: plot_maps(maps(), ranges="common", width=COLUMN),
+    "fit of a column": lambda: plot_fit(spectra(), marked(), width=COLUMN),
+    "components of a column": lambda: plot_components(factors(), lines=["Mg_Ka"], width=COLUMN),
+    "partition of a column": lambda: plot_partition(coefficients(), width=COLUMN),
+    "partition with limits": lambda: plot_partition(coefficients()),
+    "budget of six phases": lambda: plot_budget(many(6)),
+    "rank of noise": lambda: plot_rank(evidence().assign(eigenvalue=("component", [90, 1, 1, 1]))),
+}
+
+
+def marked() -> xr.Dataset:
+    """Return a fit with long notes."""
+    found = fitted().drop_vars(["effect", "effect_covariance"])
+    notes = ["its counts are those of a line that was not fitted, and twice what they can be", ""]
+    zero = found.net.copy(data=[[False, True]] * 2)
+    return found.assign(doubt=found.net.copy(data=[notes] * 2), assumed=zero)
+
+
+def many(number: int) -> xr.Dataset:
+    parts = [fitted().isel(phase=[0]).assign_coords(phase=[f"Phase {i}"]) for i in range(number)]
+    return xr.concat(parts, "phase")
+
+
+def coefficients() -> xr.Dataset:
+    """Return coefficients of which the highest and the lowest are limits."""
+    found = partition_coefficients(composition(), "Fp", reference="Brg").expand_dims("phase")
+    limits = {"partition_coefficient_lower_limit": 5e3, "partition_coefficient_upper_limit": 2e-3}
+    wide = found.isel(element=[0, 1, 2] * 4).assign_coords(element=list("HBCNOFPSKVYU"))
+    held = {"partition_coefficient_detected": 2, "partition_coefficient_reference_detected": 1}
+    for name, which in held.items():
+        values = np.ones((1, 12), bool)
+        values[0, which] = False
+        wide[name] = (("phase", "element"), values)
+    for name, value in limits.items():
+        wide[name] = (("phase", "element"), np.full((1, 12), value))
+    notes, assumed = [["odd", *[""] * 11]], np.zeros((1, 12), bool)
+    assumed[0, -1] = True
+    values = wide.partition_coefficient
+    return wide.assign(assumed=values.copy(data=assumed), doubt=values.copy(data=notes))
+
+
+@pytest.mark.parametrize("name", [*PICTURES, *NARROW])
+def test_pictures__no_text_is_cut_or_covered(name: str, monkeypatch) -> None:
+    figure = (PICTURES | NARROW)[name]()
+    figure.set_dpi(4 * DPI)
+    figure.draw_without_rendering()  # lays it out
+    shown = drawn_by(figure, Text, monkeypatch)
+    boxes = {t: t.get_window_extent() for t in shown if t.get_text().strip()}
+    assert len(boxes) > 3
+    for text, box in boxes.items():
+        assert figure.bbox.x0 - 2 < box.x0 < box.x1 < figure.bbox.x1 + 2, text
+        assert figure.bbox.y0 - 2 < box.y0 < box.y1 < figure.bbox.y1 + 2, text
+    for arrow in (a for a in figure.findobj(Annotation) if a.arrow_patch is not None):
+        ends, axes = arrow.arrow_patch.get_window_extent(), arrow.axes.bbox
+        assert axes.y0 - 1 < ends.y0 < ends.y1 < axes.y1 + 1, "an arrow leaves its axes"
+    for text, box in boxes.items():
+        covers = [t for t, b in boxes.items() if t is not text and box.padded(-1).overlaps(b)]
+        assert not covers, text
+
+
+def drawn_by(figure, kind: type, monkeypatch) -> list:
+    """Return the artists of a kind that are drawn: ticks beyond the axes are not."""
+    found, draw = {}, kind.draw
+    with monkeypatch.context() as patch:
+        patch.setattr(kind, "draw", lambda self, r: (found.setdefault(self), draw(self, r))[1])
+        figure.draw_without_rendering()
+    return [text for text in found if text.get_visible()]
 
 
 @pytest.mark.parametrize("name", PICTURES)

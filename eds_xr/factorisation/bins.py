@@ -36,11 +36,14 @@ class BinPart(NamedTuple):
     box: Box
 
 
-def bin_size(shape: Sequence[int], counts: float) -> int:
-    """Return the side of bins in pixels, a power of two, for an image of so many `counts`."""
+def bin_size(shape: Sequence[int], counts: float, each: int = BIN_COUNTS) -> int:
+    """Return the side of bins in pixels, a power of two, for an image of so many `counts`.
+
+    Bins hold `each` so many counts, larger ones fewer.
+    """
     size = 1
     while _number(shape, 2 * size) >= FEWEST_BINS:
-        wanted = BIN_COUNTS if size < SMALL_BINS else LEAST_COUNTS
+        wanted = each if size < SMALL_BINS else min(each, LEAST_COUNTS)
         if counts >= wanted * _number(shape, size):
             break
         size *= 2

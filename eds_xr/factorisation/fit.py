@@ -11,6 +11,7 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.fine_scores import smaller_bins, unbiased_scores
 from eds_xr.factorisation.one_read import finest_grid, read_once
 from eds_xr.factorisation.purest.continuum import line_channels
 from eds_xr.factorisation.purest.least_volume import purest_turn
@@ -56,6 +57,7 @@ class NmfTask(NamedTuple):
 
     image: xr.DataArray
     rows: Rows  # counts in bins of pixels, or in pixels
+    fine: Rows | None  # in smaller bins, where these can be had without reading again
     fitted: Rows  # what loadings are fitted to: the same, or weighted
     coarse: np.ndarray  # few large bins [bin, channel; counts]
     pixels: Rows | None  # where a prior shapes the scores
@@ -122,8 +124,9 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
         fitted = weighted(rows, _inverse(root))
         fixed = None if fixed is None else unit_columns(fixed * _inverse(root)[:, None])
     pixels = full if shaped else None
+    fine = smaller_bins(full, more) if in_bins and more > 1 else None
     return NmfTask(
-        image, rows, fitted, coarse, pixels, rank, evidence, recipe, start, fixed, valid, root
+        image, rows, fine, fitted, coarse, pixels, rank, evidence, recipe, start, fixed, valid, root
     )
 
 
@@ -153,7 +156,11 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
     if task.purest:
         scores, grid = _all_scores(task.rows, table)
         turn, ends_at = purest_turn(
-            scores, table.T.astype(float), grid=grid, line_channels=line_channels(task.image)
+            scores,
+            table.T.astype(float),
+            grid=grid,
+            fine=unbiased_scores(task.fine, table, MOST_SCORES),
+            line_channels=line_channels(task.image),
         )
         table = unit_columns((turn @ table.T).T.clip(min=0))
     return NmfSolution(table, _maps(task, table), fit, ends_at)

@@ -12,6 +12,9 @@ from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Sparse, check_channels, compress_block
 from eds_xr.schema import ENERGY, LINE, spatial_dims
 
+#: Channels of the mean spectrum hold at least this share of its mean channel.
+LEAST_RATE = 1e-6
+
 
 def lazy_maps(
     image: xr.DataArray, block: Callable[..., np.ndarray], sizes: tuple[int, int],
@@ -47,6 +50,19 @@ def sums_as_maps(sums: np.ndarray, block: np.ndarray) -> np.ndarray:
     """Return ``[pixel, net counts and variances]`` as ``[quantity, line, *spatial]``."""
     maps = np.ascontiguousarray(sums.T, dtype=np.float32)
     return maps.reshape(2, -1, *block.shape[:-1])
+
+
+def linear_weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Return the weights [component, channel] of the linear fit of least variance.
+
+    Of loadings `table` [component, channel] to counts whose mean is `mean` [channel].
+    """
+    rate = np.maximum(mean, LEAST_RATE * max(float(mean.mean()), 1e-30))
+    information = (table / rate) @ table.T
+    scale = np.sqrt(np.maximum(np.diag(information), 1e-30))
+    scaled = information / np.outer(scale, scale) + 1e-9 * np.eye(len(table))
+    weights: np.ndarray = np.linalg.solve(scaled * np.outer(scale, scale), table / rate)
+    return weights
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -12,6 +12,7 @@ one has no ray of its own: its host is taken out afterwards.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,6 +60,7 @@ def purest_turn(
     *,
     reach: str = "auto",
     grid: Grid | None = None,
+    fine: tuple[np.ndarray, Grid] | None = None,
     line_channels: int = 0,
 ) -> tuple[np.ndarray, list[str]]:
     """Return the change of basis ``T`` to the purest components, and where each of them ends.
@@ -73,6 +75,9 @@ def purest_turn(
         their purest pixels; "auto" takes pixels where they pile up.
     grid : Grid, optional
         Where the pixels lie; otherwise each counts as a grain of its own.
+    fine : (ndarray [pixel, component; counts], Grid), optional
+        Scores of smaller bins, without bias: where coarser ones mix phases at their boundaries,
+        these may show where pixels pile up.
     line_channels : int
         Channels that belong to a line; 0 when spectra are not lines on a continuum.
 
@@ -103,12 +108,7 @@ def purest_turn(
     at_pixels = np.full(len(turn), reach == "pixels")
     at_pixels[0] = True
     if reach == "auto":
-        found, at_pixels = _to_ends_of_pixels(scores, loadings, turn, grid)
-        coarse = None if at_pixels.all() else _coarser(scores, grid)
-        if coarse is not None:  # where noise hides piles, sums over neighbours show them
-            again, there = _to_ends_of_pixels(coarse[0], loadings, turn, coarse[1])
-            if there.sum() > at_pixels.sum():
-                found, at_pixels = again, there
+        found, at_pixels = _to_ends_of_most(scores, loadings, turn, grid, fine)
         turn, at_pixels = _out_of_hosts(rows, loadings, found, at_pixels, line_channels)
     order = np.argsort(-(rows @ np.linalg.inv(turn)).sum(0), kind="stable")
     return turn[order], [AT_PIXELS if at_pixels[c] else AT_SPECTRUM for c in order]
@@ -140,10 +140,40 @@ def _matrix_and_rays(rows: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     return _unit_sum(step @ turn, loadings)
 
 
+class _Ends(NamedTuple):
+    """Where rays end: the turn, which of them at piles of pixels, which lie on the matrix."""
+
+    turn: np.ndarray
+    at_pixels: np.ndarray
+    lies_on: np.ndarray
+
+
+def _to_ends_of_most(
+    scores: np.ndarray, loadings: np.ndarray, turn: np.ndarray, grid: Grid | None,
+    fine: tuple[np.ndarray, Grid] | None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Return the turn of the bins in which most rays end where pixels pile up, and which rays do.
+
+    Large bins mix phases at boundaries, and noise hides the piles of small ones. What lies on the
+    matrix shows in the larger ones.
+    """
+    levels = [(scores, grid), fine, _coarser(scores, grid)]
+    found, lies_on = None, np.zeros(len(turn), bool)
+    for rows, places in (level for level in levels if level is not None):
+        ends = _to_ends_of_pixels(rows, loadings, turn, places, lies_on)
+        lies_on |= ends.lies_on
+        if found is None or ends.at_pixels.sum() > found.at_pixels.sum():
+            found = ends
+        if found.at_pixels.all():
+            break
+    assert found is not None
+    return found.turn, found.at_pixels
+
+
 def _to_ends_of_pixels(
-    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, grid: Grid | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the turn with rays that end where pixels pile up, and which rays do.
+    rows: np.ndarray, loadings: np.ndarray, turn: np.ndarray, grid: Grid | None, on: np.ndarray
+) -> _Ends:
+    """Return the turn with rays that end where pixels pile up, but those known to lie `on`.
 
     The matrix, too, is moved to where its pixels end: the commonest composition may be a mixture.
     """
@@ -154,7 +184,7 @@ def _to_ends_of_pixels(
     share = scores / counts
     sigma = np.sqrt(np.diag(score_noise(scores, turn @ loadings)) / counts)
     without = abs(share) < 2 * sigma + NO_SHARE
-    at_pixels = np.zeros(len(turn), bool)
+    at_pixels, lies_on = np.zeros((2, len(turn)), bool)
     step = np.eye(len(turn))
     for c in range(1, len(turn)):
         alone = bright & np.delete(without, [0, c], axis=1).all(1)
@@ -166,14 +196,15 @@ def _to_ends_of_pixels(
             near = abs(share[:, c] - end.share) < 2 * np.hypot(sigma[:, c], PILE_WIDTH * end.share)
             apart = grid is None or lies_in_several_places(alone & near, grid)
             apart |= is_one_flat_grain(alone & near, share[:, c] > 0.5 * end.share, end.share)
-            at_pixels[c] = apart and not _lies_on(scores[alone], along, c, end.share)
+            lies_on[c] = apart and _lies_on(scores[alone], along, c, end.share)
+            at_pixels[c] = apart and not (lies_on[c] or on[c])
         top = end.share if at_pixels[c] else 1.0
         back = ray_end(end.share - along, noise, end.share + FARTHEST_BACK)
         low = min(0.0, end.share - back.share)
         step[c, [0, c]] = 1 - top, top
         step[0, [0, c]] += -low, low
     at_pixels[0] = True
-    return _unit_sum(step @ turn, loadings), at_pixels
+    return _Ends(_unit_sum(step @ turn, loadings), at_pixels, lies_on)
 
 
 def _coarser(scores: np.ndarray, grid: Grid | None) -> tuple[np.ndarray, Grid] | None:

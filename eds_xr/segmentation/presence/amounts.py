@@ -14,11 +14,9 @@ import xarray as xr
 
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import compress_block
-from eds_xr.image.weighted_sums import counts_times_table
+from eds_xr.image.weighted_sums import counts_times_table, linear_weights
 from eds_xr.schema import COMPONENT, ENERGY, spatial_dims
 
-#: Channels of the mean spectrum hold at least this share of its mean channel.
-LEAST_RATE = 1e-6
 #: Smoothed over so many counts, compositions are known well enough to tell the noise.
 COUNTS_FOR_NOISE = 600.0
 #: A composition is taken to hold this much of every phase, for its noise.
@@ -55,7 +53,7 @@ def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
     table = loadings.transpose(COMPONENT, ENERGY).values.astype(float)
     mean = as_chunked(image).mean(spatial_dims(image)).values
     # of a mixture of the loadings: only then do the amounts sum to the pixel's counts
-    weights = _weights(table, (_weights(table, mean) @ mean).clip(0) @ table)
+    weights = linear_weights(table, (linear_weights(table, mean) @ mean).clip(0) @ table)
     counts = xr.apply_ufunc(
         _amounts_block,
         as_chunked(image).drop_vars(ENERGY),
@@ -81,7 +79,7 @@ def amounts_of_scores(scores: xr.DataArray, loadings: xr.DataArray | None) -> Am
         return Amounts(counts, noise)
     table = loadings.transpose(COMPONENT, ENERGY).values.astype(float).clip(0)
     mean = counts.mean(spatial_dims(counts)).values @ table
-    weights = _weights(table, mean)
+    weights = linear_weights(table, mean)
     return Amounts(counts, np.einsum("kc,pc,qc->kpq", table, weights, weights, optimize=True))
 
 
@@ -112,16 +110,6 @@ def local_composition(values: np.ndarray, mean: float) -> np.ndarray:
 def noise_sigma(mean: float) -> float:
     """Return the sigma of the surroundings that tell the noise [pixels], at so many counts."""
     return width_gathering(COUNTS_FOR_NOISE, mean, 1.0, MOST_SIGMA)
-
-
-def _weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """Return the weights [component, channel] of the linear fit of least variance at `mean`."""
-    rate = np.maximum(mean, LEAST_RATE * max(float(mean.mean()), 1e-30))
-    information = (table / rate) @ table.T
-    scale = np.sqrt(np.maximum(np.diag(information), 1e-30))
-    scaled = information / np.outer(scale, scale) + 1e-9 * np.eye(len(table))
-    weights: np.ndarray = np.linalg.solve(scaled * np.outer(scale, scale), table / rate)
-    return weights
 
 
 def _amounts_block(block: np.ndarray, *, weights: np.ndarray) -> np.ndarray:

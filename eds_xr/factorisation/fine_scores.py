@@ -1,0 +1,56 @@
+"""Scores in small bins, which show where the shares of a phase end."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.purest.ray_ends import Grid
+from eds_xr.image.blocks import Rows, Sparse, flat_places, of_each_block
+from eds_xr.image.weighted_sums import counts_times_table, linear_weights
+
+#: Counts that such a bin should hold: boundaries mix in larger ones.
+END_COUNTS = 200
+
+
+def smaller_bins(full: Rows, more: int) -> Rows | None:
+    """Return counts in smaller bins than of `more` pixels a side.
+
+    None where such bins would hold too few counts, or the image would have to be read again.
+    """
+    size = bin_size(full.shape, full.counts, END_COUNTS)
+    if full.streamed or size >= more:
+        return None
+    return binned(full, size) if size > 1 else full
+
+
+def unbiased_scores(
+    rows: Rows | None, table: np.ndarray, most: int
+) -> tuple[np.ndarray, Grid] | None:
+    """Return scores that no bound at zero biases, at most about so many, and where they lie.
+
+    `table` are loadings [channel, component].
+    """
+    from dask.base import compute
+
+    if rows is None:
+        return None
+    every = -(-rows.pixels // most)
+    sums = compute(*of_each_block(_channel_sums_block, rows, rows.channels))
+    weights = linear_weights(table.T.astype(float), np.sum(sums, axis=0) / rows.pixels)
+    scores = compute(*of_each_block(_linear_scores_block, rows, weights.T.copy(), every))
+    held = [np.concatenate([flat_places(box, rows.shape) for box in p]) for p in rows.places]
+    places = np.concatenate([p[::every] for p in held])
+    return np.concatenate(scores), Grid(places, rows.shape)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _channel_sums_block(block: Sparse, channels: int) -> np.ndarray:
+    _, channel, count = block
+    return np.bincount(channel, count, channels)[:channels]
+
+
+def _linear_scores_block(block: Sparse, weights: np.ndarray, every: int) -> np.ndarray:
+    return counts_times_table(block, weights)[::every]

@@ -16,6 +16,7 @@ from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import compress_block
 from eds_xr.image.weighted_sums import counts_times_table
 from eds_xr.schema import COMPONENT, ENERGY, spatial_dims
+from eds_xr.workers import task_name
 
 #: Channels of the mean spectrum hold at least this share of its mean channel.
 LEAST_RATE = 1e-6
@@ -124,6 +125,7 @@ def _weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return weights
 
 
+@task_name("amounts of the components")
 def _amounts_block(block: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     found = counts_times_table(compress_block(block), weights)
     return found.reshape(*block.shape[:-1], -1).astype(np.float32)

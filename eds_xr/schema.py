@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.workers import task_name
+
 ENERGY = "energy"
 COMPONENT = "component"
 PHASE = "phase"
@@ -355,6 +357,7 @@ def spatial_coords(image: xr.DataArray | xr.Dataset) -> Mapping[Hashable, Any]:
     return {d: image.coords[d] for d in spatial_dims(image) if d in image.coords}
 
 
+@task_name("checked labels")
 def _checked_labels_block(block: np.ndarray, most: int) -> np.ndarray:
     if block.size and not 0 <= block.min() <= block.max() <= most:
         raise EdsError(

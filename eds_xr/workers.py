@@ -11,8 +11,12 @@ from typing import Any, ParamSpec, TypeVar
 #: Dask's names for doing everything in the calling thread.
 ONE_THREAD = ("sync", "synchronous", "single-threaded")
 
+#: Dask shows no more letters of a task's name.
+MOST_LETTERS = 50
+
 P = ParamSpec("P")
 R = TypeVar("R")
+Kernel = TypeVar("Kernel", bound=Callable[..., Any])
 
 
 def cluster() -> Any:
@@ -79,3 +83,19 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
 
     return limited
+
+
+def task_name(name: str) -> Callable[[Kernel], Kernel]:
+    """Give a kernel the name that its tasks bear on Dask's dashboard: what it makes, for the user.
+
+    Dask names tasks after ``__name__``; workers find the function by ``__qualname__``, which stays.
+    """
+    assert name[0].isalpha(), name
+    assert "-" not in name, name
+    assert len(name) < MOST_LETTERS, name
+
+    def named(kernel: Kernel) -> Kernel:
+        kernel.__name__ = name
+        return kernel
+
+    return named

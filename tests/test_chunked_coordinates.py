@@ -1,12 +1,17 @@
 """Every public function takes images whose coordinates are chunked unlike the counts.
 
+On the way, what its tasks are called on Dask's dashboard: what they make, not what makes them.
+
 A HAADF image rides along as a coordinate in chunks of its own. Here whoever reads its values
 fails: no function needs them, so none may load them.
 """
 
 import inspect
+import re
+import sys
 import warnings
 from collections.abc import Callable
+from functools import cache
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,6 +21,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 from dask.base import is_dask_collection
+from dask.callbacks import Callback
+from dask.utils import key_split
 from sklearn.ensemble import RandomForestClassifier
 
 import eds_xr
@@ -297,6 +304,25 @@ def _dose(i: Any) -> xr.DataArray:
     return (i.image.sum("energy") * 0 + 1e9).astype(float)
 
 
+@cache
+def _kernels() -> frozenset[str]:
+    """Return private functions and kernels of the package, as Dask would call their tasks.
+
+    Words alone are left out: ``where`` is Dask's, too.
+    """
+    modules = [m for n, m in sys.modules.items() if n.startswith("eds_xr")]
+    functions = {f.__qualname__ for m in modules for f in vars(m).values() if inspect.isfunction(f)}
+    found = {n for n in functions if n.startswith("_") or n.endswith("_block")}
+    return frozenset(n.strip("_") for n in found if "_" in n.strip("_"))
+
+
+def _kernels_in(prefixes: set[str]) -> list[str]:
+    """Return names of tasks that are those of functions, fused ones too."""
+    parts = {re.sub(r"_\d+$", "", part) for prefix in prefixes for part in prefix.split("-")}
+    wrapped = {part.removeprefix("vectorize_").strip("_") for part in parts}
+    return sorted(p for p in parts | wrapped if p in _kernels() or p[:1] == "_" or p == "lambda")
+
+
 def _check_equal(lazy: Any, eager: Any) -> None:
     if isinstance(eager, xr.DataArray | xr.Dataset):
         assert set(lazy.coords) == set(eager.coords)
@@ -322,10 +348,15 @@ def _check_equal(lazy: Any, eager: Any) -> None:
 )
 @pytest.mark.parametrize("name", CASES)
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
+    seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}
     eager = CASES[name](SimpleNamespace(**on_numpy, folder=tmp_path))
     on_dask = {n: _ridden(data, readable=name in READ_COORDINATES) for n, data in inputs.items()}
-    lazy = CASES[name](SimpleNamespace(**on_dask, folder=tmp_path))
+    with Callback(pretask=lambda key, *_: seen.add(key_split(key))):
+        lazy = CASES[name](SimpleNamespace(**on_dask, folder=tmp_path))
+    for one in lazy if isinstance(lazy, tuple | list) else [lazy]:
+        seen |= {key_split(k) for k in one.__dask_graph__()} if is_dask_collection(one) else set()
+    assert not (found := _kernels_in(seen)), f"on the dashboard of a cluster: {found}"
     _check_equal(lazy, eager)
 
 

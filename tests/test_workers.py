@@ -1,6 +1,7 @@
 """Who does the work: threads here, or a cluster."""
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -8,9 +9,13 @@ import time
 
 import dask
 import distributed
+import numpy as np
 import pytest
+from dask.utils import key_split
 
+import eds_xr
 from eds_xr import workers
+from eds_xr.spectra import sums
 
 
 def test_threads__as_many_as_dask_has():
@@ -87,3 +92,26 @@ print(workers.in_one_thread(most)())
         env={**os.environ, "OMP_NUM_THREADS": "2"},
     )  # fmt: skip
     assert done.stdout.strip() == "1"
+
+
+def test_task_name__is_what_the_dashboard_shows_and_workers_find_the_function(eager_image):
+    lazy = eager_image.chunk({"y": 5})
+    masks = (lazy.sum("energy") > 3).expand_dims(phase=["a"])
+    counts = eds_xr.sum_spectra(lazy, masks).counts
+    again = eds_xr.sum_spectra(lazy, masks).counts
+    assert "sums over masks" in {key_split(key) for key in counts.__dask_graph__()}
+    assert counts.data.name == again.data.name  # results are shared
+    kernel = pickle.loads(pickle.dumps(sums._sum_block))
+    assert kernel is sums._sum_block
+    assert kernel.__name__ == "sums over masks"
+
+
+def test_task_name__on_a_cluster(client, eager_image):
+    lazy = eager_image.chunk({"y": 5})
+    masks = (eager_image.sum("energy") > 3).expand_dims(phase=["a"])
+    found = eds_xr.sum_spectra(lazy, masks).counts.compute()
+    expected = eds_xr.sum_spectra(eager_image, masks).counts
+    np.testing.assert_array_equal(found, expected)
+    ran = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.task_prefixes))
+    assert any("sums over masks" in prefix for prefix in ran)
+    assert not [prefix for prefix in ran if "block" in prefix.replace("blockwise", "")]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eds_xr.composition.fractions import propagated, shares
+from eds_xr.workers import task_name
 from eds_xr.xray.absorption import correction
 
 #: Iterations end when amounts change by less than this [relative], at the latest after so many.
@@ -62,6 +63,7 @@ class _Solved:
     by_errors: np.ndarray  # [..., line, error]; one standard deviation of each systematic error
 
 
+@task_name("compositions")
 def composition_block(
     net: np.ndarray, covariance: np.ndarray, thickness: np.ndarray, *limits: np.ndarray,
     model: QuantificationModel, names: tuple[str, ...], limit_names: tuple[str, ...],

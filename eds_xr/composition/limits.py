@@ -16,6 +16,7 @@ from eds_xr.composition.quantities import (
     units_of,
 )
 from eds_xr.schema import ASSUMED, DOUBT
+from eds_xr.workers import task_name
 
 #: With fewer counts of background, net counts are far from normal: normal limits of 95 % held in
 #: 70 to 93 % of simulations with 0.2 to 30 counts.
@@ -142,6 +143,7 @@ def as_text(dataset: xr.Dataset, quantity: str, confidence: float, scale: float)
     )
 
 
+@task_name("upper limits")
 def _limits_block(
     value: np.ndarray, sd: np.ndarray, level: np.ndarray, one: np.ndarray, beyond: np.ndarray, *,
     confidence: float,

@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.schema import DOUBT, texts_of
+from eds_xr.workers import task_name
 
 #: What is printed of a number that is assumed.
 ASSUMED_TEXT = "0 (assumed)"
@@ -54,5 +55,6 @@ def left_out_note(attrs: dict[Any, Any]) -> list[str]:
     return [f"left out, without a line in the range: {', '.join(names)}"] if any(names) else []
 
 
+@task_name("doubts")
 def _joined(*texts: str) -> str:
     return "; ".join(dict.fromkeys(t for text in texts for t in text.split("; ") if t))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eds_xr.image.blocks import Box, Rows, Sparse, flat_places
-from eds_xr.workers import in_threads
+from eds_xr.workers import in_threads, task_name
 
 #: Counts that a bin should hold on average: as many as help, while bins are small; beyond
 #: `SMALL_BINS` pixels a side they blur grains, and fewer must do.
@@ -106,6 +106,7 @@ def _overlapping(rows: Rows, tile: Box) -> list[tuple[Any, list[BinPart]]]:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("sums of pixels")
 def _bin_block(
     sources: Sequence[tuple[Sparse, Sequence[BinPart]]], tile: Box, size: int, channels: int
 ) -> Sparse:

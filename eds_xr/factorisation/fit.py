@@ -24,6 +24,7 @@ from eds_xr.factorisation.solver.start import hold_first, start_loadings
 from eds_xr.image.blocks import Rows, Sparse, flat_places, of_each_block, split_rows, weighted
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
+from eds_xr.workers import task_name
 
 #: In how many blocks the coarse image is worked on.
 COARSE_BLOCKS = 4
@@ -256,5 +257,6 @@ def _all_scores(rows: Rows, table: np.ndarray) -> tuple[np.ndarray, Grid]:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("NMF scores")
 def _few_scores_block(block: Sparse, table: np.ndarray, every: int) -> np.ndarray:
     return project_block(block, table, "poisson")[::every]

@@ -25,7 +25,7 @@ from eds_xr.image.blocks import (
     groups,
 )
 from eds_xr.schema import EdsError
-from eds_xr.workers import cluster, cluster_threads, memory
+from eds_xr.workers import cluster, cluster_threads, memory, task_name
 
 #: Mean counts that a binned pixel should hold: enough to see a phase in one pixel.
 COUNTS_PER_BIN = 2000
@@ -173,6 +173,7 @@ def _sum_dtype(image: xr.DataArray, grid: Grid) -> type:
     return np.int32 if small else np.int64
 
 
+@task_name("counts for NMF")
 def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
     """Return a chunk's non-zero counts, their number and its share of the bins."""
     from eds_xr.image import count_kernels
@@ -187,10 +188,12 @@ def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
     )
 
 
+@task_name("counts of pixels")
 def _rows_only(parts: Sequence[ChunkCounts]) -> Sparse:
     return _join_rows([part.rows for part in parts])
 
 
+@task_name("counts of pixels")
 def _join_rows(rows: Sequence[Sparse]) -> Sparse:
     """Return the non-zero counts of several chunks as one block."""
     if len(rows) == 1:
@@ -201,9 +204,11 @@ def _join_rows(rows: Sequence[Sparse]) -> Sparse:
     return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
 
 
+@task_name("counts of bins")
 def _bins_only(parts: Sequence[ChunkCounts]) -> BinSums:
     return sum(part.counts for part in parts), [(part.bins, part.binned) for part in parts]
 
 
+@task_name("share of counts above zero")
 def _filled_block(block: np.ndarray) -> float:
     return np.count_nonzero(block) / block.size

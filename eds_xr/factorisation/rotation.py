@@ -10,6 +10,7 @@ import xarray as xr
 
 from eds_xr.image.blocks import boxes
 from eds_xr.schema import COMPONENT, ENERGY, EdsError, spatial_dims
+from eds_xr.workers import task_name
 
 #: Scores are summed over at least so many pixels that no more bins than this remain.
 MOST_BINS = 2**18
@@ -142,5 +143,6 @@ def _halved(sums: np.ndarray) -> np.ndarray:
     return sums
 
 
+@task_name("scores of the mixture")
 def _turn_block(scores: np.ndarray, *, change: np.ndarray) -> np.ndarray:
     return (scores.astype(float) @ change).astype(scores.dtype)

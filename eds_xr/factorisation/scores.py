@@ -10,6 +10,7 @@ from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.factorisation.solver.loadings import as_table
 from eds_xr.image.blocks import compress_block
 from eds_xr.schema import COMPONENT, ENERGY
+from eds_xr.workers import task_name
 
 
 def lazy_scores(image: xr.DataArray, loadings: xr.DataArray, loss: str) -> xr.DataArray:
@@ -38,6 +39,7 @@ def named_scores(scores: xr.DataArray, loadings: xr.DataArray) -> xr.DataArray:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("NMF scores")
 def _project_block(block: np.ndarray, *, loadings: np.ndarray, loss: str) -> np.ndarray:
     scores = project_block(compress_block(block), loadings, loss)
     return scores.reshape(*block.shape[:-1], loadings.shape[1])

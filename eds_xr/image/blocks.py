@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eds_xr.schema import EdsError, check_counts_block
-from eds_xr.workers import in_threads
+from eds_xr.workers import in_threads, task_name
 
 #: Non-zero counts carry their channel in 16 bits.
 MOST_CHANNELS = 65_535
@@ -88,6 +88,7 @@ def groups(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
+@task_name("sums of blocks")
 def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """Return the sums of several blocks added up, each with its like."""
     return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))
@@ -114,6 +115,7 @@ def check_channels(channels: int) -> None:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("counts of pixels")
 def compress_block(block: np.ndarray) -> Sparse:
     """Return the non-zero counts of a block ``[*spatial, channel]``, pixel by pixel."""
     from eds_xr.image import count_kernels
@@ -124,6 +126,7 @@ def compress_block(block: np.ndarray) -> Sparse:
     return count_kernels.compress(np.ascontiguousarray(block, dtype).reshape(-1, block.shape[-1]))
 
 
+@task_name("weighted counts")
 def _weighted_block(block: Sparse, channel: np.ndarray) -> Sparse:
     from eds_xr.image import count_kernels
 

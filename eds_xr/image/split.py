@@ -20,6 +20,7 @@ from eds_xr.schema import (
     check_one_of,
     check_spectrum_image,
 )
+from eds_xr.workers import task_name
 from eds_xr.xray.lines import family, line_on_axis, split_line
 from eds_xr.xray.windows import line_windows_kev
 
@@ -149,6 +150,7 @@ def hold_out(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("half of the counts")
 def _split_block(
     block: np.ndarray, *, shape: tuple[int, ...], seed: int, block_info: Any = None
 ) -> np.ndarray:

@@ -11,6 +11,7 @@ import xarray as xr
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Sparse, check_channels, compress_block
 from eds_xr.schema import ENERGY, LINE, spatial_dims
+from eds_xr.workers import task_name
 
 #: Channels of the mean spectrum hold at least this share of its mean channel.
 LEAST_RATE = 1e-6
@@ -68,6 +69,7 @@ def linear_weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("maps of lines")
 def weighted_block(block: np.ndarray, *, table: np.ndarray, whole: bool = False) -> np.ndarray:
     """Return each pixel's counts times `table` ``[channel, quantity and line]``.
 

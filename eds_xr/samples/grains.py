@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eds_xr.workers import task_name
+
 #: Pixels of a row that share a random stream. Streams belong to absolute positions, so that the
 #: chunks of the image do not matter; runs are short so that a narrow chunk wastes little.
 RUN = 64
@@ -65,6 +67,7 @@ def place_grains(
     )
 
 
+@task_name("simulated amounts")
 def amounts_block(
     rows: np.ndarray, columns: np.ndarray, grains: tuple[np.ndarray, ...]
 ) -> np.ndarray:
@@ -82,6 +85,7 @@ def amounts_block(
     return found.clip(0, 1).astype(np.float32)
 
 
+@task_name("simulated HAADF")
 def haadf_block(rows: np.ndarray, columns: np.ndarray, recipe: GrainRecipe) -> np.ndarray:
     """Return the HAADF image (y, x): mean contrast, with 2 % noise."""
     mean = np.tensordot(recipe.contrast, amounts_block(rows, columns, recipe.grains), 1)
@@ -93,6 +97,7 @@ def haadf_block(rows: np.ndarray, columns: np.ndarray, recipe: GrainRecipe) -> n
     return mean.astype(np.float32)
 
 
+@task_name("simulated counts")
 def counts_block(
     rows: np.ndarray, columns: np.ndarray, recipe: GrainRecipe, out_dtype: str
 ) -> np.ndarray:

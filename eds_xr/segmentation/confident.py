@@ -20,6 +20,7 @@ from eds_xr.schema import (
     spatial_dims,
 )
 from eds_xr.segmentation.tiled_filters import map_planes
+from eds_xr.workers import task_name
 
 #: Name of the class of pixels that are confidently none of the factorised phases.
 OTHER = "other"
@@ -300,6 +301,7 @@ def _densest_quarter(values: np.ndarray) -> tuple[int, int, np.ndarray]:
     return start, quarter, ordered
 
 
+@task_name("confident pixels")
 def _confident_block(
     wide: np.ndarray, narrow: np.ndarray, *, matrix: int, inside: float, outside: float
 ) -> np.ndarray:
@@ -314,6 +316,7 @@ def _confident_block(
     return result.astype(np.uint8)
 
 
+@task_name("smoothed scores")
 def _gaussian_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 

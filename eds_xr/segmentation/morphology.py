@@ -9,6 +9,7 @@ import xarray as xr
 
 from eds_xr.schema import EdsError, checked_mask
 from eds_xr.segmentation.tiled_filters import map_planes, plane_dims
+from eds_xr.workers import task_name
 
 
 def remove_small(mask: xr.DataArray, *, min_pixels: int) -> xr.DataArray:
@@ -46,16 +47,16 @@ def _region_by_region(
     return xr.apply_ufunc(
         block,
         whole,
-        kwargs=options,
+        kwargs={"axes": len(dims)} | options,
         input_core_dims=[dims],
         output_core_dims=[dims],
-        vectorize=True,
         dask="parallelized",
         output_dtypes=[bool],
         keep_attrs=True,
     ).transpose(*mask.dims)
 
 
+@task_name("eroded masks")
 def _erode_block(mask: np.ndarray, *, axes: int, pixels: int) -> np.ndarray:
     from scipy.ndimage import binary_erosion
 
@@ -65,18 +66,35 @@ def _erode_block(mask: np.ndarray, *, axes: int, pixels: int) -> np.ndarray:
     return binary_erosion(mask, structure=disk, border_value=1)
 
 
-def _remove_small_block(mask: np.ndarray, *, min_pixels: int) -> np.ndarray:
+@task_name("masks without small parts")
+def _remove_small_block(masks: np.ndarray, *, axes: int, min_pixels: int) -> np.ndarray:
     from scipy.ndimage import label
 
-    regions, _ = label(mask, structure=np.ones((3,) * mask.ndim))
-    return mask & (np.bincount(regions.ravel()) >= min_pixels)[regions]
+    def large(mask: np.ndarray) -> np.ndarray:
+        regions, _ = label(mask, structure=np.ones((3,) * mask.ndim))
+        return mask & (np.bincount(regions.ravel()) >= min_pixels)[regions]
+
+    return _image_by_image(large, masks, axes)
 
 
-def _fill_holes_block(mask: np.ndarray, *, max_pixels: int) -> np.ndarray:
+@task_name("masks without holes")
+def _fill_holes_block(masks: np.ndarray, *, axes: int, max_pixels: int) -> np.ndarray:
     from scipy.ndimage import label
 
-    gaps, _ = label(np.pad(~mask, 1, constant_values=True))  # the border joins the open ones
-    size = np.bincount(gaps.ravel())
-    size[[0, gaps.flat[0]]] = max_pixels + 1
-    inner = gaps[(slice(1, -1),) * mask.ndim]
-    return mask | (size <= max_pixels)[inner]
+    def filled(mask: np.ndarray) -> np.ndarray:
+        gaps, _ = label(np.pad(~mask, 1, constant_values=True))  # the border joins the open ones
+        size = np.bincount(gaps.ravel())
+        size[[0, gaps.flat[0]]] = max_pixels + 1
+        inner = gaps[(slice(1, -1),) * mask.ndim]
+        return mask | (size <= max_pixels)[inner]
+
+    return _image_by_image(filled, masks, axes)
+
+
+def _image_by_image(
+    function: Callable[[np.ndarray], np.ndarray], masks: np.ndarray, axes: int
+) -> np.ndarray:
+    found: np.ndarray = np.empty_like(masks)
+    for index in np.ndindex(masks.shape[: masks.ndim - axes]):
+        found[index] = function(masks[index])
+    return found

@@ -22,6 +22,7 @@ from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
 from eds_xr.spectra.shapes.linear_fit import model_variance
 from eds_xr.spectra.shapes.weak_knowledge import WeakKnowledge
+from eds_xr.workers import task_name
 
 
 def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
@@ -186,11 +187,13 @@ def _design(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("changes of net counts")
 def _change_block(errors: np.ndarray, variance: np.ndarray, *, fit: _LineFit) -> np.ndarray:
     """Return what errors [mode, channel] do to net counts [mode, line]."""
     return np.asarray(errors @ fit.rows(variance)[0].T)
 
 
+@task_name("errors of the scale")
 def _scale_block(
     slope: np.ndarray, by_counts: np.ndarray, variance: np.ndarray, *, fit: _LineFit
 ) -> np.ndarray:

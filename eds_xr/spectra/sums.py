@@ -18,6 +18,7 @@ from eds_xr.schema import (
     check_spectrum_image,
     spatial_dims,
 )
+from eds_xr.workers import task_name
 
 
 def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
@@ -85,12 +86,16 @@ def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:
         _sum_block, (*axes, phase, energy), image.data, (*axes, energy), places, (*axes, phase),
         adjust_chunks={axis: 1 for axis in axes}, dtype=dtype, align_arrays=False,
     )  # fmt: skip
-    return partial.sum(axis=axes)
+    # named: Dask fuses a block's sums with the first step of the tree, whose name remains
+    return da.reduction(
+        partial, np.sum, np.sum, axis=axes, dtype=dtype, name="sums over masks", concatenate=True
+    )
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("sums over masks")
 def _sum_block(block: np.ndarray, masks: np.ndarray) -> np.ndarray:
     """Return the sums of a block, ``[1, ..., phase, energy]``."""
     from eds_xr.spectra.masked_sums import masked_sums

@@ -20,6 +20,7 @@ import xarray as xr
 
 from eds_xr.chunks import chunk_shape
 from eds_xr.schema import EdsError, check_counts_block
+from eds_xr.workers import task_name
 
 #: Group attribute: empty chunks are written too, so one that is missing was lost.
 EVERY_CHUNK_WRITTEN = "every_chunk_written"
@@ -182,6 +183,7 @@ def may_be_negative(attrs: Mapping[Any, Any]) -> bool:
     return attrs.get("signal_type") == "EELS"
 
 
+@task_name("checked counts")
 def checked_block(block: np.ndarray) -> np.ndarray:
     """Return a block if it holds counts, else raise."""
     check_counts_block(block)

@@ -34,8 +34,8 @@ SHOWN_KEV = (0.2, 9.5)
 
 def figure_1(study: Study) -> Figure:
     """Draw image, score maps, loadings, pure matrix, and mask against rectangle."""
-    figure = new_figure(WIDTH, 6.5)
-    grid = figure.add_gridspec(3, 4, height_ratios=(1.35, 1, 1.05))
+    figure = new_figure(WIDTH, 6.0)
+    grid = figure.add_gridspec(3, 4, height_ratios=(0.95, 1, 1.05))
     image = study.image.coords.get("haadf", study.total)
     name = "HAADF" if image.name == "haadf" else str(image.attrs.get("long_name", image.name))
     axes, image = figure.add_subplot(grid[0, 0]), shown(image)

@@ -12,6 +12,7 @@ from dask.delayed import delayed
 
 from eds_xr.factorisation.solver import poisson
 from eds_xr.image.blocks import Sparse, add_delayed, compress_block
+from eds_xr.workers import task_name
 
 
 def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: int) -> np.ndarray:
@@ -57,11 +58,13 @@ def fisher_covariance(block: Sparse, loadings: np.ndarray, amounts: np.ndarray) 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("counts and scores")
 def _pair_block(block: np.ndarray, scores: np.ndarray) -> tuple[Sparse, np.ndarray]:
     table = scores.reshape(-1, scores.shape[-1])
     return compress_block(block), np.ascontiguousarray(table, dtype=np.float32)
 
 
+@task_name("least squares of spectra")
 def _least_squares_block(
     pair: tuple[Sparse, np.ndarray], channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -76,6 +79,7 @@ def _least_squares_block(
     return np.stack(cross, axis=1), weighted.T.astype(float) @ scores.astype(float)
 
 
+@task_name("sums for spectra")
 def _sums_block(pair: tuple[Sparse, np.ndarray], loadings: np.ndarray) -> Any:
     block, scores = pair
     return poisson.poisson_step(*block, loadings, scores, 0)  # no step: the scores stay

@@ -17,6 +17,7 @@ from dask.delayed import delayed
 from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
 from eds_xr.image.split import half_block
+from eds_xr.workers import task_name
 
 #: A pixel and phase without counts weighs as if it had this many.
 LEAST_COUNTS = 1e-3
@@ -88,6 +89,7 @@ def _averaged(amounts: Any, window: int) -> Any:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("halves of the counts")
 def _halves_block(
     block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
 ) -> Halves:
@@ -95,12 +97,14 @@ def _halves_block(
     return compress_block(half), compress_block(block - half)
 
 
+@task_name("amounts of the phases")
 def _amounts_block(pair: Halves, table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """Return the amounts ``[*spatial, 2 phases]`` that each half tells."""
     found = [project_block(half, table, "poisson") for half in pair]
     return np.concatenate(found, axis=1).reshape(shape)
 
 
+@task_name("averaged amounts")
 def _averaged_block(amounts: np.ndarray, *, sizes: dict[int, int]) -> np.ndarray:
     from scipy.ndimage import uniform_filter1d
 
@@ -110,6 +114,7 @@ def _averaged_block(amounts: np.ndarray, *, sizes: dict[int, int]) -> np.ndarray
     return smooth.astype(np.float32)
 
 
+@task_name("sums weighted by shares")
 def _sums_block(
     pair: Halves, amounts: np.ndarray, inside: np.ndarray, channels: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -26,6 +26,7 @@ from eds_xr.schema import (
     check_spectrum_image,
     spatial_dims,
 )
+from eds_xr.workers import task_name
 
 OTHER = "phase_other"
 
@@ -190,6 +191,7 @@ def is_named(spectra: xr.DataArray | xr.Dataset) -> bool:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("covariance of amounts")
 def _covariance_block(
     block: np.ndarray, amounts: np.ndarray, *, loadings: np.ndarray
 ) -> np.ndarray:
@@ -200,5 +202,6 @@ def _covariance_block(
     return found.reshape(*block.shape[:-1], phases, phases)
 
 
+@task_name("variance of amounts")
 def _diagonal_block(covariance: np.ndarray) -> np.ndarray:
     return np.einsum("...pp->...p", covariance)

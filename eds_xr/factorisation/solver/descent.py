@@ -15,7 +15,7 @@ import numpy as np
 from eds_xr.factorisation.solver.loadings import unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, Bound, Prior
 from eds_xr.image.blocks import Rows, Sparse, add_delayed, add_sums
-from eds_xr.workers import in_threads
+from eds_xr.workers import in_threads, task_name
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
 #: way down is a guide to the next one. Before that, it leads into poor minima.
@@ -169,6 +169,7 @@ def _frobenius_update(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("NMF scores")
 def project_block(block: Sparse, loadings: np.ndarray, loss: str) -> np.ndarray:
     """Return the scores ``[pixel, component]`` of a block for loadings that stay."""
     from eds_xr.factorisation.solver import least_squares, poisson
@@ -182,6 +183,7 @@ def project_block(block: Sparse, loadings: np.ndarray, loss: str) -> np.ndarray:
     return scores
 
 
+@task_name("NMF scores")
 def _first_scores_block(block: Sparse, loadings: np.ndarray) -> np.ndarray:
     """Return the start of a block's scores: weighted least squares, each at least a trace.
 
@@ -207,6 +209,7 @@ def _of_all_counts(block: Sparse, scores: np.ndarray) -> np.ndarray:
     return scores * (total / np.maximum(scores.sum(axis=1, keepdims=True), TINY))
 
 
+@task_name("NMF step")
 def _poisson_step_block(
     block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, bound: Bound | None
 ) -> Any:
@@ -218,6 +221,7 @@ def _poisson_step_block(
     return w, (*sums, bound is not None)
 
 
+@task_name("NMF step")
 def _frobenius_step_block(
     block: Sparse, scores: np.ndarray | None, loadings: np.ndarray, bound: Bound | None
 ) -> Any:

@@ -96,6 +96,8 @@ def plot_components(
         _loading_panel(grid[i, 1], loadings.isel({COMPONENT: i}), chosen[name], log)
         name_lines(grid[i, 1], loadings.isel({COMPONENT: i}), lines, factors.attrs)
         dress(grid[i, 1])
+        if height / len(names) < ROW:  # in one row it would be longer than the axes
+            grid[i, 1].set_ylabel("share of\nits counts")
         if i < len(names) - 1:
             grid[i, 1].set_xlabel("")
     scale_bar(grid[0, 0], scores)

@@ -17,6 +17,7 @@ from eds_xr.segmentation.classify.training import (
     fitted_classifier,
     training_pixels,
 )
+from eds_xr.workers import task_name
 
 
 def score_by_stroke(
@@ -145,6 +146,7 @@ def _possible_folds(folds: int, n_strokes: dict[str, int]) -> int:
     return min(folds, *n_strokes.values())
 
 
+@task_name("uncertainty")
 def _lead_block(probability: np.ndarray) -> np.ndarray:
     """Return 1 less the lead of the largest over the second largest along the last axis."""
     if probability.shape[-1] < 2:

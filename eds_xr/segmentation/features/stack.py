@@ -21,6 +21,7 @@ import xarray as xr
 from eds_xr.provenance import with_step
 from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE, EdsError, check_one_of, spatial_coords
 from eds_xr.segmentation.features.kinds import KINDS
+from eds_xr.workers import task_name
 
 FEATURE = "feature"
 CHANNEL = "channel"
@@ -284,6 +285,7 @@ def _tile_sizes(size: int, tile: int, halo: int) -> tuple[int, ...]:
     return tuple(size // count + (i < size % count) for i in range(count))
 
 
+@task_name("features")
 def _features_block(
     block: np.ndarray,
     *,

@@ -26,6 +26,7 @@ from eds_xr.segmentation.graph_cut.expansion import (
     squared_differences,
     uniform_pairs,
 )
+from eds_xr.workers import task_name
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -193,6 +194,7 @@ def _held(box: Box, outer: Box, shape: tuple[int, ...]) -> Box:
     return _within(free, outer)
 
 
+@task_name("costs of the graph cut")
 def _costs_block(values: np.ndarray) -> np.ndarray:
     """Return -ln p in whole steps; refuse what is no probability."""
     from eds_xr.segmentation.graph_cut.expansion_kernels import costs_block
@@ -212,6 +214,7 @@ def _costs_block(values: np.ndarray) -> np.ndarray:
     return costs
 
 
+@task_name("graph cut")
 def _label_block(
     values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box
 ) -> np.ndarray:
@@ -219,6 +222,7 @@ def _label_block(
     return minimise(_costs_block(values), pairs, in_parallel=map)[inner]
 
 
+@task_name("graph cut at seams")
 def _repair_block(
     values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box,
     labels: np.ndarray, free: Box,
@@ -234,6 +238,7 @@ def _repair_block(
     return found[inner], energy_steps(costs, pairs, found, inner)
 
 
+@task_name("energy of the graph cut")
 def _energy_block(
     values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box, labels: np.ndarray
 ) -> int:
@@ -241,6 +246,7 @@ def _energy_block(
     return energy_steps(_costs_block(values), pairs, labels, inner)
 
 
+@task_name("edges of the graph cut")
 def _differences_block(edges: np.ndarray, neighbours: int) -> tuple[float, int]:
     if not np.isfinite(edges).all():
         raise EdsError("the edge image holds NaN or infinite values; use .fillna(0) first")

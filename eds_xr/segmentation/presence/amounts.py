@@ -16,6 +16,7 @@ from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import compress_block
 from eds_xr.image.weighted_sums import counts_times_table, linear_weights
 from eds_xr.schema import COMPONENT, ENERGY, spatial_dims
+from eds_xr.workers import task_name
 
 #: Smoothed over so many counts, compositions are known well enough to tell the noise.
 COUNTS_FOR_NOISE = 600.0
@@ -112,6 +113,7 @@ def noise_sigma(mean: float) -> float:
     return width_gathering(COUNTS_FOR_NOISE, mean, 1.0, MOST_SIGMA)
 
 
+@task_name("amounts of the components")
 def _amounts_block(block: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
     found = counts_times_table(compress_block(block), weights)
     return found.reshape(*block.shape[:-1], -1).astype(np.float32)

@@ -14,6 +14,7 @@ from eds_xr.segmentation.presence.amounts import (
     noise_sigma,
 )
 from eds_xr.segmentation.tiled_filters import map_planes
+from eds_xr.workers import task_name
 
 #: No pixel's evidence outweighs this: what the model leaves out would pose as certainty.
 MOST_EVIDENCE = 20.0
@@ -112,6 +113,7 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
     return present.rename("present").drop_attrs(deep=False).assign_attrs(history=history)
 
 
+@task_name("evidence of presence")
 def _evidence_block(
     block: np.ndarray, *, axes: int, noise: np.ndarray, level: float, mean: float
 ) -> np.ndarray:

@@ -13,6 +13,7 @@ from eds_xr.segmentation.classify.training import FEATURE, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.presence.evidence import draft_presence
 from eds_xr.segmentation.presence.rehearsal import draft_shares, drawn_amounts
+from eds_xr.workers import task_name
 
 #: Standard deviations of the Gaussians [pixels], beside the pixel itself: boundaries are where
 #: single pixels put them, faint grains show over some ten.
@@ -186,6 +187,7 @@ def _trees(seed: int) -> Any:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("shares of the phases")
 def _shares_block(block: np.ndarray, phases: int) -> np.ndarray:
     """Return ``[feature, ...]`` of channels' Gaussians: shares in place of all but the last's."""
     kinds = len(block) // (phases + 1)
@@ -194,6 +196,7 @@ def _shares_block(block: np.ndarray, phases: int) -> np.ndarray:
     return parts.reshape(block.shape)
 
 
+@task_name("probabilities of the phases")
 def _sums_block(block: np.ndarray, *, table: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return ``[..., phase]`` of probabilities of classes ``[..., class]``."""
     weighted = block * weights

@@ -10,6 +10,7 @@ import xarray as xr
 from eds_xr.schema import PHASE, spatial_dims
 from eds_xr.segmentation.presence.amounts import MOST_SIGMA, width_gathering
 from eds_xr.segmentation.tiled_filters import map_planes
+from eds_xr.workers import task_name
 
 #: Nothing else is present so near [pixels]: grains' rims are thinner than "present" asks for.
 MARGIN = 2
@@ -108,12 +109,14 @@ def _smooth(counts: xr.DataArray, sigma: float) -> xr.DataArray:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("margins of the phases")
 def _grown_block(image: np.ndarray, *, axes: int) -> np.ndarray:
     from scipy.ndimage import maximum_filter
 
     return maximum_filter(image, 2 * MARGIN + 1, axes=tuple(range(-axes, 0)))
 
 
+@task_name("smoothed amounts")
 def _smoothed_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
     from scipy.ndimage import gaussian_filter
 

@@ -21,6 +21,7 @@ from eds_xr.spectra.shapes.calibration import learned_shapes
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 from eds_xr.spectra.shapes.learning import Learned
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
+from eds_xr.workers import task_name
 
 #: Fewer channels than this are no spectrum to fit.
 LEAST_CHANNELS = 20
@@ -169,6 +170,7 @@ def _nonnegative_tables(model: PixelModel) -> dict[str, np.ndarray]:
     }
 
 
+@task_name("fits of pixels")
 def _nonnegative_block(
     block: np.ndarray, *, table: np.ndarray, gram: np.ndarray, columns: np.ndarray,
     factor: np.ndarray,

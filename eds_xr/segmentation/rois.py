@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -54,6 +55,8 @@ class Roi:
             raise EdsError(
                 f"the width of a {self.kind} must be 0 or more [pixels], found {self.width_pixels}"
             )
+        if self.color and not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
+            raise EdsError(f"a colour is written as #rrggbb, found {self.color!r}")
         paths = tuple(np.asarray(path, float) for path in self.paths)
         if not paths:
             raise EdsError(f"a {self.kind} of {self.phase!r} has no points")
@@ -66,6 +69,7 @@ class Roi:
             if not np.isfinite(path).all():
                 raise EdsError(f"a {self.kind} of {self.phase!r} has NaN or infinite coordinates")
         object.__setattr__(self, "paths", paths)
+        object.__setattr__(self, "width_pixels", float(self.width_pixels))
 
     def __eq__(self, other: object) -> bool:
         """Return whether two regions mark the same phase by the same points."""

@@ -22,6 +22,7 @@ from eds_xr.segmentation.labelling.session import (
     Stroke,
     scribbles_of,
 )
+from eds_xr.segmentation.labelling.session_file import read_session, write_session
 
 __all__ = [
     "History",
@@ -35,6 +36,7 @@ __all__ = [
     "add_stroke",
     "delete_class",
     "merge_classes",
+    "read_session",
     "recolour_class",
     "remove_image",
     "remove_strokes",
@@ -42,4 +44,5 @@ __all__ = [
     "scribbles_of",
     "set_classifier",
     "set_parameter",
+    "write_session",
 ]

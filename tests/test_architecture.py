@@ -31,6 +31,7 @@ FLOORS = (
     {"factorisation", "segmentation", "spectra", "composition"},
     {"report"},
     {"analysis"},
+    {"app"},
     {"accessor", "cli"},
     {""},  # the package itself: what a user imports
 )

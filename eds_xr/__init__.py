@@ -33,7 +33,7 @@ from eds_xr.provenance import history, package_version
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
-from eds_xr.segmentation import classify, features, graph_cut, masks, scribbles
+from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
@@ -86,6 +86,7 @@ __all__ = [
     "identify",
     "info",
     "k_factors",
+    "labelling",
     "masks",
     "merge_kinds",
     "mixing_uncertainty",

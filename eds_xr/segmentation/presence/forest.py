@@ -9,7 +9,8 @@ import xarray as xr
 
 from eds_xr.schema import COMPONENT, PHASE, label_array, spatial_dims
 from eds_xr.segmentation.classify.classifier import PixelClassifier
-from eds_xr.segmentation.classify.training import FEATURE, train
+from eds_xr.segmentation.classify.painted import FEATURE
+from eds_xr.segmentation.classify.training import train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.presence.evidence import draft_presence
 from eds_xr.segmentation.presence.rehearsal import draft_shares, drawn_amounts

@@ -89,7 +89,7 @@ Object.assign(Surface.prototype, {
     s.clearRect(0, 0, this.scratch.width, this.scratch.height)
     s.setTransform(this.context.getTransform())
     s.fillStyle = live.erase ? "#ffffff" : this.colorOf(this.valueOf(live))
-    strokeRuns("line", live.points, live.width, this.shape, (row, first, last) => {
+    strokeRuns(live, this.shape, (row, first, last) => {
       s.fillRect(first, row, last - first, 1)
     })
     const c = this.context
@@ -101,7 +101,7 @@ Object.assign(Surface.prototype, {
   },
 
   drawShape(live) {
-    const points = live.kind === "rectangle" ? cornersOf(live) : [...live.points]
+    const points = [...pathOf(live)]
     if (this.corners && this.at) points.push(this.at)
     this.inScreen(points, live.kind !== "line", live.erase ? "#ffffff" : this.colorOf(this.valueOf(live)), 1.5, [], true)
   },
@@ -128,7 +128,7 @@ Object.assign(Surface.prototype, {
 
   drawOutlines() {
     for (const o of this.outlines) {
-      const points = o.kind === "rectangle" ? cornersOf(o) : o.points
+      const points = pathOf(o)
       const bold = this.selected.has(o.id)
       if (o.kind === "point") { this.drawMark(points[0], o.color); continue }
       this.inScreen(points, o.kind !== "line", o.color, bold ? 3 : 1.5, o.dash || [], false)
@@ -136,8 +136,9 @@ Object.assign(Surface.prototype, {
     }
     for (const s of this.strokes) {
       if (!this.selected.has(s.id)) continue
-      const points = s.kind === "rectangle" ? cornersOf(s) : s.points
-      this.inScreen(points, s.kind !== "line", "#ffffff", 2, [5, 4], false)
+      for (const path of [pathOf(s), ...(s.more || [])]) {
+        this.inScreen(path, s.kind !== "line", "#ffffff", 2, [5, 4], false)
+      }
     }
   },
 

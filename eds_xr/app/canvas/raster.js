@@ -5,16 +5,18 @@
 const MAX_STEPS = 1000000
 
 // Call put(row, first, last) for runs of pixels of a stroke; last is one beyond the run.
-function strokeRuns(kind, points, width, shape, put) {
-  if (kind === "polygon") polygonRuns(points, shape, put)
-  else if (kind === "rectangle") rectangleRuns(points, shape, put)
-  else lineRuns(points, width, shape, put, 0)
+// A region of several paths has them in `points` and `more`.
+function strokeRuns({ kind, points, width, more }, shape, put) {
+  const paths = more && more.length ? [points, ...more] : [points]
+  if (kind === "polygon") polygonRuns(paths, shape, put)
+  else if (kind === "rectangle" || kind === "oval") frameRuns(kind, points, shape, put)
+  else if (kind === "points") for (const p of paths.flat()) putPixel(Math.floor(p[0]), Math.floor(p[1]), shape, put)
+  else for (const path of paths) lineRuns(path, width, shape, put)
 }
 
-// From segment `from` on: a stroke that grows is rasterised segment by segment.
-function lineRuns(points, width, shape, put, from) {
+function lineRuns(points, width, shape, put) {
   const n = Math.max(points.length - 1, 1)
-  for (let i = from; i < n; i++) {
+  for (let i = 0; i < n; i++) {
     segmentRuns(points[i], points[points.length > 1 ? i + 1 : i], width, shape, put)
   }
 }
@@ -33,42 +35,45 @@ function segmentRuns(start, stop, width, shape, put) {
     Math.max(start[0], stop[0]) + half, shape[0])
   const [x0, x1] = centresBetween(Math.min(start[1], stop[1]) - half,
     Math.max(start[1], stop[1]) + half, shape[1])
-  for (let i = y0; i < y1; i++) {
-    let first = -1
-    for (let j = x0; j <= x1; j++) {
-      let inside = false
-      if (j < x1) {
-        const y = i + 0.5 - start[0], x = j + 0.5 - start[1]
-        const along = Math.min(Math.max((y * dy + x * dx) / length2, 0), 1)
-        const ay = y - along * dy, ax = x - along * dx
-        inside = ay * ay + ax * ax <= half * half
-      }
-      if (inside && first < 0) first = j
-      if (!inside && first >= 0) { put(i, first, j); first = -1 }
-    }
+  const inside = (i, j) => {
+    const y = i + 0.5 - start[0], x = j + 0.5 - start[1]
+    const along = Math.min(Math.max((y * dy + x * dx) / length2, 0), 1)
+    const ay = y - along * dy, ax = x - along * dx
+    return ay * ay + ax * ax <= half * half
   }
+  for (let i = y0; i < y1; i++) rowRuns(i, x0, x1, inside, put)
 }
 
-function rectangleRuns(points, shape, put) {
-  const ys = points.map(p => p[0]), xs = points.map(p => p[1])
-  const [y0, y1] = centresBetween(Math.min(...ys), Math.max(...ys), shape[0])
-  const [x0, x1] = centresBetween(Math.min(...xs), Math.max(...xs), shape[1])
-  if (x1 > x0) for (let i = y0; i < y1; i++) put(i, x0, x1)
-}
-
-function polygonRuns(points, shape, put) {
-  const ys = points.map(p => p[0] - 0.5), xs = points.map(p => p[1] - 0.5)
+function frameRuns(kind, points, shape, put) {
   const [low, high] = extent(points)
-  const y0 = Math.max(0, Math.floor(low[0] - 0.5)), x0 = Math.max(0, Math.floor(low[1] - 0.5))
-  const y1 = Math.min(shape[0], Math.ceil(high[0] - 0.5) + 1)
-  const x1 = Math.min(shape[1], Math.ceil(high[1] - 0.5) + 1)
-  for (let i = y0; i < y1; i++) {
-    let first = -1
-    for (let j = x0; j <= x1; j++) {
-      const inside = j < x1 && inPolygon(xs, ys, j, i)
-      if (inside && first < 0) first = j
-      if (!inside && first >= 0) { put(i, first, j); first = -1 }
-    }
+  const [y0, y1] = centresBetween(low[0], high[0], shape[0])
+  const [x0, x1] = centresBetween(low[1], high[1], shape[1])
+  const centre = [0, 1].map(k => (low[k] + high[k]) / 2)
+  const radius = [0, 1].map(k => Math.max((high[k] - low[k]) / 2, 1e-9))
+  const inside = (i, j) => {
+    if (kind === "rectangle") return true
+    const y = (i + 0.5 - centre[0]) / radius[0], x = (j + 0.5 - centre[1]) / radius[1]
+    return y * y + x * x <= 1
+  }
+  for (let i = y0; i < y1; i++) rowRuns(i, x0, x1, inside, put)
+}
+
+// What an odd number of paths encloses.
+function polygonRuns(paths, shape, put) {
+  const moved = paths.map(path => [path.map(p => p[1] - 0.5), path.map(p => p[0] - 0.5)])
+  const [low, high] = extent(paths.flat())
+  const [y0, x0] = [0, 1].map(k => Math.max(0, Math.floor(low[k] - 0.5)))
+  const [y1, x1] = [0, 1].map(k => Math.min(shape[k], Math.ceil(high[k] - 0.5) + 1))
+  const inside = (i, j) => moved.reduce((odd, [xs, ys]) => odd !== inPolygon(xs, ys, j, i), false)
+  for (let i = y0; i < y1; i++) rowRuns(i, x0, x1, inside, put)
+}
+
+function rowRuns(i, x0, x1, inside, put) {
+  let first = -1
+  for (let j = x0; j <= x1; j++) {
+    const within = j < x1 && inside(i, j)
+    if (within && first < 0) first = j
+    if (!within && first >= 0) { put(i, first, j); first = -1 }
   }
 }
 
@@ -125,7 +130,7 @@ class Painted {
   paint(stroke, value) {
     const { h, w, values } = this.levels[0]
     let y0 = h, y1 = 0, x0 = w, x1 = 0
-    strokeRuns(stroke.kind, stroke.points, stroke.width, [h, w], (row, first, last) => {
+    strokeRuns(stroke, [h, w], (row, first, last) => {
       values.fill(value, row * w + first, row * w + last)
       y0 = Math.min(y0, row); y1 = Math.max(y1, row + 1)
       x0 = Math.min(x0, first); x1 = Math.max(x1, last)

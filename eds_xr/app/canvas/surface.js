@@ -124,7 +124,7 @@ class Surface {
       this.fit()
     }
     this.repaint()
-    if (m.complete) for (const stroke of this.pending.values()) this.tell(stroke)
+    if (m.complete) for (const stroke of this.pending.values()) this.tell(stroke, true)
   }
 
   on_set(m) {
@@ -133,7 +133,8 @@ class Surface {
     }
     if ("tool" in m) this.cancel()
     this.changed()
-    this.redraw()
+    if ("classes" in m) this.repaint()
+    else this.redraw()
   }
 
   on_layer(m) {
@@ -363,9 +364,9 @@ class Surface {
     this.tell(stroke)
   }
 
-  tell(s) {
+  tell(s, again = false) {
     this.send({
-      type: "drawn", id: s.id, kind: s.kind, tool: s.tool, points: s.points, width_pixels: s.width,
+      type: "drawn", again, id: s.id, kind: s.kind, tool: s.tool, points: s.points, width_pixels: s.width,
       class: s.class, erase: s.erase,
     })
   }
@@ -491,9 +492,7 @@ function newId() {
 // Distance of a place to what a stroke or outline covers [pixels].
 function distanceTo(s, [y, x]) {
   const half = (s.kind === "line" ? (s.width || 1) / 2 : 0)
-  let points = s.points
-  if (s.kind === "rectangle") points = cornersOf(s)
-  const closed = s.kind === "polygon" || s.kind === "rectangle"
+  const points = pathOf(s), closed = ["polygon", "rectangle", "oval"].includes(s.kind)
   if (closed && inPolygon(points.map(p => p[1]), points.map(p => p[0]), x, y)) return 0
   let least = Infinity
   const n = points.length
@@ -506,7 +505,9 @@ function distanceTo(s, [y, x]) {
   return Math.max(least - half, 0)
 }
 
-function cornersOf(s) {
+// The path of a stroke, closed for areas; of an oval its frame.
+function pathOf(s) {
+  if (s.kind !== "rectangle" && s.kind !== "oval") return s.points
   const [low, high] = extent(s.points)
   return [[low[0], low[1]], [low[0], high[1]], [high[0], high[1]], [high[0], low[1]]]
 }

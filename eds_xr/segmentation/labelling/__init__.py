@@ -1,5 +1,6 @@
 """Labelling by hand: sessions of painted strokes, their edits, undo, files and training."""
 
+from eds_xr.segmentation.labelling.autosave import Autosave
 from eds_xr.segmentation.labelling.edits import (
     add_class,
     add_image,
@@ -25,6 +26,7 @@ from eds_xr.segmentation.labelling.session import (
 from eds_xr.segmentation.labelling.session_file import read_session, write_session
 
 __all__ = [
+    "Autosave",
     "History",
     "LabelClass",
     "LabelledImage",

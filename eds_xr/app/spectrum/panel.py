@@ -124,7 +124,7 @@ class SpectrumPanel:
             x_axis_label=energy, y_axis_label=counts, name="spectrum_log" if log else "spectrum",
             output_backend="canvas", **kind,
         )  # fmt: skip
-        _dress(one)
+        dress(one)
         labels = ColumnDataSource({n: [] for n in ("x", "energy", "text", "color")})
         one.extra_y_ranges = {"names": Range1d(0, 1)}
         self._draw(one, labels)
@@ -178,7 +178,7 @@ def _steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(edges, 2)[1:-1], np.repeat(values, 2)
 
 
-def _dress(one: Any) -> None:
+def dress(one: Any) -> None:
     """Set quiet axes: thin ticks, small type, hardly any grid."""
     one.grid.grid_line_color = GRID
     one.xgrid.grid_line_color = None

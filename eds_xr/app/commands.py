@@ -1,0 +1,45 @@
+"""The commands that open an app in the browser."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+SOURCE = Annotated[
+    str,
+    typer.Argument(help="Zarr store, or URL; folder of an analysis; vendor file, to be converted."),
+]
+PORT = Annotated[int, typer.Option(help="0 takes a free one.")]
+ADDRESS = Annotated[
+    str, typer.Option(help="Network interface; others than this machine's own are warned of.")
+]
+BROWSER = Annotated[bool, typer.Option("--browser/--no-browser", help="Open the browser.")]
+
+
+def explore(
+    source: SOURCE,
+    elements: Annotated[
+        str, typer.Option(help="Known to be there: Mg,Si,Fe. By default those the store names.")
+    ] = "",
+    port: PORT = 0,
+    address: ADDRESS = "127.0.0.1",
+    browser: BROWSER = True,
+) -> None:
+    """Look at an image and its spectra in the browser."""
+    from eds_xr.app import sources
+    from eds_xr.app.explorer.explorer import Explorer
+    from eds_xr.app.serving.extra import need_panel
+    from eds_xr.app.serving.server import View, serve
+
+    need_panel()
+    found = sources.opened(source)
+    named = [name.strip() for name in elements.split(",") if name.strip()]
+
+    def view() -> View:
+        from eds_xr.app.explorer.view import ExplorerView
+
+        explorer = Explorer(found.image, found.result, elements=named or None, opening=found.code)
+        return ExplorerView(explorer, found.name)
+
+    serve(view, port=port, address=address, show=browser, title=f"{found.name} · explore")

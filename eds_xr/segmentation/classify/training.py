@@ -32,7 +32,7 @@ N_TREES = 200
 #: Trees stop at leaves of this many painted pixels: votes become probabilities, and trees small.
 MIN_LEAF_PIXELS = 5
 #: With fewer trees some pixel is in the bags of all of them.
-LEAST_TREES_OUT_OF_BAG = 40
+LEAST_TREES_OUT_OF_BAG = 20
 
 
 def train(

@@ -120,7 +120,8 @@ def rehearsed_forest(
     classes = [AND.join(np.array(names)[row]) for row in sets]
     strokes = label_array(painted.reshape(stack.shape[:-1]), rehearsed, classes)
     forest = train(
-        share_features(rehearsed).compute(), strokes, classifier=random_trees(N_TREES, False, seed), balanced=False,
+        share_features(rehearsed).compute(), strokes,
+        classifier=random_trees(N_TREES, False, seed), balanced=False,
         max_pixels_per_phase=LEARNT_PIXELS, seed=seed,
     )  # fmt: skip
     return Learnt(forest, sets, there / learnt, learnt @ sets)

@@ -22,6 +22,7 @@ from eds_xr.composition.quantify import quantify, quantify_cross_sections, quant
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unexplained import unexplained
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
@@ -121,6 +122,7 @@ __all__ = [
     "sum_spectra",
     "to_table",
     "to_text",
+    "unexplained",
     "unmix",
     "upper_limits",
     "write_csv",

@@ -16,6 +16,7 @@ from eds_xr.composition.quantify import quantify, quantify_cross_sections, quant
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unexplained import unexplained
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
@@ -75,6 +76,7 @@ class ArrayAccessor:
     project = _method(project)
     extend_loadings = _method(extend_loadings)
     unmix = _method(unmix)
+    unexplained = _method(unexplained)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
     analyse = _method(analyse)

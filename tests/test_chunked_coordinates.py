@@ -123,6 +123,7 @@ OF_ARRAYS: dict[str, Case] = {
     "suggest_rank": lambda i: i.image.eds.suggest_rank(max_rank=3),
     "project": lambda i: i.image.eds.project(i.factors.loadings),
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
+    "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),

@@ -30,15 +30,17 @@ class Channel:
         That must be read for a pixel.
     code : str
         The Python that makes the map.
+    sums : bool
+        Whether the values of summed pixels are sums, too, as counts are.
     number : int
         Its own; names may come again.
     """
 
     def __init__(
         self, name: str, shape: tuple[int, int], make: Callable[[int], tuple[xr.DataArray, int]],
-        *, bytes_per_pixel: int, code: str = "",
+        *, bytes_per_pixel: int, code: str = "", sums: bool = True,
     ) -> None:  # fmt: skip
-        self.name, self.shape, self.code = name, shape, code
+        self.name, self.shape, self.code, self.sums = name, shape, code, sums
         self.bytes_per_pixel, self.number = bytes_per_pixel, next(_NUMBERS)
         self._make = make
         self._made: dict[int, tuple[xr.DataArray, int]] = {}
@@ -57,7 +59,9 @@ class Channel:
             return self._made[stored]
 
 
-def of_image(name: str, image: xr.DataArray, make: Maker, *, code: str = "") -> Channel:
+def of_image(
+    name: str, image: xr.DataArray, make: Maker, *, code: str = "", sums: bool = True
+) -> Channel:
     """Return the map that `make` gives of an image, or of its stored sums of pixels.
 
     Parameters
@@ -68,6 +72,8 @@ def of_image(name: str, image: xr.DataArray, make: Maker, *, code: str = "") -> 
         Of an image, a map [y, x] of sums of counts: those of four pixels are four times as large.
     code : str
         The Python that makes it.
+    sums : bool
+        False for a map whose values say something of the summed pixels, as a significance does.
     """
     chunked = as_chunked(image)
 
@@ -76,13 +82,15 @@ def of_image(name: str, image: xr.DataArray, make: Maker, *, code: str = "") -> 
         return make(summed if of > 1 else chunked), of
 
     size = image.sizes[ENERGY] * image.dtype.itemsize
-    return Channel(name, shape_of(image), at, bytes_per_pixel=size, code=code)
+    return Channel(name, shape_of(image), at, bytes_per_pixel=size, code=code, sums=sums)
 
 
 def of_array(name: str, array: xr.DataArray, *, code: str = "") -> Channel:
     """Return a map [y, x] that is there: an image recorded with it, scores, probabilities."""
     shape, size = shape_of(array), array.dtype.itemsize
-    return Channel(name, shape, lambda factor: (array, 1), bytes_per_pixel=size, code=code)
+    return Channel(
+        name, shape, lambda factor: (array, 1), bytes_per_pixel=size, code=code, sums=False
+    )
 
 
 def shape_of(image: xr.DataArray) -> tuple[int, int]:

@@ -191,7 +191,7 @@ class _Grid:
         """Return means of a pixel of the image; blocks on the edge hold fewer."""
         first = [i * n for i, n in zip(tile, self.values_a_side, strict=True)]
         sums = _block_sums(values, self.extra)
-        if self.of == 1 and values.dtype.kind == "f":
+        if not self.channel.sums:
             number = _block_sums(np.isfinite(values), self.extra)
             with np.errstate(invalid="ignore"):
                 return np.where(number > 0, sums / np.maximum(number, 1), np.nan).astype("f4")

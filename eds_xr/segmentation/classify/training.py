@@ -31,6 +31,8 @@ from eds_xr.segmentation.classify.trees import Trees
 N_TREES = 200
 #: Trees stop at leaves of this many painted pixels: votes become probabilities, and trees small.
 MIN_LEAF_PIXELS = 5
+#: With fewer trees some pixel is in the bags of all of them.
+LEAST_TREES_OUT_OF_BAG = 20
 
 
 def train(
@@ -163,6 +165,24 @@ def chosen_classifier(classifier: Any, balanced: bool, seed: int) -> Any:
             "predict_proba, or wrap it in sklearn.calibration.CalibratedClassifierCV"
         )
     return classifier
+
+
+def random_trees(n_trees: int, balanced: bool, seed: int) -> Any:
+    """Return extremely randomised trees: as good as a random forest, in a fraction of its time.
+
+    Geurts, Ernst & Wehenkel, Machine Learning 63 (2006) 3, doi:10.1007/s10994-006-6226-1.
+    """
+    from sklearn.ensemble import ExtraTreesClassifier
+
+    return ExtraTreesClassifier(
+        n_trees,
+        min_samples_leaf=MIN_LEAF_PIXELS,
+        bootstrap=True,
+        class_weight="balanced_subsample" if balanced else None,
+        oob_score=n_trees >= LEAST_TREES_OUT_OF_BAG,
+        random_state=seed,
+        n_jobs=-1,
+    )
 
 
 def fitted_classifier(

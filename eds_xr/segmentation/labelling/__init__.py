@@ -24,6 +24,13 @@ from eds_xr.segmentation.labelling.session import (
     scribbles_of,
 )
 from eds_xr.segmentation.labelling.session_file import read_session, write_session
+from eds_xr.segmentation.labelling.training import (
+    features_of,
+    phases_of,
+    probabilities_of,
+    score_session,
+    train_session,
+)
 
 __all__ = [
     "Autosave",
@@ -37,14 +44,19 @@ __all__ = [
     "add_image",
     "add_stroke",
     "delete_class",
+    "features_of",
     "merge_classes",
+    "phases_of",
+    "probabilities_of",
     "read_session",
     "recolour_class",
     "remove_image",
     "remove_strokes",
     "rename_class",
+    "score_session",
     "scribbles_of",
     "set_classifier",
     "set_parameter",
+    "train_session",
     "write_session",
 ]

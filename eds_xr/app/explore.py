@@ -10,6 +10,9 @@ import xarray as xr
 if TYPE_CHECKING:
     from eds_xr.app.explorer.explorer import Explorer
 
+#: Of the page in a notebook's cell [pixels].
+CELL_HEIGHT = 660
+
 
 def explore(
     image: xr.DataArray,
@@ -54,9 +57,12 @@ def explore(
         If it is no image (y, x), the result is none of these, or Panel is not installed.
     """
     from eds_xr.app.explorer.explorer import Explorer
+    from eds_xr.app.notebook import in_notebook, load_panel
     from eds_xr.app.serving.extra import need_panel
 
     need_panel()
+    if in_notebook():
+        load_panel()
     explorer = Explorer(image, result, elements=elements)
     return Exploration(explorer, name or _name_of(image))
 
@@ -109,14 +115,18 @@ class Exploration:
         """End the work of the cell that shows it."""
         if self._cell is not None:
             self._cell.close()
+            self._cell = None
 
     def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> Any:
         from eds_xr.app.explorer.still import still_picture
-        from eds_xr.app.serving.cell import Cell
+        from eds_xr.app.notebook import load_panel, shown_in_cell
 
+        load_panel()
         self.close()
-        self._cell = Cell(self.view())
-        return self._cell.bundle(still_picture(self.explorer))
+        self._cell = self.view()
+        page = self._cell.panel()
+        page.param.update(height=CELL_HEIGHT, sizing_mode="stretch_width")
+        return shown_in_cell(page, still_picture(self.explorer))
 
 
 def _name_of(image: xr.DataArray) -> str:

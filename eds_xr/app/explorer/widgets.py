@@ -48,28 +48,28 @@ class Widgets:
 
     def _make(self) -> None:
         w, s = pn.widgets, self.style
-        self.channel = w.Select(name="map", width=150, stylesheets=s, margin=(0, 6))
+        self.channel = w.Select(label="map", width=150, stylesheets=s, margin=(0, 6))
         self.contrast = w.RangeSlider(
-            name="contrast", start=0, end=100, step=0.5, value=(0.5, 99.5),
+            label="contrast", start=0, end=100, step=0.5, value=(0.5, 99.5),
             width=130, stylesheets=s, margin=(0, 10), show_value=True, tooltips=False, format="0.0",
         )  # fmt: skip
-        self.brighten = w.Checkbox(name="log", stylesheets=s, margin=(17, 4, 0, 4))
+        self.brighten = w.Checkbox(label="log", stylesheets=s, margin=(17, 4, 0, 4))
         self.tool = w.RadioButtonGroup(
             options=TOOLS, value="pick", stylesheets=s, margin=(14, 4, 0, 4)
         )
         self.opacity = w.FloatSlider(
-            name="phases", start=0, end=1, step=0.05, value=0.35, width=80, stylesheets=s,
+            label="phases", start=0, end=1, step=0.05, value=0.35, width=80, stylesheets=s,
             margin=(0, 8), visible=self.explorer.found.label is not None, show_value=False,
             tooltips=False,
         )  # fmt: skip
         self.element = w.TextInput(
             placeholder="element: Fe, then Enter", width=190, stylesheets=s, margin=(4, 6)
         )
-        self.log = w.Checkbox(name="log", stylesheets=s, margin=(9, 8))
-        self.mixture = w.Select(name="region", width=90, stylesheets=s, margin=(0, 6))
-        self.reference = w.Select(name="less region", width=90, stylesheets=s, margin=(0, 6))
+        self.log = w.Checkbox(label="log", stylesheets=s, margin=(9, 8))
+        self.mixture = w.Select(label="region", width=90, stylesheets=s, margin=(0, 6))
+        self.reference = w.Select(label="less region", width=90, stylesheets=s, margin=(0, 6))
         self.scale = w.TextInput(
-            name="by a line (Si_Ka), lines, or a share", value="", width=220, stylesheets=s,
+            label="by a line (Si_Ka), lines, or a share", value="", width=220, stylesheets=s,
             margin=(0, 6), placeholder="a line that only the second emits",
         )  # fmt: skip
 
@@ -78,6 +78,9 @@ class Widgets:
             "stylesheets": self.style, "sizing_mode": "stretch_width", "margin": (2, 8),
         }  # fmt: skip
         self.regions = pn.Column(sizing_mode="stretch_width", margin=0)
+        self._rows: dict[str, Any] = {}
+        hint = "Draw a box, a polygon or a line on the image; Delete removes what is picked."
+        self._hint = pn.pane.HTML(f'<div class="note">{hint}</div>', **options)
         self.table = pn.pane.HTML("", **options)
         self.script = pn.pane.HTML("", **options)
         self.said = pn.pane.HTML("", **options)
@@ -85,7 +88,7 @@ class Widgets:
         self.busy = pn.pane.HTML("", **(options | {"sizing_mode": "fixed", "width": 110}))
         self.copied = pn.widgets.TextInput(value="", visible=False)
         self.copy = pn.widgets.Button(
-            name="Copy", width=70, stylesheets=self.style, margin=(2, 8, 4, 8)
+            label="Copy", width=70, stylesheets=self.style, margin=(2, 8, 4, 8)
         )
         self.copy.js_on_click(
             args={"source": self.copied}, code="navigator.clipboard.writeText(source.value)"
@@ -149,25 +152,29 @@ class Widgets:
 
     def offer_regions(self, spectra: Mapping[str, xr.Dataset]) -> None:
         """List the regions, and offer them for a subtraction."""
-        rows = []
-        for name, one in self.explorer.regions.items():
-            text = pn.pane.HTML(
-                tables.region_row(one, spectra.get(name)), stylesheets=self.style,
-                sizing_mode="stretch_width", margin=(4, 8),
-            )  # fmt: skip
-            button = pn.widgets.Button(name="✕", width=28, stylesheets=self.style, margin=(1, 8))
-            button.on_click(lambda _, name=name: self.on_remove(name))
-            rows.append(pn.Row(text, button, sizing_mode="stretch_width", margin=0))
-        hint = "Draw a rectangle, a polygon or a line on the image; Delete removes what is picked."
-        self.regions[:] = rows or [
-            pn.pane.HTML(f'<div class="note">{hint}</div>', stylesheets=self.style, margin=(2, 8))
-        ]
+        regions = self.explorer.regions
+        for name in [n for n in self._rows if n not in regions]:
+            del self._rows[name]
+        for name, one in regions.items():
+            if name not in self._rows:
+                self._rows[name] = self._row(name)
+            self._rows[name][0].object = tables.region_row(one, spectra.get(name))
+        rows = list(self._rows.values()) or [self._hint]
+        if [id(r) for r in rows] != [id(r) for r in self.regions]:
+            self.regions[:] = rows
         names = list(self.explorer.regions)
         for number, one in enumerate((self.mixture, self.reference)):
             kept = one.value if one.value in names else None
             one.options = names if names else []
             free = [n for n in names if number == 0 or n != self.mixture.value]
             one.value = kept if kept in free else next(iter(free), None)
+
+    def _row(self, name: str) -> Any:
+        """Return the row of a region: what it holds, and a button that removes it."""
+        text = pn.pane.HTML("", stylesheets=self.style, sizing_mode="stretch_width", margin=(4, 8))
+        button = pn.widgets.Button(label="✕", width=28, stylesheets=self.style, margin=(1, 8))
+        button.on_click(lambda _: self.on_remove(name))
+        return pn.Row(text, button, sizing_mode="stretch_width", margin=0)
 
     def difference(self) -> tuple[str, str, Any]:
         """Return which regions are subtracted, and by what."""

@@ -10,6 +10,7 @@ import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
+from eds_xr.app.labeller.label import label
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
@@ -79,6 +80,7 @@ class ArrayAccessor:
     unexplained = _method(unexplained)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
+    label = _method(label)
     analyse = _method(analyse)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)

@@ -126,6 +126,7 @@ OF_ARRAYS: dict[str, Case] = {
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
+    "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
@@ -275,6 +276,15 @@ NOT_OF_IMAGES = {
 
 def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
+
+
+def _labelled(app, i):
+    """Paint what is painted, train, and close; return the probabilities."""
+    app.labeller.painting.replace_strokes(scribbles.outlines(i.painted))
+    app.labeller.train()
+    app.labeller.wait()
+    app.close()
+    return app.probability
 
 
 def _drawn(figure: Any) -> list[Any]:

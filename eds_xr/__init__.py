@@ -15,6 +15,7 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
+from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
@@ -89,6 +90,7 @@ __all__ = [
     "identify",
     "info",
     "k_factors",
+    "label",
     "labelling",
     "masks",
     "merge_kinds",

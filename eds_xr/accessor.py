@@ -11,6 +11,7 @@ import xarray as xr
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
+from eds_xr.app.labeller.label import label
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
@@ -80,6 +81,7 @@ class ArrayAccessor:
     unexplained = _method(unexplained)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
+    label = _method(label)
     analyse = _method(analyse)
     explore = _method(explore)
     sum_spectra = _method(sum_spectra)

@@ -128,6 +128,7 @@ OF_ARRAYS: dict[str, Case] = {
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
     "explore": lambda i: _explored(i.image.eds.explore()),
+    "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
@@ -284,6 +285,15 @@ def _explored(explored: Any) -> list[Any]:
     explored.explorer.add_region("rectangle", [(3, 2), (20, 19)])
     one = explored.explorer.pixel_spectrum(8.0, 9.0)
     return [explored.explorer.region_spectrum("A", Job()), one, explored.spectra()]
+
+
+def _labelled(app, i):
+    """Paint what is painted, train, and close; return the probabilities."""
+    app.labeller.painting.replace_strokes(scribbles.outlines(i.painted))
+    app.labeller.train()
+    app.labeller.wait()
+    app.close()
+    return app.probability
 
 
 def _drawn(figure: Any) -> list[Any]:

@@ -35,6 +35,10 @@ class Screen:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the page; a server that ends before it would be an error of the page."""
         self.context.close()
 
     def _asked(self, request: Any) -> None:

@@ -120,7 +120,7 @@ class Painted {
     this.levels = []
     for (let [h, w] = shape; ; h = Math.ceil(h / 2), w = Math.ceil(w / 2)) {
       this.levels.push({ h, w, values: new Uint8Array(h * w) })
-      if (Math.max(h, w) <= 256) break
+      if (Math.max(h, w) <= 32) break
     }
   }
 

@@ -2,7 +2,7 @@
 // the hand does is drawn here at once and told to Python, which keeps the strokes.
 
 const PAN_KEY = " "
-const SETTLED_MS = 150, POINTER_MS = 60, PING_MS = 2000, LOST_MS = 8000
+const SETTLED_MS = 150, POINTER_MS = 60, PING_MS = 2000, LOST_MS = 8000, MOST_TRIES = 3
 const TOOLS = ["pan", "pick", "brush", "eraser", "polygon", "rectangle", "line"]
 const TOOL_KEYS = { v: "pick", h: "pan", b: "brush", e: "eraser", p: "polygon", r: "rectangle", l: "line" }
 const DRAWN_AT_ONCE = ["brush", "eraser"]
@@ -79,7 +79,7 @@ class Surface {
     on(window, "blur", () => { this.space = false })
     this.model.on("msg:custom", message => this.receive(message))
     this.model.on("remove", () => this.remove())
-    this.lastPong = performance.now()
+    this.waiting = this.failed = 0
     this.beat = setInterval(() => this.ping(), PING_MS)
     this.send({ type: "ready" })
   }
@@ -90,7 +90,9 @@ class Surface {
     this.watchSize.disconnect()
   }
 
-  send(message) { this.model.send_msg(message) }
+  send(message) {
+    try { this.model.send_msg(message) } catch (error) { /* no connection: strokes are kept, see ping */ }
+  }
 
   // The element over which keys are heard; an app around the surface sets its own.
   get keyArea() { return this.area || this.root }
@@ -175,7 +177,7 @@ class Surface {
   on_outlines(m) { this.outlines = m.outlines; this.redraw() }
   on_selected(m) { this.selected = new Set(m.ids); this.redraw() }
   on_acknowledge(m) { this.acknowledge(m.id); this.repaint() }
-  on_pong() { this.lastPong = performance.now(); this.failed = false; this.say("") }
+  on_pong() { this.waiting = this.failed = 0; this.say("") }
   on_fit() { this.fit() }
   on_show(m) { this.show(m.y0, m.x0, m.y1, m.x1) }
 
@@ -199,11 +201,15 @@ class Surface {
     } catch (error) { /* as above */ }
   }
 
+  // A kernel is asked only while strokes wait: it may be busy with a cell for long.
   ping() {
+    if (!this.served && !this.pending.size) { this.waiting = 0; return }
+    this.waiting = this.waiting || performance.now()
     this.send({ type: "ping" })
-    if (performance.now() - this.lastPong < LOST_MS) return
+    if (performance.now() - this.waiting < LOST_MS) return
     const n = this.pending.size
-    this.say("connection lost" + (n ? `: ${n} stroke${n > 1 ? "s" : ""} kept in this browser` : ""))
+    this.say((this.served ? "no connection to the server" : "the kernel does not answer") +
+      (n ? `: ${n} stroke${n > 1 ? "s" : ""} kept in this browser` : ""))
     if (this.served) this.retry()
   }
 
@@ -211,9 +217,9 @@ class Surface {
   async retry() {
     try {
       const reply = await fetch(location.href, { cache: "no-store", credentials: "same-origin" })
-      if (!reply.ok) this.failed = true
-      else if (this.failed) location.reload()
-    } catch (error) { this.failed = true }
+      if (!reply.ok) this.failed = MOST_TRIES
+      else if (++this.failed > MOST_TRIES) location.reload()
+    } catch (error) { this.failed = MOST_TRIES }
   }
 
   say(text) { this.note.textContent = text; this.note.hidden = !text }

@@ -299,6 +299,13 @@ class Labeller:
             while not self._waiting.empty():
                 self._waiting.get()()
 
+    def wait_for_picture(self) -> None:
+        """Return when the picture of the map is there, in the thread of the event loop."""
+        if self.picture is None:
+            self.picture = draw(
+                self.maps[self.channel].shown, self._generous(self.window), Job(), self._cache
+            )
+
     def close(self) -> None:
         """Cancel all work, and write what is left to write."""
         self.learning.close()

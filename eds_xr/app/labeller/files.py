@@ -10,7 +10,6 @@ from typing import Any
 
 import xarray as xr
 
-from eds_xr.analysis.segment import segment
 from eds_xr.app.labeller.controller import Labeller
 from eds_xr.app.labeller.steps import features_of
 from eds_xr.app.serving.folder import confined
@@ -34,7 +33,7 @@ MOST_BYTES = 24 * 2**20
 def save(labeller: Labeller, what: str, folder: Path) -> Path:
     """Save what is painted or found, under the name of the image, in place of what was there.
 
-    Computes: for "masks", as :func:`eds_xr.segment` with these strokes.
+    Computes: what is saved.
 
     Parameters
     ----------
@@ -94,13 +93,13 @@ def painted(labeller: Labeller) -> xr.DataArray:
 
 def phases(labeller: Labeller) -> xr.Dataset:
     """Return which phases are present in each pixel, as :func:`eds_xr.segment` has them."""
-    chosen = labeller.session.parameters
-    features = features_of(labeller.maps, chosen)
-    found: xr.Dataset = segment(
-        labeller.image, painted(labeller), features=features, smoothness=chosen.smoothness,
-        seed=chosen.seed,
-    )  # fmt: skip
-    return found
+    session, part = labeller.session, labeller.learning.part
+    if session.classifier is None:
+        raise EdsError("nothing is trained yet: press Train first")
+    if part is not None and part.place == labeller.learning.everything:
+        return labelling.phases_of(session, part.probability)
+    features = features_of(labeller.maps, session, session.classifier.features)
+    return labelling.phases_of(session, labelling.probabilities_of(session, features))
 
 
 def _load_own(labeller: Labeller, path: Path) -> str:

@@ -90,6 +90,8 @@ class App {
     this.said = h("span", { className: "said", role: "status" })
     this.sheet = h("div", { className: "sheet", hidden: true, role: "dialog" })
     const middle = h("div", { className: "middle" }, this.surface.root, this.sheet)
+    // a button that was clicked does not take the keys, Space among them, that follow
+    this.root.addEventListener("click", e => { const b = e.target.closest("button, summary"); if (b) b.blur() })
     this.root.append(this.bar, this.side, middle, h("div", { className: "foot" }, this.where, this.said))
   }
 
@@ -126,6 +128,7 @@ class App {
     })
     return h("div", { className: "group" }, h("label", {}, "Map", this.channel), h("label", { title: "Contrast: shares of pixels [%]" }, "%", this.low, this.high),
       h("label", {}, "Overlay", this.overlay), this.opacity,
+      this.log = h("label", { title: "Counts of the spectra on a logarithmic scale" }, h("input", { type: "checkbox", "aria-label": "log", onchange: e => this.act("log", { log: e.target.checked }) }), "log"),
       h("button", { className: "tool", title: "Keys (?)", "aria-label": "help", onclick: () => this.toggleHelp() }, "?"))
   }
 
@@ -171,7 +174,7 @@ class App {
     this.save = h("select", { "aria-label": "save", onchange: e => { if (e.target.value) this.act("save", { what: e.target.value }); e.target.value = "" } },
       h("option", { value: "" }, "Save …"), Object.entries(saves).map(([v, t]) => h("option", { value: v }, t)))
     this.file = h("input", { type: "file", hidden: true, accept: ".edsx,.tif,.tiff,.png,.roi,.zip", "aria-label": "file", onchange: e => this.upload(e.target) })
-    return this.section("Files", h("div", { className: "row" }, this.save,
+    return this.section("Files", h("div", { className: "row files" }, this.save,
       h("button", { title: "A session, ImageJ regions, a label image, a classifier", onclick: () => this.file.click() }, "Load …"), this.file,
       h("button", { onclick: () => this.act("script") }, "Script")))
   }
@@ -197,6 +200,8 @@ class App {
     this.train.classList.toggle("stop", training)
     this.train.title = training ? "Stop (T)" : "Train (T)"
     this.live.checked = s.live
+    this.log.hidden = s.log === null
+    this.log.firstChild.checked = Boolean(s.log)
     if (!this.smoothing) { this.smooth.value = s.parameters.smoothness; this.smoothText.textContent = s.parameters.smoothness.toFixed(1) }
     this.said.textContent = s.said || (s.busy.length ? s.busy.join(", ") + " …" : "")
     this.said.classList.toggle("error", Boolean(s.error))

@@ -14,7 +14,8 @@ from eds_xr.app.pictures.worker import Job, Worker
 from eds_xr.schema import ENERGY, EdsError, spatial_dims
 from eds_xr.segmentation import classify
 from eds_xr.segmentation.classify.classifier import PixelClassifier
-from eds_xr.segmentation.labelling import set_classifier
+from eds_xr.segmentation.labelling import Session, score_session, scribbles_of, train_session
+from eds_xr.segmentation.labelling.edits import set_classifier
 
 Deliver = Callable[[Callable[[], None]], None]
 Place = tuple[int, int, int, int]
@@ -87,27 +88,20 @@ class Learning:
 
     def train(self) -> None:
         """Learn from what is painted, then label. A later request takes the place of this one."""
-        session, parameters = self._painting.session, self._painting.session.parameters
-        known = {self._painting.name: self._maps, **self._others}
-        names = [n for n in known if session.strokes_on(n)] if session.images else []
-        names = [n for n in names if n in {i.name for i in session.images}]
+        session = self._painting.session
 
         def work(job: Job) -> PixelClassifier:
-            scribbles = steps.scribbles_on(session, names)
-            features = [self._features_of(known[n], n, job) for n in names]
+            features = self._features_of_all(session, job)
             job.check()
-            return steps.trained(features, scribbles, parameters)
+            classifier = train_session(session, features).classifier
+            assert classifier is not None
+            return classifier
 
         def done(classifier: PixelClassifier) -> None:
             self._painting.note(set_classifier(self._painting.session, classifier))
             self.importance = classify.feature_importance(classifier)
             self.label()
 
-        if not names:
-            self._failed(
-                EdsError("nothing is painted yet: paint pixels of two classes, then train")
-            )
-            return
         self.stop("labels")
         self._submit("training", work, done)
 
@@ -129,13 +123,12 @@ class Learning:
 
     def measure(self) -> None:
         """Measure how well strokes are recognised that were not learnt from."""
-        session, name = self._painting.session, self._painting.name
+        session = self._painting.session
 
         def work(job: Job) -> xr.Dataset:
-            scribbles = steps.scribbles_on(session, [name])
-            features = self._features_of(self._maps, name, job)
+            features = self._features_of_all(session, job)
             job.check()
-            return steps.scored([features], scribbles, session.parameters)
+            return score_session(session, features)
 
         def done(score: xr.Dataset) -> None:
             self.score = score
@@ -154,7 +147,7 @@ class Learning:
             if part is not None and whole:
                 label = part.label
             else:
-                label = steps.scribbles_on(session, [name])[0]
+                label = scribbles_of(session, name)
             return steps.spectra_of(self._image, label, job)
 
         def done(spectra: xr.Dataset) -> None:
@@ -251,6 +244,17 @@ class Learning:
         features = self._features_of(self._maps, self._painting.name, job, classifier)
         return steps.probabilities(classifier, features, place, job)
 
+    def _features_of_all(self, session: Session, job: Job) -> dict[str, xr.DataArray]:
+        """Return the features of every painted image that is at hand, by name."""
+        known = {self._painting.name: self._maps, **self._others}
+        painted = [i.name for i in session.images if session.strokes_on(i.name)]
+        if missing := [name for name in painted if name not in known]:
+            raise EdsError(
+                f"the session has strokes on {missing[0]!r}, too; give that image with "
+                "others={name: (image, channels)}"
+            )
+        return {name: self._features_of(known[name], name, job) for name in painted}
+
     def _features_of(
         self,
         maps: Mapping[str, Map],
@@ -269,7 +273,7 @@ class Learning:
             have = set(features["feature"].values.tolist())
             if known == key or (names and known[0] == name and set(names) <= have):
                 return features
-        found = steps.kept(steps.features_of(maps, parameters, names), job)
+        found = steps.kept(steps.features_of(maps, self._painting.session, names), job)
         job.check()
         self._features = {k: v for k, v in self._features.items() if k[0] != name} | {key: found}
         return found

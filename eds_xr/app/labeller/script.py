@@ -14,26 +14,19 @@ def script_of(
     """Return Python that trains on the saved strokes and sums the spectra of what it finds."""
     chosen = session.parameters
     names = chosen.channels or tuple(n for n, one in maps.items() if one.learnt)
-    forest = _forest(session)
     lines = [
         "import eds_xr",
-        *(["import sklearn.ensemble"] if forest else []),
         "import xarray as xr",
         "",
         f"image = eds_xr.open({name!r})",
         f"session = eds_xr.labelling.read_session({session_file!r})",
-        f"scribbles = eds_xr.labelling.scribbles_of(session, {name!r})",
         *_channels(names, maps),
-        "features = eds_xr.features.pixel_features(",
-        f"    channels, kinds={list(chosen.kinds)!r}, scales={list(chosen.scales)!r}",
-        ")",
-        "classifier = eds_xr.classify.train(",
-        f"    features, scribbles, balanced={chosen.balanced}, seed={chosen.seed}{forest}",
-        ")",
-        "probability = eds_xr.classify.predict(classifier, features)",
+        "features = eds_xr.labelling.features_of(session, channels).persist()",
+        "session = eds_xr.labelling.train_session(session, features)",
+        "probability = eds_xr.labelling.probabilities_of(session, features)",
+        "phases = eds_xr.labelling.phases_of(session, probability)  # present, pure, label",
         f"label = eds_xr.graph_cut.smooth(probability, smoothness={chosen.smoothness:g})",
         "spectra = image.eds.sum_spectra(label.eds.masks())",
-        "lines = spectra.eds.fit_lines()",
     ]
     return "\n".join(lines) + "\n"
 
@@ -54,14 +47,3 @@ def _channels(names: tuple[str, ...], maps: Mapping[str, Map]) -> list[str]:
         '    coords="minimal", compat="override",',
         ")",
     ]
-
-
-def _forest(session: Session) -> str:
-    trees = session.parameters.n_trees
-    if trees == 200:
-        return ""
-    return (
-        ",\n    classifier=sklearn.ensemble.RandomForestClassifier(\n"
-        f'        {trees}, min_samples_leaf=5, class_weight="balanced_subsample", oob_score=True,\n'
-        f"        random_state={session.parameters.seed}, n_jobs=-1,\n    ),"
-    )

@@ -6,7 +6,7 @@ Each function calls stages and nothing else, so that a script can do the same: `
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -14,12 +14,11 @@ import xarray as xr
 from eds_xr.app.labeller.maps import Map, stacked
 from eds_xr.app.pictures.worker import Job
 from eds_xr.schema import PHASE, spatial_dims
-from eds_xr.segmentation import classify, graph_cut
+from eds_xr.segmentation import classify, graph_cut, labelling
 from eds_xr.segmentation.classify.classifier import PixelClassifier
 from eds_xr.segmentation.classify.quality import uncertainty
-from eds_xr.segmentation.classify.training import chosen_classifier
 from eds_xr.segmentation.features.stack import pixel_features
-from eds_xr.segmentation.labelling import Parameters, Session, scribbles_of
+from eds_xr.segmentation.labelling import Session
 from eds_xr.segmentation.masks import from_labels
 from eds_xr.spectra.sums import sum_spectra
 
@@ -47,7 +46,7 @@ class Part(NamedTuple):
 
 
 def features_of(
-    maps: Mapping[str, Map], parameters: Parameters, names: Sequence[str] | None = None
+    maps: Mapping[str, Map], session: Session, names: Sequence[str] | None = None
 ) -> xr.DataArray:
     """Return the features of each pixel. Lazy.
 
@@ -56,45 +55,13 @@ def features_of(
     if names is not None:
         channels = list(dict.fromkeys(name.rpartition(":")[0] for name in names))
         return pixel_features(stacked(maps, channels), names=names)
-    stack = stacked(maps, parameters.channels)
-    return pixel_features(stack, kinds=parameters.kinds, scales=parameters.scales)
+    return labelling.features_of(session, stacked(maps, session.parameters.channels))
 
 
 def kept(features: xr.DataArray, job: Job) -> xr.DataArray:
     """Return features in memory, if they are not too many. Computes them."""
     guarded = stoppable(features, job)
     return guarded.persist() if features.nbytes <= KEPT_BYTES else guarded
-
-
-def scribbles_on(session: Session, names: Sequence[str]) -> list[xr.DataArray]:
-    """Return what is painted on each of these images."""
-    return [scribbles_of(session, name) for name in names]
-
-
-def trained(
-    features: Sequence[xr.DataArray], scribbles: Sequence[xr.DataArray], parameters: Parameters
-) -> PixelClassifier:
-    """Return the classifier that these strokes train."""
-    return classify.train(
-        list(features), list(scribbles), classifier=forest(parameters),
-        balanced=parameters.balanced, seed=parameters.seed,
-    )  # fmt: skip
-
-
-def scored(
-    features: Sequence[xr.DataArray], scribbles: Sequence[xr.DataArray], parameters: Parameters
-) -> xr.Dataset:
-    """Return how well strokes are recognised that were not learnt from."""
-    return classify.score_by_stroke(
-        list(features), list(scribbles), classifier=forest(parameters),
-        balanced=parameters.balanced, seed=parameters.seed,
-    )  # fmt: skip
-
-
-def forest(parameters: Parameters) -> Any:
-    """Return the classifier to be trained: the default one, but for the number of its trees."""
-    default = chosen_classifier(None, parameters.balanced, parameters.seed)
-    return default.set_params(n_estimators=parameters.n_trees)
 
 
 def probabilities(

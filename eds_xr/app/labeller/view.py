@@ -13,9 +13,12 @@ from eds_xr.app.canvas.canvas import Canvas, scripts, styles
 from eds_xr.app.labeller import files
 from eds_xr.app.labeller.controller import Labeller
 from eds_xr.app.pictures.drawing import Window
-from eds_xr.app.spectrum.panel import Curve, SpectrumPanel
+from eds_xr.app.spectrum.panel import Curve, Mark, SpectrumPanel
+from eds_xr.arguments import beam_energy_of
 from eds_xr.axes import mean_step
-from eds_xr.schema import ENERGY, PHASE, EdsError, spatial_dims
+from eds_xr.schema import ENERGY, PHASE, EdsError, spatial_dims, texts_of
+from eds_xr.xray.elements import element_names
+from eds_xr.xray.lines import line_energy_kev, principal_lines
 
 HERE = Path(__file__).parent
 #: Keys that Python hears of; the browser does the others by itself.
@@ -49,6 +52,7 @@ class LabellerView:
         self.canvas = LabellerCanvas()
         self.spectra: SpectrumPanel | None = None
         self._hidden = False
+        self._selected: list[str] = []
         self._panel: Any = None
         self._actions = self._all_actions()
         labeller.on_change(self._changed)
@@ -103,7 +107,7 @@ class LabellerView:
             "pointer": lambda m: self.canvas._send_msg(
                 {"type": "pointed", "text": self.labeller.said_of(m["y"], m["x"])}
             ),
-            "selected": lambda m: self._select(m["ids"]),
+            "selected": lambda m: self._selected.__setitem__(slice(None), m["ids"]),
             "chosen": lambda m: self.labeller.choose(m["active"]) if "active" in m else None,
             "key": lambda m: self._do(m["key"]),
             "action": lambda m: self._do(m["name"], m),
@@ -116,9 +120,6 @@ class LabellerView:
             self._fail(error)
         self.canvas.acknowledge(message["id"])
 
-    def _select(self, ids: list[str]) -> None:
-        self._selected = list(ids)
-
     def _do(self, name: str, message: Message | None = None) -> None:
         """Do what a key or a button asks for; what goes wrong is said."""
         try:
@@ -129,7 +130,6 @@ class LabellerView:
     def _all_actions(self) -> dict[str, Callable[[Message], Any]]:
         """Return what keys and buttons do."""
         one = self.labeller
-        self._selected: list[str] = []
         actions: dict[str, Callable[[Message], Any]] = {
             "undo": lambda m: one.undo(),
             "redo": lambda m: one.redo(),
@@ -137,6 +137,7 @@ class LabellerView:
             "live": lambda m: one.set_live(bool(m["live"])),
             "score": lambda m: one.learning.measure(),
             "parameter": lambda m: one.set_parameter(m["parameter"], m["value"]),
+            "log": lambda m: self._show_log(bool(m["log"])),
             "add_class": lambda m: self._add_class(m.get("class", "")),
             "rename_class": lambda m: one.rename_class(m["class"], m["to"]),
             "recolour_class": lambda m: one.recolour_class(m["class"], m["color"]),
@@ -180,6 +181,10 @@ class LabellerView:
         self._hidden = not self._hidden
         self.canvas.style_strokes(visible=not self._hidden)
         self.canvas.style_layer("overlay", visible=self._overlay_seen)
+
+    def _show_log(self, log: bool) -> None:
+        if self.spectra is not None:
+            self.spectra.log = log
 
     def _show_uncertainty(self) -> None:
         one = self.labeller
@@ -242,6 +247,7 @@ class LabellerView:
             color = colors.get(str(name), "#bbbbbb")
             curves.append(Curve(str(name), color, found[ENERGY].values, values))
         self.spectra.show(curves)
+        self.spectra.name(line_names(self.labeller.image))
 
     def _send_state(self) -> None:
         self.canvas._send_msg({"type": "state", **self._state()})
@@ -255,6 +261,8 @@ class LabellerView:
             if stroke["class"]:
                 number[stroke["class"]] += 1
         p = one.session.parameters
+        autosave = one.painting.autosave
+        trouble = "" if autosave is None or autosave.error is None else str(autosave.error)
         learnt = list(p.channels) or [name for name, m in one.maps.items() if m.learnt]
         return {
             "classes": [{**c, "strokes": number[c["name"]]} for c in one.painting.classes],
@@ -266,7 +274,9 @@ class LabellerView:
             "overlay": one.overlay, "overlay_shown": self._overlay_seen, "opacity": one.opacity,
             "can_undo": one.painting.history.can_undo, "can_redo": one.painting.history.can_redo,
             "busy": [kind for kind in one.learning.busy if kind != "preparing"],
-            "live": one.live, "said": one.said, "error": bool(one.learning.error),
+            "live": one.live, "said": trouble or one.said,
+            "error": bool(trouble or one.learning.error),
+            "log": None if self.spectra is None else self.spectra.log,
             "learnable": list(one.maps), "learnt": learnt,
             "parameters": {
                 "kinds": list(p.kinds), "scales": list(p.scales), "n_trees": p.n_trees,
@@ -293,6 +303,16 @@ def pixel_size(image: xr.DataArray) -> tuple[float, str] | None:
     if dim not in image.coords or image.sizes[dim] < 2:
         return None
     return mean_step(image[dim].values), str(image[dim].attrs.get("units", "px"))
+
+
+def line_names(image: xr.DataArray) -> list[Mark]:
+    """Return the names of the principal lines of the elements that the file names."""
+    elements = element_names(texts_of(image.attrs, "elements"))
+    if not elements or image[ENERGY].attrs.get("units", "keV") != "keV":
+        return []
+    low, high = (float(e) for e in image[ENERGY].values[[0, -1]])
+    lines = principal_lines(elements, low, high, beam_energy_of(image.attrs)).values()
+    return [Mark(line_energy_kev(line), line.replace("_", " ")) for line in lines]
 
 
 def deliverer() -> Callable[[Callable[[], None]], None]:

@@ -196,7 +196,7 @@ def test_regions__picked_and_removed(shown: Any, exploration: Running) -> None:
 
 
 def test_log__another_axis(shown: Any, exploration: Running) -> None:
-    shown.page.get_by_label("log").last.click()
+    shown.page.locator("input[type=checkbox]").last.check()
     shown.until(lambda: exploration.pages[-1].spectrum.log)
     figure = exploration.pages[-1].spectrum.figures[1]
     code = "m => m.visible && m.y_range.start > 0 && m.y_range.end > 10 * m.y_range.start"

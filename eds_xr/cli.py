@@ -154,6 +154,7 @@ def replay(
 
 
 app.command()(commands.explore)
+app.command()(commands.label)
 
 
 @app.command()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -43,3 +44,33 @@ def explore(
         return ExplorerView(explorer, found.name)
 
     serve(view, port=port, address=address, show=browser, title=f"{found.name} · explore")
+
+
+def label(
+    source: SOURCE,
+    session: Annotated[
+        Path | None, typer.Option(help="Session to go on with; by default that of last time.")
+    ] = None,
+    port: PORT = 0,
+    address: ADDRESS = "127.0.0.1",
+    browser: BROWSER = True,
+) -> None:
+    """Paint phases in the browser and train a classifier."""
+    from eds_xr.app import sources
+    from eds_xr.app.labeller.label import labeller_view
+    from eds_xr.app.serving.extra import need_panel
+    from eds_xr.app.serving.server import View, serve
+
+    need_panel()
+    found = sources.opened(source)
+    factors = None
+    if found.result is not None and "factors" in found.result.children:
+        factors = found.result["factors"].to_dataset()
+
+    def view() -> View:
+        page: View = labeller_view(
+            found.image, channels=factors, session=session, folder=found.folder
+        )
+        return page
+
+    serve(view, port=port, address=address, show=browser, title=f"{found.name} · label")

@@ -34,10 +34,15 @@ def address_of(errors: IO[str]) -> tuple[int, str]:
     raise AssertionError("the command printed no address")
 
 
-@pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGTERM])
-def test_explore__serves_until_it_is_interrupted(store: Path, end: signal.Signals) -> None:
+@pytest.mark.parametrize(
+    ("command", "end"),
+    [("explore", signal.SIGINT), ("explore", signal.SIGTERM), ("label", signal.SIGINT)],
+)
+def test_commands__serve_until_they_are_interrupted(
+    store: Path, command: str, end: signal.Signals
+) -> None:
     code = "from eds_xr.cli import main; main()"
-    arguments = [sys.executable, "-c", code, "explore", str(store), "--no-browser"]
+    arguments = [sys.executable, "-c", code, command, str(store), "--no-browser"]
     with subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) as running:
         assert running.stderr is not None
         port, token = address_of(running.stderr)

@@ -11,6 +11,7 @@ from bokeh.models import (
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
+    LinearScale,
     PanTool,
     Range1d,
     ResetTool,
@@ -127,6 +128,7 @@ class SpectrumPanel:
         dress(one)
         labels = ColumnDataSource({n: [] for n in ("x", "energy", "text", "color")})
         one.extra_y_ranges = {"names": Range1d(0, 1)}
+        one.extra_y_scales = {"names": LinearScale()}  # by default as of counts, logarithmic
         self._draw(one, labels)
         wheel = WheelZoomTool(dimensions="width")
         one.add_tools(PanTool(dimensions="width"), wheel, ResetTool(), _crosshair())

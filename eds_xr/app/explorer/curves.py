@@ -16,6 +16,8 @@ from eds_xr.report.pictures.canvas import line_text
 from eds_xr.schema import ENERGY
 from eds_xr.xray.lines import line_energy_kev, principal_lines
 
+#: The part of all counts that the first look at a spectrum shows.
+MOST_COUNTS = 0.995
 WHOLE, PIXEL, REST, TYPED = "#9a9a9a", "#66ccee", "#111111", "#ee6677"
 
 
@@ -53,8 +55,18 @@ def curves_of(shown: Shown, colors: Mapping[str, str]) -> list[Curve]:
             left = xr.Dataset({"counts": shown.left[name], "n_pixels": spectrum.n_pixels})
             found.append(_curve(f"{name}, unexplained", left, colors[name], 0.8, 0.55))
     if shown.rest is not None:
-        found.append(_curve("difference", shown.rest, REST, 1.4))
+        found.append(_curve("difference", shown.rest, REST, 1.0, 0.9))
     return found
+
+
+def seen_range(counts: xr.DataArray) -> tuple[float, float]:
+    """Return the energies that hold nearly all counts, and a little more."""
+    energy: np.ndarray = counts[ENERGY].values.astype(float)
+    sums = np.cumsum(counts.values.clip(min=0))
+    if not sums[-1] > 0:
+        return float(energy[0]), float(energy[-1])
+    last = float(energy[np.searchsorted(sums, MOST_COUNTS * sums[-1]).clip(max=energy.size - 1)])
+    return float(energy[0]), min(float(energy[-1]), last + 0.1 * (last - float(energy[0])))
 
 
 def _curve(name: str, spectrum: xr.Dataset, color: str, width: float, alpha: float = 1.0) -> Curve:

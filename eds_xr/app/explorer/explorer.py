@@ -33,6 +33,7 @@ from eds_xr.schema import (
     spatial_dims,
 )
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
 from eds_xr.spectra.subtraction import subtract_phase
@@ -198,7 +199,7 @@ class Explorer:
         self, kind: str, points: Sequence[Sequence[float]], width_pixels: float = 1.0
     ) -> regions.Region:
         """Add a region: a rectangle, a polygon or a line, drawn by points (y, x) [pixels]."""
-        name, color = regions.free_name(list(self.regions))
+        name, color = regions.free_name(list(self.regions), self.found.colors.values())
         one = regions.region(name, kind, points, color, self.shape, width_pixels)
         self.regions[name] = one
         self._tell_regions()
@@ -310,7 +311,9 @@ class Explorer:
             if elements and peaks.in_kev(self.image):
                 lines = add_common_errors(fit_lines(rest, elements), rest)
         self._tell_difference(mixture, reference, scale, lines is not None)
-        return Difference(rest, lines, tuple(dict.fromkeys(str(w.message) for w in told)))
+        # that an element has no line in the range is no news: it was asked for by default
+        said = [str(w.message) for w in told if w.category is not LeftOutWarning]
+        return Difference(rest, lines, tuple(dict.fromkeys(said)))
 
     def _tell_difference(self, mixture: str, reference: str, scale: Any, fitted: bool) -> None:
         one, other = (f"spectra.sel(phase={n!r})" for n in (mixture, reference))

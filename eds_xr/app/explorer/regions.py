@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -66,12 +66,13 @@ def region(
     return Region(Roi(name, kind, (path,), width_pixels=round(width_pixels, 2)), color)
 
 
-def free_name(taken: Sequence[str]) -> tuple[str, str]:
-    """Return a letter that no region has yet, and a colour."""
+def free_name(taken: Sequence[str], others: Collection[str] = ()) -> tuple[str, str]:
+    """Return a letter that no region has yet, and a colour that is none of `others`."""
     letters = [chr(ord("A") + i) for i in range(26)]
     names = [a + b for a in ["", *letters] for b in letters]
     name = next(n for n in names if n not in taken)
-    return name, COLORS[names.index(name) % len(COLORS)]
+    colors = [c for c in COLORS if c not in others] or list(COLORS)
+    return name, colors[names.index(name) % len(colors)]
 
 
 def region_spectrum(image: xr.DataArray, one: Region, job: Job) -> xr.Dataset:

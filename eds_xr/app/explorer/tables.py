@@ -29,7 +29,7 @@ def region_row(one: Region, spectrum: xr.Dataset | None) -> str:
     if spectrum is not None:
         pixels = int(spectrum.n_pixels)
         mean = float(spectrum.counts.sum()) / max(pixels, 1)
-        said = f"{pixels:,} pixels, {mean:.4g} counts each".replace(",", " ")
+        said = f"{pixels} pixels, {mean:.4g} counts each"
     return (
         f'<span class="swatch" style="background:{one.color}"></span>'
         f"<b>{escape(one.name)}</b> {one.roi.kind}, {said}"
@@ -44,9 +44,10 @@ def difference(found: Difference, mixture: str, reference: str) -> str:
         f'<div class="note">{escape(mixture)} less {share} of {escape(reference)}, '
         f"{int(found.rest.n_pixels)} pixels</div>"
     ]
-    parts += [f'<div class="told">{escape(text)}</div>' for text in found.warnings]
+    told = messages(found.warnings)
     if found.lines is None:
-        return "".join([*parts, '<div class="note">Type elements to get their net counts.</div>'])
+        parts.append('<div class="note">Type elements to get their net counts.</div>')
+        return "".join([*parts, told])
     ratio = found.signal_to_noise
     assert ratio is not None
     rows = []
@@ -62,7 +63,7 @@ def difference(found: Difference, mixture: str, reference: str) -> str:
         )
         rows.append(f"<tr{weak}><td>{escape(line_text(line))}</td>{numbers}</tr>")
     head = "<tr><th>line</th><th>net counts</th><th>±</th><th>signal / noise</th></tr>"
-    return "".join([*parts, f"<table>{head}{''.join(rows)}</table>"])
+    return "".join([*parts, f"<table>{head}{''.join(rows)}</table>", told])
 
 
 def peak(one: Peak, channel: str, unit: str) -> str:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from eds_xr.app.canvas.canvas import Canvas
 from eds_xr.app.explorer import tables
-from eds_xr.app.explorer.curves import Shown, curves_of, marks_of
+from eds_xr.app.explorer.curves import Shown, curves_of, marks_of, seen_range
 from eds_xr.app.explorer.explorer import Difference, Explorer
 from eds_xr.app.explorer.profile_figure import ProfileFigure
 from eds_xr.app.explorer.widgets import Widgets
@@ -204,6 +204,8 @@ class ExplorerView:
         return self.explorer.whole_spectrum(job, part)
 
     def _got_whole(self, spectrum: xr.Dataset) -> None:
+        if self.whole is None:
+            self.spectrum.set_range(*seen_range(spectrum.counts))
         self.whole = spectrum
         self._show_spectra()
 

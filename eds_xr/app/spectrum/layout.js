@@ -67,7 +67,7 @@ const named = column(lines, "energy").length > 0
 const counts = figure.y_range
 if (isFinite(most)) {
   if (log) {
-    const start = Math.max(least, most * 1e-6) / 1.5
+    const start = Math.max(least, most * 1e-5) / 1.5
     const decades = Math.log10(Math.max(most, start * 10) / start)
     counts.setv({ start: start, end: start * 10 ** (decades / (named ? 1 - room : 0.95)) })
   } else {

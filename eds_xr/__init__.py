@@ -14,6 +14,7 @@ from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
+from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
@@ -76,6 +77,7 @@ __all__ = [
     "convert",
     "element_map",
     "element_maps",
+    "explore",
     "extend_loadings",
     "features",
     "fit_lines",

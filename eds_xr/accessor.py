@@ -10,6 +10,7 @@ import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
+from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
@@ -82,6 +83,7 @@ class ArrayAccessor:
     segment = _method(segment)
     label = _method(label)
     analyse = _method(analyse)
+    explore = _method(explore)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)
     significance = _method(significance)

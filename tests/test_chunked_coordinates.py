@@ -21,6 +21,7 @@ from sklearn.ensemble import RandomForestClassifier
 import eds_xr
 from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
 from eds_xr.analysis.recipe import ElementChoice, FitChoice
+from eds_xr.app.pictures.worker import Job
 from eds_xr.schema import PHASE
 from eds_xr.segmentation.classify.quality import uncertainty
 
@@ -126,6 +127,7 @@ OF_ARRAYS: dict[str, Case] = {
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
+    "explore": lambda i: _explored(i.image.eds.explore()),
     "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
@@ -276,6 +278,13 @@ NOT_OF_IMAGES = {
 
 def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
+
+
+def _explored(explored: Any) -> list[Any]:
+    """Return spectra of what an explorer looks at."""
+    explored.explorer.add_region("rectangle", [(3, 2), (20, 19)])
+    one = explored.explorer.pixel_spectrum(8.0, 9.0)
+    return [explored.explorer.region_spectrum("A", Job()), one, explored.spectra()]
 
 
 def _labelled(app, i):

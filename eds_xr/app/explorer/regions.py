@@ -125,7 +125,7 @@ def pixel_spectrum(image: xr.DataArray, y: int, x: int) -> xr.Dataset:
 def _slabs(image: xr.DataArray, dim: str) -> list[dict[str, slice]]:
     """Return parts of the rows of an image, whole chunks, that are read one after another."""
     a_row = image.nbytes / max(1, image.sizes[dim])
-    chunk = image.chunksizes[dim][0] if image.chunks is not None else 1
+    chunk = image.variable.chunksizes[dim][0] if image.chunks is not None else 1
     rows = max(1, int(SLAB_BYTES / max(a_row, 1)) // chunk) * chunk
     return [{dim: slice(i, i + rows)} for i in range(0, image.sizes[dim], rows)]
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import xarray as xr
 
+from eds_xr.app.explorer.script import store_of
 from eds_xr.app.notebook import in_notebook, load_panel, shown_in_cell
 from eds_xr.app.serving.extra import need_panel
 from eds_xr.places import local_or_url
@@ -18,7 +19,6 @@ from eds_xr.segmentation.classify.classifier import PixelClassifier
 from eds_xr.segmentation.labelling.autosave import Autosave
 from eds_xr.segmentation.labelling.session import LabelledImage, Session, scribbles_of
 from eds_xr.segmentation.labelling.session_file import read_session
-from eds_xr.store.opening import SOURCE
 
 Given = xr.DataArray | xr.Dataset | Mapping[str, xr.DataArray]
 
@@ -165,7 +165,7 @@ def labeller_view(
 
     if session is not None and not isinstance(session, Session):
         session = read_session(session)
-    store = image.encoding[SOURCE][0] if SOURCE in image.encoding else None
+    store = store_of(image) or None
     autosave = _autosave(store, folder)
     said = ""
     if session is None and autosave is not None:

@@ -216,7 +216,10 @@ class _Views:
         assert document is not None
         document.title = self.title
         pn.config.reconnect = True
-        view = self.make_view()
+        try:
+            view = self.make_view()
+        except EdsError as error:
+            return pn.pane.Str(str(error))
         self.open.append(view)
         pn.state.on_session_destroyed(lambda _: self.close_one(view))
         return view.panel()

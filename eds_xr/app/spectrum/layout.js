@@ -36,8 +36,13 @@ function spread(places, width, first, last) {
   return starts.map((start, i) => Math.min(Math.max(start, first), most) + i * width)
 }
 
+// A figure that is hidden has no size yet.
+function inner_width() {
+  try { return figure.inner_width || 600 } catch (error) { return 600 }
+}
+
 function place_names() {
-  const width = figure.inner_width || 600
+  const width = inner_width()
   const size = 12
   const [energy, text, color, weight] = ["energy", "text", "color", "weight"].map((n) => column(lines, n))
   let shown = Array.from(energy.keys()).filter((i) => energy[i] > low && energy[i] < high)

@@ -11,6 +11,7 @@ from bokeh.models import (
     ColumnDataSource,
     CrosshairTool,
     CustomJS,
+    LinearScale,
     PanTool,
     Range1d,
     ResetTool,
@@ -124,9 +125,10 @@ class SpectrumPanel:
             x_axis_label=energy, y_axis_label=counts, name="spectrum_log" if log else "spectrum",
             output_backend="canvas", **kind,
         )  # fmt: skip
-        _dress(one)
+        dress(one)
         labels = ColumnDataSource({n: [] for n in ("x", "energy", "text", "color")})
         one.extra_y_ranges = {"names": Range1d(0, 1)}
+        one.extra_y_scales = {"names": LinearScale()}  # by default as of counts, logarithmic
         self._draw(one, labels)
         wheel = WheelZoomTool(dimensions="width")
         one.add_tools(PanTool(dimensions="width"), wheel, ResetTool(), _crosshair())
@@ -178,7 +180,7 @@ def _steps(curve: Curve) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(edges, 2)[1:-1], np.repeat(values, 2)
 
 
-def _dress(one: Any) -> None:
+def dress(one: Any) -> None:
     """Set quiet axes: thin ticks, small type, hardly any grid."""
     one.grid.grid_line_color = GRID
     one.xgrid.grid_line_color = None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import eds_xr
-from eds_xr.app.labeller.label import labeller_view
+from eds_xr.app.labeller.label import shared_views
 from eds_xr.app.serving.server import serve
 from eds_xr.segmentation import labelling, scribbles
 
@@ -21,10 +21,10 @@ def opened(screen, store):
     """Return the page of a labeller of a store, and the view behind it."""
     image = eds_xr.open(store)
     channels = eds_xr.element_maps(image, ["Mg", "Si", "Ca", "Fe"]).compute()
-    views = []
+    views, pages = [], shared_views(image, channels=channels)
 
     def view():
-        views.append(labeller_view(image, channels=channels))
+        views.append(pages())
         return views[-1]
 
     with serve(view, show=False, block=False) as server:
@@ -45,8 +45,8 @@ def test_loop__from_the_first_stroke_to_spectra(opened, scene, hand, tmp_path):
     page.get_by_role("button", name="+ class").click()
     screen.until_surface("s => s.classes.length === 3")
     for number, name in enumerate(names, 1):
-        row = page.get_by_role("option", name=f"class_{number}")
-        row.get_by_text(f"class_{number}").dblclick()
+        row = page.get_by_role("listbox", name="classes").locator(f'[data-id="class_{number}"]')
+        row.get_by_text(f"class_{number}", exact=True).first.dblclick()
         page.get_by_role("textbox", name="name").fill(name)
         page.keyboard.press("Enter")
         screen.until(lambda name=name: name in labeller.session.class_names)
@@ -182,13 +182,14 @@ def test_server_killed__nothing_is_lost(screen, store, scene, hand):
     screen.expects_errors = True
     image = eds_xr.open(store)
     views = []
+    pages = shared_views(image)
 
     def view():
-        views.append(labeller_view(image))
+        views.append(pages())
         return views[-1]
 
     name = scene[1][0]
-    first = serve(view, show=False, block=False, token="the same token in both")
+    first = serve(view, show=False, block=False, token="token-of-both-servers")
     port = first.port
     try:
         screen.open(first.opening_url())
@@ -202,7 +203,7 @@ def test_server_killed__nothing_is_lost(screen, store, scene, hand):
     screen.stroke(*hand[name][2])
     screen.until_surface("s => s.pending.size === 2")
     before = screen.painted()
-    with serve(view, show=False, block=False, port=port, token="the same token in both"):
+    with serve(view, show=False, block=False, port=port, token="token-of-both-servers"):
         screen.until(lambda: len(views) > 1 and len(views[-1].labeller.session.strokes) == 3)
         screen.wait_for_surface()
         screen.until_surface("s => s.pending.size === 0 && s.strokes.length === 3")

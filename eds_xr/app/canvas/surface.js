@@ -425,7 +425,8 @@ class Surface {
     const typing = target.isContentEditable || target.tagName === "TEXTAREA" || target.tagName === "SELECT" ||
       (target.tagName === "INPUT" && !["range", "checkbox", "radio", "color"].includes(target.type))
     if (typing || e.altKey || !this.keyArea.matches(":hover")) return
-    const key = (e.ctrlKey || e.metaKey ? "Ctrl+" : "") + e.key
+    const ctrl = e.ctrlKey || e.metaKey
+    const key = ctrl ? "Ctrl+" + (e.shiftKey ? e.key.toUpperCase() : e.key) : e.key
     if (!this.act(key)) return
     e.preventDefault()
     e.stopPropagation()

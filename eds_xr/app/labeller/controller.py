@@ -83,6 +83,7 @@ class Labeller:
         self.window = Window(0, 0, *self.shape)
         self.picture: Picture | None = None
         self.said = ""
+        self.closed = False
 
     @property
     def session(self) -> Session:
@@ -95,6 +96,12 @@ class Labeller:
         "session", "labels", "spectra", "quality", "picture", "shown", "busy" or "said".
         """
         self._listeners.append(function)
+
+    def off_change(self, function: Callable[[str], None]) -> int:
+        """Tell `function` no more; return how many are still told."""
+        if function in self._listeners:
+            self._listeners.remove(function)
+        return len(self._listeners)
 
     # -- strokes and classes --------------------------------------------------------------------
 
@@ -308,6 +315,7 @@ class Labeller:
 
     def close(self) -> None:
         """Cancel all work, and write what is left to write."""
+        self.closed = True
         self.learning.close()
         self._drawing.close()
         self.painting.close()
@@ -316,7 +324,7 @@ class Labeller:
         if what == "error":
             self.say(self.learning.error)
             return
-        for function in self._listeners:
+        for function in list(self._listeners):
             function(what)
 
     def _edited(self) -> None:

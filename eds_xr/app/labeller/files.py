@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +13,7 @@ from eds_xr.app.labeller.controller import Labeller
 from eds_xr.app.labeller.steps import features_of
 from eds_xr.app.serving.folder import confined
 from eds_xr.atomic_write import written_whole
-from eds_xr.schema import EdsError
+from eds_xr.schema import PHASE, EdsError
 from eds_xr.segmentation import classify, labelling, scribbles
 from eds_xr.segmentation.rois import Roi
 
@@ -138,10 +137,11 @@ def _save_rois(labeller: Labeller, target: Path) -> Path:
 
 def _save_masks(labeller: Labeller, target: Path) -> Path:
     found = phases(labeller)
-    if target.exists():
-        shutil.rmtree(target)
     with written_whole(target, overwrite=True, holds="present") as partial:
-        found.compute().to_zarr(partial, mode="w", consolidated=False, zarr_format=3)
+        texts = {PHASE: found[PHASE].astype(object)}  # of any length: a fixed one is no standard
+        found.compute().assign_coords(texts).to_zarr(
+            partial, mode="w", consolidated=False, zarr_format=3
+        )
     return target
 
 

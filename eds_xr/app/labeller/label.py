@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -178,6 +178,25 @@ def labeller_view(
     labeller.said = said
     place = Path(folder) if folder is not None else _folder_of(store)
     return LabellerView(labeller, place.expanduser().resolve())
+
+
+def shared_views(image: xr.DataArray, **options: Any) -> Callable[[], Any]:
+    """Return what makes the pages of a server: all that are open show the same labeller.
+
+    A page that is loaded again, or opened twice, has the strokes of the first; `options` are those
+    of :func:`labeller_view`.
+    """
+    opened: list[Any] = []
+
+    def page() -> Any:
+        from eds_xr.app.labeller.view import LabellerView
+
+        if opened and not opened[0].labeller.closed:
+            return LabellerView(opened[0].labeller, opened[0].folder)
+        opened[:] = [labeller_view(image, **options)]
+        return opened[0]
+
+    return page
 
 
 def _autosave(store: Any, folder: str | os.PathLike[str] | None) -> Autosave | None:

@@ -250,8 +250,10 @@ class App {
   }
 
   rename(span, old) {
+    let over = false // taking the input away is a blur, too
     const done = () => {
-      if (!input.isConnected) return
+      if (over) return
+      over = true
       const to = input.value.trim()
       input.replaceWith(span)
       this.classStamp = null

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,7 @@ class LabellerView:
         self._selected: list[str] = []
         self._panel: Any = None
         self._actions = self._all_actions()
+        self._document: Any = None
         labeller.on_change(self._changed)
         self.canvas.set_image(
             labeller.shape, pixel_size=pixel_size(labeller.image), key=labeller.painting.name
@@ -79,7 +81,9 @@ class LabellerView:
                 )  # fmt: skip
                 parts.append(column)
                 self._show_spectra()
-            served = pn.state.curdoc is not None and pn.state.curdoc.session_context is not None
+            document = pn.state.curdoc
+            served = document is not None and document.session_context is not None
+            self._document = document if served else None
             size: dict[str, Any] = (
                 {"sizing_mode": "stretch_both", "styles": {"height": "100vh"}}
                 if served
@@ -91,8 +95,9 @@ class LabellerView:
         return self._panel
 
     def close(self) -> None:
-        """Cancel the work of the page; the session is written."""
-        self.labeller.close()
+        """Leave the labeller; with its last page its work ends, and the session is written."""
+        if self.labeller.off_change(self._changed) == 0:
+            self.labeller.close()
 
     # -- from the browser -----------------------------------------------------------------------
 
@@ -197,6 +202,13 @@ class LabellerView:
         return self.labeller.overlay_shown and not self._hidden
 
     def _changed(self, what: str) -> None:
+        """Show what has changed, when this page may be changed."""
+        if self._document is None or pn.state.curdoc is self._document:
+            self._show_change(what)
+        elif self._document.session_context is not None:  # not closed meanwhile
+            self._document.add_next_tick_callback(lambda: self._show_change(what))
+
+    def _show_change(self, what: str) -> None:
         if what == "session":
             self._show_session()
         elif what == "picture" and self.labeller.picture is not None:
@@ -316,18 +328,16 @@ def line_names(image: xr.DataArray) -> list[Mark]:
 
 
 def deliverer() -> Callable[[Callable[[], None]], None]:
-    """Return what calls a function in the event loop of this page or kernel."""
-    document = pn.state.curdoc
-    if document is not None and document.session_context is not None:
-
-        def in_document(function: Callable[[], None]) -> None:
-            if document.session_context is not None:  # not closed meanwhile
-                document.add_next_tick_callback(function)
-
-        return in_document
+    """Return what calls a function, from a thread, in the event loop of this server or kernel."""
     from tornado.ioloop import IOLoop
 
-    return IOLoop.current().add_callback
+    loop = IOLoop.current()
+
+    def deliver(function: Callable[[], None]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.add_callback(function)
+
+    return deliver
 
 
 def _told(stroke: Message) -> str:

@@ -14,6 +14,8 @@ from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
+from eds_xr.app.explore import explore
+from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
@@ -22,6 +24,7 @@ from eds_xr.composition.quantify import quantify, quantify_cross_sections, quant
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unexplained import unexplained
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
@@ -33,7 +36,7 @@ from eds_xr.provenance import history, package_version
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
-from eds_xr.segmentation import classify, features, graph_cut, masks, scribbles
+from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
@@ -74,6 +77,7 @@ __all__ = [
     "convert",
     "element_map",
     "element_maps",
+    "explore",
     "extend_loadings",
     "features",
     "fit_lines",
@@ -86,6 +90,8 @@ __all__ = [
     "identify",
     "info",
     "k_factors",
+    "label",
+    "labelling",
     "masks",
     "merge_kinds",
     "mixing_uncertainty",
@@ -120,6 +126,7 @@ __all__ = [
     "sum_spectra",
     "to_table",
     "to_text",
+    "unexplained",
     "unmix",
     "upper_limits",
     "write_csv",

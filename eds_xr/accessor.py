@@ -10,12 +10,15 @@ import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
+from eds_xr.app.explore import explore
+from eds_xr.app.labeller.label import label
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
+from eds_xr.factorisation.known_spectra.unexplained import unexplained
 from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, unmix
 from eds_xr.factorisation.mixing import mixing_uncertainty, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
@@ -75,9 +78,12 @@ class ArrayAccessor:
     project = _method(project)
     extend_loadings = _method(extend_loadings)
     unmix = _method(unmix)
+    unexplained = _method(unexplained)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
+    label = _method(label)
     analyse = _method(analyse)
+    explore = _method(explore)
     sum_spectra = _method(sum_spectra)
     confident_pixels = _method(confident_pixels)
     significance = _method(significance)

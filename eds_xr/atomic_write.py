@@ -12,7 +12,7 @@ import re
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Container, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -119,6 +119,26 @@ def _kind_of_dead(path: Path, target: Path) -> str | None:
     if match is None or path in _ACTIVE or _is_other_running_process(int(match[2])):
         return None
     return match[1]
+
+
+def writer_is_gone(path: Path, *, in_use: Container[Path]) -> bool | None:
+    """Return whether nobody writes a file any more that was named by :func:`beside`.
+
+    Those of this process are `in_use`; of another machine nobody can tell, None.
+    """
+    match = re.fullmatch(r"\..+-([A-Za-z0-9_]+)-(\d+)-[0-9a-f]{8}(\.[^.]*)?", path.name)
+    if match is None or match[1] != _HOST:
+        return None
+    if int(match[2]) == os.getpid():
+        return path not in in_use
+    import psutil
+
+    try:  # a process that started later has only got its number
+        return bool(psutil.Process(int(match[2])).create_time() > path.stat().st_mtime)
+    except psutil.NoSuchProcess:
+        return True
+    except (psutil.Error, OSError):
+        return False
 
 
 def _is_other_running_process(pid: int) -> bool:

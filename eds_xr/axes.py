@@ -12,7 +12,8 @@ def sum_dtype(dtype: np.dtype, number: int) -> np.dtype:
     """Return a dtype that holds the sum of `number` values."""
     if dtype.kind != "u":
         return dtype if dtype.kind == "f" else np.dtype(np.int64)
-    return np.min_scalar_type(min(int(np.iinfo(dtype).max) * number, np.iinfo(np.uint64).max))
+    least = np.min_scalar_type(min(int(np.iinfo(dtype).max) * number, np.iinfo(np.uint64).max))
+    return np.dtype(least.str)  # NumPy finds ulonglong, a second type of 64 bits that Zarr refuses
 
 
 def binned_coord(coord: xr.DataArray, factors: dict[str, int]) -> xr.DataArray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from eds_xr.app import commands
 from eds_xr.schema import EdsError
 
 if TYPE_CHECKING:
@@ -150,6 +151,10 @@ def replay(
         first = first or (done.step if done.difference else "")
     if first:
         raise EdsError(f"{result} is not repeated: {first} is the first step that differs")
+
+
+app.command()(commands.explore)
+app.command()(commands.label)
 
 
 @app.command()

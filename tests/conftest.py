@@ -1,6 +1,7 @@
 """Fixtures that several test files share."""
 
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -150,6 +151,40 @@ def vendor_file() -> Callable[[str], Path]:
         return path if path.exists() else _absent("vendor", f"no {name} in {folder}")
 
     return find
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium, for tests marked ``browser``; closed before other modules run.
+
+    Playwright's loop runs in this thread as long as it is open: no test of asyncio may run beside.
+    """
+    path = os.environ.get("EDS_XR_CHROMIUM") or shutil.which("chromium")
+    if not path:
+        _absent("browser", "no chromium on the path, and EDS_XR_CHROMIUM is not set")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        _absent("browser", "playwright is not installed")
+    quiet = [
+        "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+        "--disable-background-networking", "--disable-component-update", "--disable-sync",
+    ]  # fmt: skip
+    with sync_playwright() as play:
+        opened = play.chromium.launch(executable_path=path, args=quiet)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def screen(chromium: Any) -> Iterator[Any]:
+    """A page of 1280 x 800; a test fails when it asks another host, or says an error."""
+    from support.browser import Screen
+
+    with Screen(chromium) as shown:
+        yield shown
+    assert not shown.strangers, f"asked for from elsewhere: {shown.strangers}"
+    assert shown.expects_errors or not shown.errors, shown.errors
 
 
 def _absent(kind: str, reason: str) -> NoReturn:

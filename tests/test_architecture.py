@@ -31,6 +31,7 @@ FLOORS = (
     {"factorisation", "segmentation", "spectra", "composition"},
     {"report"},
     {"analysis"},
+    {"app"},
     {"accessor", "cli"},
     {""},  # the package itself: what a user imports
 )
@@ -40,7 +41,7 @@ STAGES = {"factorisation", "segmentation", "spectra", "composition"}
 #: Folders that are attributes of `eds_xr`: they alone export what stands in their files.
 EXPORTING = {
     "composition.k_factors", "readers", "samples", "segmentation.classify",
-    "segmentation.features", "segmentation.graph_cut", "store",
+    "segmentation.features", "segmentation.graph_cut", "segmentation.labelling", "store",
 }  # fmt: skip
 DRAWERS = {"_parts", "parts", "utils", "util", "helpers", "common", "misc", "core", "lib"}
 MOST_FILES = 12

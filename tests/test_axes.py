@@ -14,6 +14,7 @@ def test_sum_dtype__holds_the_largest_sum_and_no_smaller_one_does(dtype, number)
     largest = int(np.iinfo(dtype).max) * number
     found = sum_dtype(np.dtype(dtype), number)
     assert found.kind == "u"
+    assert found.num == np.dtype(found.name).num  # of two types of 64 bits, the one Zarr takes
     assert np.iinfo(found).max >= largest
     assert found.itemsize == 1 or np.iinfo(f"u{found.itemsize // 2}").max < largest
 

@@ -28,6 +28,7 @@ from sklearn.ensemble import RandomForestClassifier
 import eds_xr
 from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
 from eds_xr.analysis.recipe import ElementChoice, FitChoice
+from eds_xr.app.pictures.worker import Job
 from eds_xr.schema import PHASE
 from eds_xr.segmentation.classify.quality import uncertainty
 
@@ -130,8 +131,11 @@ OF_ARRAYS: dict[str, Case] = {
     "suggest_rank": lambda i: i.image.eds.suggest_rank(max_rank=3),
     "project": lambda i: i.image.eds.project(i.factors.loadings),
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
+    "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
+    "explore": lambda i: _explored(i.image.eds.explore()),
+    "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
@@ -281,6 +285,22 @@ NOT_OF_IMAGES = {
 
 def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
+
+
+def _explored(explored: Any) -> list[Any]:
+    """Return spectra of what an explorer looks at."""
+    explored.explorer.add_region("rectangle", [(3, 2), (20, 19)])
+    one = explored.explorer.pixel_spectrum(8.0, 9.0)
+    return [explored.explorer.region_spectrum("A", Job()), one, explored.spectra()]
+
+
+def _labelled(app, i):
+    """Paint what is painted, train, and close; return the probabilities."""
+    app.labeller.painting.replace_strokes(scribbles.outlines(i.painted))
+    app.labeller.train()
+    app.labeller.wait()
+    app.close()
+    return app.probability
 
 
 def _drawn(figure: Any) -> list[Any]:

@@ -23,23 +23,16 @@ from eds_xr.schema import (
     EdsError,
     check_same_grid,
     label_array,
-    phase_colors,
-    phase_names,
     spatial_dims,
 )
 from eds_xr.segmentation.classify.training import predict, train
 from eds_xr.segmentation.features.stack import pixel_features
-from eds_xr.segmentation.graph_cut.potts import smooth
 from eds_xr.segmentation.presence.amounts import Amounts, amounts_of_image, amounts_of_scores
 from eds_xr.segmentation.presence.baseline import baseline_ratios, without_baseline
 from eds_xr.segmentation.presence.evidence import cut_presence, with_own_counts
-from eds_xr.segmentation.presence.forest import (
-    AND,
-    phase_sums,
-    rehearsed_forest,
-    share_features,
-)
-from eds_xr.segmentation.presence.purity import alone_pixels, most_of, pure_pixels
+from eds_xr.segmentation.presence.forest import phase_sums, rehearsed_forest, share_features
+from eds_xr.segmentation.presence.painted import phases_of_classes, segmentation_of
+from eds_xr.segmentation.presence.purity import most_of, pure_pixels
 from eds_xr.segmentation.presence.sample import sample_windows
 
 #: What is learnt from of channels that are no scores: the pixel, and Gaussians about it.
@@ -203,7 +196,8 @@ def _by_itself(
         "out_of_bag_accuracy": learnt.accuracy,
         "phase_notes": notes,
     }
-    return _result(present, probability, pure, label).assign_attrs(attrs), counts
+    found = segmentation_of(present, probability, pure, label)
+    return found.assign_attrs(attrs), counts
 
 
 def _without_mixing(amounts: Amounts, names: list[str]) -> tuple[Amounts, np.ndarray, list[str]]:
@@ -267,48 +261,10 @@ def _painted(
             features = pixel_features(persisted(given.scores), kinds=FEATURE_KINDS)
     classifier = train(features, scribbles, seed=seed)
     of_class = predict(classifier, features).persist()
-    classes = smooth(of_class, smoothness=smoothness)
-    parts = [name.split(AND) for name in phase_names(classes)]
-    names = list(dict.fromkeys(name for part in parts for name in part))
-    sets = np.array([[name in part for name in names] for part in parts])
-    painted = np.array(classifier.n_painted) @ sets
-    probability = phase_sums(of_class, sets, names)
-    chosen = np.vstack([np.zeros(len(names), bool), sets])[classes.values]
-    present = xr.DataArray(
-        np.moveaxis(chosen, -1, 0), {PHASE: names}, (PHASE, *classes.dims), "present"
-    ).assign_coords(classes.coords)
-    kept = chosen.reshape(-1, len(names)).any(0) & (painted > 0)
-    probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
-    best = (probability.where(present, -1).argmax(PHASE) + 1).astype(np.uint8)
-    colors = [c for c, part in zip(phase_colors(classes), parts, strict=True) if len(part) == 1]
-    label = label_array(best.data, best, list(present[PHASE].values), colors or phase_colors(best))
-    label.attrs["history"] = classes.attrs["history"]
-    attrs = {
-        "n_painted": painted[kept].tolist(),
-        "out_of_bag_accuracy": classifier.out_of_bag_accuracy,
-        "phase_notes": [f"no pixel has {n}" for n, k in zip(names, kept, strict=True) if not k],
-    }
-    pure = alone_pixels(present).rename("pure")
-    return _result(present, probability, pure, label).assign_attrs(attrs)
-
-
-def _result(
-    present: xr.DataArray, probability: xr.DataArray, pure: xr.DataArray, label: xr.DataArray
-) -> xr.Dataset:
-    unsure = (1 - abs(2 * probability - 1)).max(PHASE)
-    return xr.Dataset(
-        {
-            "present": present.assign_attrs(long_name="phase is present"),
-            "probability": probability.astype(np.float32).assign_attrs(
-                long_name="probability that the phase is present", units="1"
-            ),
-            "pure": pure,
-            "label": label,
-            "uncertainty": unsure.astype(np.float32).assign_attrs(
-                long_name="uncertainty", units="1"
-            ),
-        }
+    found = phases_of_classes(
+        of_class, smoothness=smoothness, n_painted=classifier.n_painted, colors=classifier.colors
     )
+    return found.assign_attrs(out_of_bag_accuracy=classifier.out_of_bag_accuracy)
 
 
 class _Channels(NamedTuple):

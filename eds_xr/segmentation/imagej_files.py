@@ -18,7 +18,7 @@ import numpy as np
 
 from eds_xr.atomic_write import written_file
 from eds_xr.schema import EdsError
-from eds_xr.segmentation.rois import Roi
+from eds_xr.segmentation.rois import ERASER, Roi
 
 #: An archive may hold no more than this, unpacked, and no more regions.
 MAX_BYTES = 256 * 2**20
@@ -60,8 +60,14 @@ def write_rois(
     Raises
     ------
     EdsError
-        When the file exists (without `overwrite`), or a ``.roi`` should hold several.
+        When the file exists (without `overwrite`), a ``.roi`` should hold several, or one of them
+        is an eraser.
     """
+    if any(roi.phase == ERASER for roi in rois):
+        raise EdsError(
+            "ImageJ has no erasers: paint the strokes, and write the outlines of what is left "
+            "with eds_xr.scribbles.write"
+        )
     target, phases = Path(path), list(dict.fromkeys(roi.phase for roi in rois))
     if target.suffix.lower() == ".roi" and len(rois) != 1:
         raise EdsError(f"a .roi file holds one region, found {len(rois)}; name it .zip")

@@ -11,7 +11,7 @@ import xarray as xr
 from eds_xr.provenance import with_step
 from eds_xr.schema import PHASE, EdsError, spatial_coords, spatial_dims
 from eds_xr.segmentation.imagej_files import read_rois
-from eds_xr.segmentation.rois import Roi, add_pixels, image_shape, phases_of
+from eds_xr.segmentation.rois import ERASER, Roi, add_pixels, image_shape, phases_of
 
 
 def from_rois(image: xr.DataArray, rois: Sequence[Roi] | str | os.PathLike[str]) -> xr.DataArray:
@@ -42,6 +42,8 @@ def from_rois(image: xr.DataArray, rois: Sequence[Roi] | str | os.PathLike[str])
         raise EdsError("no regions: draw at least one, e.g. with eds_xr.scribbles.rectangle")
     values = np.zeros((len(phases), *shape), bool)
     for roi in drawn:
+        if roi.phase == ERASER:
+            raise EdsError("masks have no erasers: paint the regions with eds_xr.scribbles.paint")
         add_pixels(roi, values[phases.index(roi.phase)])
     for phase, mask in zip(phases, values, strict=True):
         if not mask.any():

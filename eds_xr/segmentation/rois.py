@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,9 +15,11 @@ from eds_xr.schema import EdsError, check_one_of, spatial_dims
 #: A line is followed in at most this many steps: what is longer lies outside of any image.
 MAX_STEPS = 1_000_000
 KINDS = ("polygon", "rectangle", "oval", "line", "points")
+#: The phase of a region that unpaints what lies under it.
+ERASER = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Roi:
     """A region drawn on an image.
 
@@ -26,7 +29,8 @@ class Roi:
     Attributes
     ----------
     phase : str
-        What it marks; several regions may mark the same.
+        What it marks; several regions may mark the same. An empty one is an eraser: it unpaints
+        what was drawn before it.
     kind : str
         "polygon", "rectangle", "oval", "line" or "points".
     paths : tuple of ndarray [point, (y, x); pixels]
@@ -47,6 +51,12 @@ class Roi:
 
     def __post_init__(self) -> None:
         check_one_of(self.kind, KINDS, "the kind of a region")
+        if not 0 <= self.width_pixels < np.inf:
+            raise EdsError(
+                f"the width of a {self.kind} must be 0 or more [pixels], found {self.width_pixels}"
+            )
+        if self.color and not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
+            raise EdsError(f"a colour is written as #rrggbb, found {self.color!r}")
         paths = tuple(np.asarray(path, float) for path in self.paths)
         if not paths:
             raise EdsError(f"a {self.kind} of {self.phase!r} has no points")
@@ -59,11 +69,23 @@ class Roi:
             if not np.isfinite(path).all():
                 raise EdsError(f"a {self.kind} of {self.phase!r} has NaN or infinite coordinates")
         object.__setattr__(self, "paths", paths)
+        object.__setattr__(self, "width_pixels", float(self.width_pixels))
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether two regions mark the same phase by the same points."""
+        return isinstance(other, Roi) and self._key() == other._key()
+
+    def __hash__(self) -> int:
+        return hash(self._key())
+
+    def _key(self) -> tuple[object, ...]:
+        points = tuple(tuple(path.ravel().tolist()) for path in self.paths)
+        return self.phase, self.kind, points, self.width_pixels, self.color
 
 
 def phases_of(rois: Iterable[Roi]) -> list[str]:
-    """Return the phases that regions mark, in the order in which they come."""
-    return list(dict.fromkeys(roi.phase for roi in rois))
+    """Return the phases that regions mark, in the order in which they come; erasers mark none."""
+    return list(dict.fromkeys(roi.phase for roi in rois if roi.phase != ERASER))
 
 
 def image_shape(like: xr.DataArray) -> tuple[int, int]:
@@ -128,8 +150,9 @@ def _add_line(path: np.ndarray, width: float, mask: np.ndarray) -> None:
         window, (y, x) = _window(low, high, mask.shape)
         (dy, dx), length2 = stop - start, max(float(((stop - start) ** 2).sum()), 1e-12)
         along = np.clip(((y - start[0]) * dy + (x - start[1]) * dx) / length2, 0, 1)
-        away = np.hypot(y - start[0] - along * dy, x - start[1] - along * dx)
-        mask[window] |= away <= width / 2
+        # squares, not roots: the apps' brush rounds alike and paints the same pixels
+        away2 = (y - start[0] - along * dy) ** 2 + (x - start[1] - along * dx) ** 2
+        mask[window] |= away2 <= (width / 2) ** 2
 
 
 def _window(

@@ -30,10 +30,11 @@ from eds_xr.schema import (
 )
 from eds_xr.segmentation.imagej_files import read_rois, write_rois
 from eds_xr.segmentation.label_files import read_labels, write_labels
-from eds_xr.segmentation.rois import Roi, add_pixels, image_shape, phases_of
+from eds_xr.segmentation.rois import ERASER, Roi, add_pixels, image_shape, phases_of
 
 __all__ = [
     "Roi",
+    "eraser",
     "line",
     "outlines",
     "oval",
@@ -54,6 +55,11 @@ ROI_ENDINGS = (".roi", ".zip")
 def line(phase: str, along: Points, *, width_pixels: float = 1.0) -> Roi:
     """Return a stroke along points (y, x) [pixels]: freehand, or from one to another."""
     return Roi(phase, "line", (np.asarray(along, float),), width_pixels)
+
+
+def eraser(along: Points, *, width_pixels: float = 1.0) -> Roi:
+    """Return a stroke along points (y, x) [pixels] that unpaints what was drawn before it."""
+    return line(ERASER, along, width_pixels=width_pixels)
 
 
 def polygon(phase: str, corners: Points) -> Roi:
@@ -83,7 +89,7 @@ def paint(
     phases: Sequence[str] = (),
     colors: Sequence[str] = (),
 ) -> xr.DataArray:
-    """Paint regions as scribbles; where two overlap, the later one stays.
+    """Paint regions as scribbles; where two overlap, the later one stays, or an eraser nothing.
 
     Computes: the label image, in memory.
 
@@ -128,7 +134,7 @@ def paint(
     for roi in rois:
         mask = np.zeros(values.shape, bool)
         add_pixels(roi, mask)
-        values[mask] = names.index(roi.phase) + 1
+        values[mask] = 0 if roi.phase == ERASER else names.index(roi.phase) + 1
     own = {roi.phase: roi.color for roi in rois if roi.color}
     default = [own.get(name, COLORS[i % len(COLORS)]) for i, name in enumerate(names)]
     painted = label_array(values, like, names, list(colors) or default)

@@ -20,6 +20,7 @@ from eds_xr.schema import EdsError, label_array, phase_colors, phase_names
 from eds_xr.segmentation.imagej_files import read_rois, write_rois
 from eds_xr.segmentation.rois import Roi
 from eds_xr.segmentation.scribbles import (
+    eraser,
     line,
     outlines,
     oval,
@@ -96,6 +97,33 @@ def test_paint__lines(image: xr.DataArray) -> None:
     assert block(7, 10, 5, 10) <= wide <= block(7, 10, 4, 11)
     assert pixels(line("a", [(2.5, 2.5)]), image) == {(2, 2)}
     assert pixels(points("a", [(0.2, 0.9), (19.9, 29.9)]), image) == {(0, 0), (19, 29)}
+
+
+def test_paint__an_eraser_unpaints_what_was_drawn_before_it(image: xr.DataArray) -> None:
+    drawn = [
+        rectangle("a", (2, 5), (3, 9)),
+        eraser([(3.5, 0.5), (3.5, 29.5)]),
+        points("b", [(3.5, 4.5)]),
+    ]
+    painted = paint(drawn, image)
+    assert phase_names(painted) == ["a", "b"]
+    expected = {(y, x): 1 for y, x in block(2, 3, 3, 9) | block(4, 5, 3, 9)} | {(3, 4): 2}
+    assert {(int(y), int(x)): int(painted[y, x]) for y, x in np.argwhere(painted.values)} == (
+        expected
+    )
+    wide = [rectangle("a", (0, 20), (0, 30)), eraser([(9.5, 9.5)], width_pixels=5)]
+    assert int((paint(wide, image) == 0).sum()) == 21  # a disc of radius 2.5
+
+
+def test_eraser__has_no_place_in_masks_and_in_imagejs_files(
+    image: xr.DataArray, tmp_path: Path
+) -> None:
+    drawn = [rectangle("a", (2, 5), (3, 9)), eraser([(3.5, 4.5)])]
+    with pytest.raises(EdsError, match="ImageJ has no erasers: paint the strokes"):
+        write_rois(drawn, tmp_path / "a.zip")
+    with pytest.raises(EdsError, match="masks have no erasers"):
+        masks.from_rois(image, drawn)
+    assert not list(tmp_path.iterdir())
 
 
 @given(

@@ -19,6 +19,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from eds_xr.segmentation.classify.trees import NO_CHILD, Trees, level_order, trees_of
+
 #: Pixels of a block: as many as a word has bits.
 LANES = 64
 #: Votes are padded to a multiple of this many classes: what is added at once.
@@ -63,38 +65,24 @@ class Forest:
         return found.T
 
 
-def is_forest(model: Any) -> bool:
-    """Return whether a classifier can be compiled: a fitted forest, or one tree."""
-    from sklearn.ensemble import ExtraTreesClassifier, RandomForestClassifier
-    from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
-
-    # not a class derived from one of them: it may predict in a way of its own
-    kinds = (
-        ExtraTreesClassifier,
-        RandomForestClassifier,
-        DecisionTreeClassifier,
-        ExtraTreeClassifier,
-    )
-    return type(model) in kinds and getattr(model, "n_outputs_", 0) == 1
-
-
 def compiled(model: Any) -> Forest:
-    """Return a fitted forest, or one tree, of scikit-learn in compiled form."""
-    trees = [estimator.tree_ for estimator in getattr(model, "estimators_", [model])]
-    root = np.cumsum([0, *(tree.node_count for tree in trees)])
-    first, feature, threshold, votes = map(
-        np.concatenate, zip(*(_flat(tree) for tree in trees), strict=True)
-    )
+    """Return a forest, or one tree, in compiled form: arrays, or of scikit-learn."""
+    trees = model if isinstance(model, Trees) else trees_of(model)
+    order, depth = level_order(trees)
+    place = np.empty(order.size, int)
+    place[order] = np.arange(order.size)
+    leaf = trees.left[order] == NO_CHILD
+    votes = trees.votes[order]
     padded = np.zeros((len(votes), -(-votes.shape[1] // CLASSES_AT_ONCE) * CLASSES_AT_ONCE))
     padded[:, : votes.shape[1]] = votes
     return Forest(
-        first=(first + np.repeat(root[:-1], np.diff(root))).astype(np.uint32),
-        column=(feature * LANES).astype(np.uint32),
-        threshold=threshold,
+        first=np.where(leaf, np.arange(order.size), place[trees.left[order]]).astype(np.uint32),
+        column=np.where(leaf, 0, trees.feature[order] * LANES).astype(np.uint32),
+        threshold=np.where(leaf, np.float32(np.inf), _rounded_down(trees.threshold[order])),
         votes=padded,
-        root=root[:-1].astype(np.uint32),
-        depth=max(int(tree.max_depth) for tree in trees),
-        classes_=model.classes_,
+        root=trees.root.astype(np.uint32),
+        depth=depth,
+        classes_=trees.classes_,
     )
 
 
@@ -102,22 +90,6 @@ def one_leaf() -> Forest:
     """Return the smallest forest: one class, whatever the pixel."""
     none, votes = np.zeros(1, np.uint32), np.eye(1, CLASSES_AT_ONCE)
     return Forest(none, none, np.full(1, np.inf, np.float32), votes, none, 0, np.ones(1, int))
-
-
-def _flat(tree: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return first child, feature, threshold and votes of each node, level by level."""
-    left, right = tree.children_left, tree.children_right
-    levels = [np.zeros(1, int)]
-    while (inner := levels[-1][left[levels[-1]] >= 0]).size:
-        levels.append(np.stack([left[inner], right[inner]], axis=1).ravel())
-    order = np.concatenate(levels)
-    place = np.empty(order.size, int)
-    place[order] = np.arange(order.size)
-    leaf = left[order] < 0
-    first = np.where(leaf, np.arange(order.size), place[left[order]])
-    feature = np.where(leaf, 0, tree.feature[order])
-    threshold = np.where(leaf, np.float32(np.inf), _rounded_down(tree.threshold[order]))
-    return first, feature, threshold, tree.value[order, 0, :]
 
 
 def _rounded_down(threshold: np.ndarray) -> np.ndarray:

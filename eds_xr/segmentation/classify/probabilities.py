@@ -11,40 +11,49 @@ from typing import Any
 import numpy as np
 
 from eds_xr.schema import EdsError
+from eds_xr.segmentation.classify.trees import Trees, is_forest
 
 
 def probabilities(model: Any, features: Any, n_phases: int) -> Any:
     """Return probabilities [phase, y, x; float32] of features [feature, y, x] as a Dask array.
 
-    Lazy: each block of pixels becomes samples of :class:`dask_ml.wrappers.ParallelPostFit`; no
-    pixel leaves its block.
+    Lazy: each block of pixels by itself; no pixel leaves its block.
     """
+    import dask.array as da
+
+    array = da.asarray(features).rechunk({0: -1})
+    predictor = _Predictor(_compiled(model), n_phases)
+    if not predictor.is_own:
+        return _by_estimator(predictor, array)
+    chunks = ((n_phases,), *array.chunks[1:])
+    meta = np.empty((0,) * array.ndim, np.float32)
+    return array.map_blocks(predictor.of_block, chunks=chunks, dtype=np.float32, meta=meta)
+
+
+def _by_estimator(predictor: _Predictor, array: Any) -> Any:
+    """Return probabilities by an estimator: blocks are :class:`dask_ml.wrappers` samples."""
     import dask.array as da
     from dask_ml.wrappers import ParallelPostFit
 
-    array = da.asarray(features).rechunk({0: -1})
     samples = array
     if array.ndim > 2:
         n_pixels = math.prod(array.shape[1:])
         samples = da.reshape_blockwise(array, (array.shape[0], n_pixels))
-    wrapped = ParallelPostFit(
-        _Predictor(_compiled(model), n_phases),
-        predict_proba_meta=np.empty((0, 0), np.float32),
-    )
-    found = wrapped.predict_proba(samples.T).T
+    meta = np.empty((0, 0), np.float32)
+    found = ParallelPostFit(predictor, predict_proba_meta=meta).predict_proba(samples.T).T
     if array.ndim == 2:
         return found
-    chunks = ((n_phases,), *array.chunks[1:])
-    return da.reshape_blockwise(found, (n_phases, *array.shape[1:]), chunks=chunks)
+    chunks = ((predictor.n_phases,), *array.chunks[1:])
+    return da.reshape_blockwise(found, (predictor.n_phases, *array.shape[1:]), chunks=chunks)
 
 
 def _compiled(model: Any) -> Any:
     """Return a forest in compiled form where that works, anything else as it is."""
     if not _forests_compile():
         return model
-    from eds_xr.segmentation.classify.forest import compiled, is_forest
+    from eds_xr.segmentation.classify.forest import compiled
 
-    return compiled(model) if is_forest(model) else model
+    return compiled(model) if isinstance(model, Trees) or is_forest(model) else model
 
 
 @functools.cache
@@ -60,7 +69,8 @@ def _forests_compile() -> bool:
     except Exception as error:  # whatever another numba or llvmlite makes of it
         warnings.warn(
             "forests cannot be compiled with the numba and llvmlite installed, so scikit-learn "
-            f"predicts, with the same probabilities but several times as slowly: {error!r}",
+            "predicts (NumPy, where a forest comes from a file), with the same probabilities but "
+            f"several times as slowly: {error!r}",
             stacklevel=2,
         )
         return False
@@ -68,7 +78,7 @@ def _forests_compile() -> bool:
 
 @dataclass(frozen=True)
 class _Predictor:
-    """What dask-ml needs of an estimator: probabilities of all phases, painted or not."""
+    """Probabilities of all phases, painted or not; what dask-ml needs of an estimator."""
 
     model: Any
     n_phases: int
@@ -77,14 +87,24 @@ class _Predictor:
     def classes_(self) -> np.ndarray:
         return np.arange(1, self.n_phases + 1)
 
+    @property
+    def is_own(self) -> bool:
+        """Whether it is the package's own forest, which needs no scikit-learn."""
+        return hasattr(self.model, "votes")
+
     def predict_proba(self, pixels: np.ndarray) -> np.ndarray:
         """Return probabilities ``(pixel, phase)`` of features ``(pixel, feature)``."""
         if not np.isfinite(pixels).all():
             raise EdsError(
                 "the features hold NaN or infinite values; use da.fillna(0) on the channels"
             )
-        compiled = hasattr(self.model, "votes")  # it takes pixels in any order of memory
-        found = self.model.predict_proba(pixels if compiled else np.ascontiguousarray(pixels))
+        # a forest of our own takes pixels in any order of memory
+        found = self.model.predict_proba(pixels if self.is_own else np.ascontiguousarray(pixels))
         result = np.zeros((self.n_phases, len(pixels)), np.float32)
         result[np.asarray(self.model.classes_, int) - 1] = found.T
         return result.T
+
+    def of_block(self, block: np.ndarray) -> np.ndarray:
+        """Return probabilities ``(phase, ...)`` of features ``(feature, ...)``."""
+        pixels = block.reshape(len(block), -1).T
+        return self.predict_proba(pixels).T.reshape(self.n_phases, *block.shape[1:])

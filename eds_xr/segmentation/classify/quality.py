@@ -8,21 +8,17 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.provenance import with_step
-from eds_xr.schema import PHASE, EdsError, phase_names
+from eds_xr.schema import PHASE, EdsError
 from eds_xr.segmentation.classify.classifier import PixelClassifier
+from eds_xr.segmentation.classify.painted import FEATURE, Images, painted_of
 from eds_xr.segmentation.classify.strokes import stroke_folds
-from eds_xr.segmentation.classify.training import (
-    FEATURE,
-    chosen_classifier,
-    fitted_classifier,
-    training_pixels,
-)
+from eds_xr.segmentation.classify.training import chosen_classifier, fitted_classifier
 from eds_xr.workers import task_name
 
 
 def score_by_stroke(
-    features: xr.DataArray,
-    scribbles: xr.DataArray,
+    features: Images,
+    scribbles: Images,
     *,
     classifier: Any = None,
     balanced: bool = True,
@@ -56,8 +52,9 @@ def score_by_stroke(
     EdsError
         As in :func:`train`; and when a phase has a single stroke: nothing is left to test on.
     """
-    label, values, stroke = training_pixels(features, scribbles, max_pixels_per_phase, seed)
-    phases, of_label = phase_names(scribbles), np.unique(label)
+    painted = painted_of(features, scribbles, max_pixels_per_phase, seed)
+    label, values, stroke = painted.label, painted.values, painted.stroke
+    phases, of_label = painted.phases, np.unique(label)
     n_strokes = [int(stroke[label == i].max()) + 1 for i in of_label]
     names = [phases[i - 1] for i in of_label]
     folds = _possible_folds(folds, dict(zip(names, n_strokes, strict=True)))

@@ -10,16 +10,13 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import re
 import zipfile
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eds_xr.atomic_write import written_file
 from eds_xr.schema import EdsError
 
 #: A file may hold no more than this unpacked; one of 200 deep trees has some 10 MiB.
@@ -73,11 +70,11 @@ MODELS = frozenset(
 TRUSTED = PLAIN | MODELS
 
 
-def write_model(content: dict[str, Any], path: str | os.PathLike[str], *, overwrite: bool) -> Path:
-    """Write plain values and a model under the key "model", whole or not at all."""
+def model_bytes(content: dict[str, Any]) -> bytes:
+    """Return plain values and a model under the key "model" as the content of a file."""
     import skops.io
 
-    target, name = Path(path), f"a {type(content.get('model')).__name__}"
+    name = f"a {type(content.get('model')).__name__}"
     try:
         packed = skops.io.dumps(content, compression=zipfile.ZIP_DEFLATED)
     except Exception as error:  # skops' many, for what it has no form for
@@ -86,37 +83,25 @@ def write_model(content: dict[str, Any], path: str | os.PathLike[str], *, overwr
         _check_schema(packed)
     except EdsError as error:
         raise EdsError(f"{name} could not be read again: {error}") from error
-    with written_file(target, overwrite=overwrite) as partial:
-        partial.write_bytes(packed)
-    return target
+    return bytes(packed)
 
 
-def read_model(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """Read what :func:`write_model` wrote, and nothing else."""
+def model_from(packed: bytes, name: str) -> dict[str, Any]:
+    """Return what :func:`model_bytes` packed, and nothing else; errors call the file `name`."""
     import skops.io
 
-    packed = _bytes_of(Path(path))
     try:
         _check_schema(packed)
         content = skops.io.loads(packed, trusted=sorted(TRUSTED))
         _check_trees(content["model"])
     except EdsError as error:
-        raise EdsError(f"{path} was not read: {error}") from error
+        raise EdsError(f"{name} was not read: {error}") from error
     except Exception as error:  # whatever a damaged file makes of the parsers
         raise EdsError(
-            f"{path} cannot be read as a pixel classifier: {error}. Is it one, whole, and of "
+            f"{name} cannot be read as a pixel classifier: {error}. Is it one, whole, and of "
             "these versions of scikit-learn and skops? If not, train and save it again"
         ) from error
     return dict(content)
-
-
-def _bytes_of(path: Path) -> bytes:
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise EdsError(f"{path} is larger than any pixel classifier")
-        return path.read_bytes()
-    except OSError as error:
-        raise EdsError(f"no pixel classifier can be read from {path}: {error}") from error
 
 
 def _check_schema(packed: bytes) -> None:
@@ -203,13 +188,18 @@ def _is_tree(tree: Any, n_features: int) -> bool:
     leaf = left == -1
     inside = (left > node) & (right > node) & (left < node.size) & (right < node.size)
     known = (feature >= 0) & (feature < n_features)
+    if not (leaf | inside).all():
+        return False
+    # a node of two parents would be walked twice: few nodes could stand for endless ones
+    parents = np.bincount(np.concatenate([left[~leaf], right[~leaf]]), minlength=node.size)
     return bool(
         node.size
         and tree.node_count == tree.capacity
         and tree.n_features == n_features
         and tree.n_outputs == 1
         and (leaf == (right == -1)).all()
-        and (leaf | (inside & known)).all()
+        and (leaf | known).all()
+        and (parents == (node > 0)).all()
     )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.schema import COMPONENT, PHASE, label_array, spatial_dims
 from eds_xr.segmentation.classify.classifier import PixelClassifier
-from eds_xr.segmentation.classify.training import FEATURE, train
+from eds_xr.segmentation.classify.painted import FEATURE
+from eds_xr.segmentation.classify.training import random_trees, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.presence.evidence import draft_presence
 from eds_xr.segmentation.presence.rehearsal import draft_shares, drawn_amounts
@@ -120,7 +121,8 @@ def rehearsed_forest(
     classes = [AND.join(np.array(names)[row]) for row in sets]
     strokes = label_array(painted.reshape(stack.shape[:-1]), rehearsed, classes)
     forest = train(
-        share_features(rehearsed).compute(), strokes, classifier=_trees(seed), balanced=False,
+        share_features(rehearsed).compute(), strokes,
+        classifier=random_trees(N_TREES, False, seed), balanced=False,
         max_pixels_per_phase=LEARNT_PIXELS, seed=seed,
     )  # fmt: skip
     return Learnt(forest, sets, there / learnt, learnt @ sets)
@@ -170,18 +172,6 @@ def _some_of_each(label: np.ndarray, random: np.random.Generator) -> np.ndarray:
         few = random.permutation(pixels)[: max(RARE_PIXELS, share)]
         kept[few] = i
     return kept
-
-
-def _trees(seed: int) -> Any:
-    """Return extremely randomised trees: as good as a random forest here, in a tenth of the time.
-
-    Geurts, Ernst & Wehenkel, Machine Learning 63 (2006) 3, doi:10.1007/s10994-006-6226-1.
-    """
-    from sklearn.ensemble import ExtraTreesClassifier
-
-    return ExtraTreesClassifier(
-        N_TREES, min_samples_leaf=5, bootstrap=True, oob_score=True, random_state=seed, n_jobs=-1
-    )
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

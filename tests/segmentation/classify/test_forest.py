@@ -14,7 +14,8 @@ from sklearn.ensemble import (
 from sklearn.linear_model import LogisticRegression
 from sklearn.tree import DecisionTreeClassifier, ExtraTreeClassifier
 
-from eds_xr.segmentation.classify.forest import compiled, is_forest
+from eds_xr.segmentation.classify.forest import compiled
+from eds_xr.segmentation.classify.trees import is_forest
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""Apps in the browser: the explorer and the labeller, and what serves them."""

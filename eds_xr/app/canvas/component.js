@@ -1,0 +1,3 @@
+export function render({ model }) {
+  return new Surface(model).root
+}

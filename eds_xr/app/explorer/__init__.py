@@ -1,0 +1,1 @@
+"""The explorer: an image and its spectra side by side, and the Python of what was done."""

@@ -1,0 +1,1 @@
+"""The labeller: paint classes on an image, train, look, correct."""

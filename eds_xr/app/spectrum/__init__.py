@@ -1,0 +1,1 @@
+"""The spectrum beside an image: several of them, lines named, linear or logarithmic."""

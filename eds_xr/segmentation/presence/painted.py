@@ -1,0 +1,89 @@
+"""Phases from the probabilities of painted classes, combinations among them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.schema import COLORS, PHASE, label_array, phase_colors, phase_names
+from eds_xr.segmentation.graph_cut.potts import smooth
+from eds_xr.segmentation.presence.forest import AND, phase_sums
+from eds_xr.segmentation.presence.purity import alone_pixels
+
+
+def phases_of_classes(
+    of_class: xr.DataArray,
+    *,
+    smoothness: float = 1.0,
+    n_painted: Sequence[int] | None = None,
+    colors: Sequence[str] = (),
+) -> xr.Dataset:
+    """Return the phases of each pixel by probabilities of classes; ``A+B`` is a pixel of both.
+
+    Computes: the probabilities, and a graph cut of them.
+
+    Parameters
+    ----------
+    of_class : DataArray [phase, y, x]
+        Probabilities of the classes, from :func:`eds_xr.classify.predict`.
+    smoothness : float
+        Of the graph cut; 0 takes what is most probable in each pixel.
+    n_painted : sequence of int, optional
+        Painted pixels of each class: phases that nobody painted are left out.
+    colors : sequence of str
+        Of the classes, ``"#rrggbb"``.
+
+    Returns
+    -------
+    Dataset
+        ``present``, ``probability``, ``pure`` [phase, y, x], ``label`` and ``uncertainty`` [y, x]
+        as :func:`eds_xr.segment` has them; attributes ``n_painted`` and ``phase_notes``.
+    """
+    classes = smooth(of_class, smoothness=smoothness)
+    if colors:
+        classes.attrs["flag_colors"] = " ".join(["none", *colors])
+    parts = [name.split(AND) for name in phase_names(classes)]
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    sets = np.array([[name in part for name in names] for part in parts])
+    painted = np.ones(len(parts), int) if n_painted is None else np.array(n_painted)
+    probability = phase_sums(of_class, sets, names)
+    chosen = np.vstack([np.zeros(len(names), bool), sets])[classes.values]
+    present = xr.DataArray(
+        np.moveaxis(chosen, -1, 0), {PHASE: names}, (PHASE, *classes.dims), "present"
+    ).assign_coords(classes.coords)
+    kept = chosen.reshape(-1, len(names)).any(0) & (painted @ sets > 0)
+    probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
+    best = (probability.where(present, -1).argmax(PHASE) + 1).astype(np.uint8)
+    alone = {p[0]: c for c, p in zip(phase_colors(classes), parts, strict=True) if len(p) == 1}
+    held = list(present[PHASE].values)
+    shown = [alone.get(name, COLORS[i % len(COLORS)]) for i, name in enumerate(held)]
+    label = label_array(best.data, best, held, shown)
+    label.attrs["history"] = classes.attrs["history"]
+    pure = alone_pixels(present).rename("pure")
+    attrs = {
+        "n_painted": (painted @ sets)[kept].tolist(),
+        "phase_notes": [f"no pixel has {n}" for n, k in zip(names, kept, strict=True) if not k],
+    }
+    return segmentation_of(present, probability, pure, label).assign_attrs(attrs)
+
+
+def segmentation_of(
+    present: xr.DataArray, probability: xr.DataArray, pure: xr.DataArray, label: xr.DataArray
+) -> xr.Dataset:
+    """Return a segmentation as :func:`eds_xr.segment` has it; its uncertainty is added."""
+    unsure = (1 - abs(2 * probability - 1)).max(PHASE)
+    return xr.Dataset(
+        {
+            "present": present.assign_attrs(long_name="phase is present"),
+            "probability": probability.astype(np.float32).assign_attrs(
+                long_name="probability that the phase is present", units="1"
+            ),
+            "pure": pure,
+            "label": label,
+            "uncertainty": unsure.astype(np.float32).assign_attrs(
+                long_name="uncertainty", units="1"
+            ),
+        }
+    )

@@ -147,17 +147,19 @@ def segment(
 
 def phases_and_amounts(
     image: xr.DataArray, factors: xr.Dataset, *, least_share: float, pure_share: float,
-    smoothness: float, seed: int,
+    smoothness: float, seed: int, scribbles: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Return what :func:`segment` finds by an NMF, and the amounts that it went by.
 
     Computes: the amounts, for one pass over the image; the workers keep them. They are the counts
     of every component in each pixel ``[*spatial, phase; counts]``, without bias, less what mixing
-    left of the matrix in them.
+    left of the matrix in them. With scribbles, components are the painted phases.
     """
     given = _channels(image, factors, "auto", seed)
     with progress("finding the phases of each pixel"):
-        found, counts = _by_itself(image, given, least_share, pure_share, smoothness, seed)
+        found, counts = _by_itself(
+            image, given, least_share, pure_share, smoothness, seed, scribbles
+        )
     found = _with_step(found, image, least_share, pure_share, smoothness, seed)
     return found, counts.rename({COMPONENT: PHASE})
 
@@ -176,7 +178,7 @@ def _with_step(
 
 def _by_itself(
     image: xr.DataArray, given: _Channels, least_share: float, pure_share: float,
-    smoothness: float, seed: int,
+    smoothness: float, seed: int, scribbles: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Return the phases that the components tell, learnt from a rehearsal, and their counts."""
     if COMPONENT not in given.scores.dims:
@@ -186,7 +188,7 @@ def _by_itself(
         )
     amounts, windows, taken_out = _without_mixing(_amounts(image, given), given.names)
     notes = [*given.notes, *taken_out]
-    return _rehearsed(amounts, windows, notes, least_share, pure_share, smoothness, seed)
+    return _rehearsed(amounts, windows, notes, least_share, pure_share, smoothness, seed, scribbles)
 
 
 def _rehearsed(

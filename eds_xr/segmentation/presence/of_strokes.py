@@ -85,7 +85,8 @@ def phases_of_strokes(counts: xr.DataArray, scribbles: xr.DataArray) -> PhasesOf
     indexers = {d: xr.DataArray(i, dims="pixel") for d, i in places[0].items()}
     values = counts.isel(indexers).transpose("pixel", COMPONENT).values.astype(float)
     painted = np.unique(label)
-    names = phases_in([classes[i - 1] for i in painted])
+    held_by = set(phases_in([classes[i - 1] for i in painted]))
+    names = [name for name in phases_in(list(classes)) if name in held_by]
     if len(names) > values.shape[1]:
         return None
     held = np.array([[n in classes[i - 1].split(AND) for n in names] for i in painted])

@@ -302,10 +302,10 @@ def _painted(
             if phases is not None:
                 held = amounts_of_phases(amounts, phases)
                 held = held._replace(counts=held.counts.persist())
+                windows, notes = sample_windows(held.counts), [*given.notes, *notes]
                 return _rehearsed(
-                    held, sample_windows(held.counts), notes, least_share, pure_share,
-                    smoothness, seed, scribbles,
-                )[0]  # fmt: skip
+                    held, windows, notes, least_share, pure_share, smoothness, seed, scribbles
+                )[0]
             features = share_features(amounts.counts)
     classifier = train(features, scribbles, seed=seed)
     of_class = predict(classifier, features).persist()

@@ -62,9 +62,9 @@ def phases_in(classes: list[str]) -> list[str]:
 def phases_of_strokes(counts: xr.DataArray, scribbles: xr.DataArray) -> PhasesOfStrokes | None:
     """Return the painted phases as mixtures of components; None where these do not tell them apart.
 
-    A phase is the components whose share rises most from classes without the phase to those with
-    it. If it was painted alone and its strokes hold much else, too, it is the mixture that they
-    hold (their median).
+    A phase is the component whose share rises most from classes without the phase to those with
+    it, and others that all classes with the phase hold more of than any without. If it was painted
+    alone and its strokes hold much else, too, it is the mixture that they hold (their median).
 
     Computes: the scribbles, and the counts of painted pixels.
 
@@ -141,8 +141,9 @@ def _components_of(of_class: np.ndarray, held: np.ndarray) -> np.ndarray | None:
     component, phase = linear_sum_assignment(-rise)
     if rise[component, phase].min() < LEAST_RISE:
         return None
+    lead = np.stack([_lead(of_class, held[:, p]) for p in range(held.shape[1])], axis=1)
     table = np.zeros(rise.shape, bool)
-    table[np.arange(len(rise)), rise.argmax(1)] = True
+    table[np.arange(len(rise)), lead.argmax(1)] = True
     table[component] = False
     table[component, phase] = True
     return table
@@ -152,6 +153,16 @@ def _rise(of_class: np.ndarray, held: np.ndarray) -> np.ndarray:
     """Return how much more of each component classes with a phase hold than those without."""
     without = of_class[~held].mean(0) if (~held).any() else 0.0
     return np.asarray(of_class[held].mean(0) - without)
+
+
+def _lead(of_class: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Return by how much classes with a phase hold at least more of each component than others.
+
+    Where one without the phase holds much of it, the component cannot be the phase: less by one.
+    (Of an interface it rises most with a phase that was painted at interfaces only.)
+    """
+    without = of_class[~held].max(0) if (~held).any() else np.zeros(of_class.shape[1])
+    return np.asarray(of_class[held].min(0) - without - (without > LEAST_RISE))
 
 
 def _composition(of_class: np.ndarray, held: np.ndarray, phase: int, own: np.ndarray) -> np.ndarray:

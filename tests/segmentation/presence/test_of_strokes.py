@@ -60,6 +60,19 @@ def test_phases_of_strokes__each_component_goes_where_it_rises() -> None:
     )
 
 
+def test_phases_of_strokes__a_component_of_an_interface_is_not_the_rare_phases() -> None:
+    """The last component is where film and oxide meet; metal was painted on oxide only."""
+    image = image_of(
+        [0.96, 0.01, 0.01, 0.02], [0.08, 0.86, 0.02, 0.04], [0.05, 0.14, 0.66, 0.15],
+        [0.16, 0.59, 0.06, 0.19], [0.96, 0.01, 0.01, 0.02],
+    )  # fmt: skip
+    strokes = strokes_in_bands(image, "film", "oxide", "oxide+metal", "film+oxide", "film")
+    classes = ["film", "oxide", "oxide+metal", "film+oxide"]
+    merged = label_array(strokes.where(strokes != 5, 1), strokes, classes)
+    phases = found(image, merged)
+    assert phases.components[3].tolist() == [False, True, False]
+
+
 def test_phases_of_strokes__a_wrong_stroke_among_right_ones_does_no_harm() -> None:
     image = image_of([1.0, 0.0], [0.5, 0.5])
     scribbles = strokes_in_bands(image, "m", "m+a")

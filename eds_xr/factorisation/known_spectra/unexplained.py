@@ -15,6 +15,7 @@ from eds_xr.factorisation.solver.loadings import as_table
 from eds_xr.image.blocks import check_channels, compress_block
 from eds_xr.image.weighted_sums import counts_times_table
 from eds_xr.schema import COMPONENT, ENERGY, check_spectrum_image
+from eds_xr.workers import task_name
 from eds_xr.xray.detector import FWHM_PER_SIGMA, peak_sigma_kev
 
 #: Channels of a band where the energy axis is not in keV.
@@ -114,6 +115,7 @@ def _bands(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("what is unexplained")
 def _unexplained_block(
     block: np.ndarray,
     amounts: np.ndarray,

@@ -13,6 +13,9 @@ import numpy as np
 from eds_xr.schema import EdsError
 from eds_xr.segmentation.classify.trees import Trees, is_forest
 
+#: What tasks are called on the dashboard of a cluster.
+MADE = "probabilities of the classes"
+
 
 def probabilities(model: Any, features: Any, n_phases: int) -> Any:
     """Return probabilities [phase, y, x; float32] of features [feature, y, x] as a Dask array.
@@ -27,7 +30,9 @@ def probabilities(model: Any, features: Any, n_phases: int) -> Any:
         return _by_estimator(predictor, array)
     chunks = ((n_phases,), *array.chunks[1:])
     meta = np.empty((0,) * array.ndim, np.float32)
-    return array.map_blocks(predictor.of_block, chunks=chunks, dtype=np.float32, meta=meta)
+    return array.map_blocks(
+        predictor.of_block, chunks=chunks, dtype=np.float32, meta=meta, token=MADE
+    )
 
 
 def _by_estimator(predictor: _Predictor, array: Any) -> Any:

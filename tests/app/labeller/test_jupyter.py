@@ -2,8 +2,10 @@
 
 import base64
 import os
+import re
 import subprocess
 import sys
+import time
 
 import nbclient
 import nbformat
@@ -50,23 +52,14 @@ def lab(tmp_path):
            "--ip=127.0.0.1", "--IdentityProvider.token=abc", "--LabApp.news_url=",
            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
            "--LabApp.extension_manager=readonly", f"--ServerApp.root_dir={folder}"]  # fmt: skip
-    process = subprocess.Popen(
-        run, env=os.environ | homes, stderr=subprocess.PIPE, text=True, cwd=folder
-    )
+    log = tmp_path / "log.txt"
+    with log.open("w") as said:
+        process = subprocess.Popen(run, env=os.environ | homes, stderr=said, cwd=folder)
     try:
-        said = []
-        for line in process.stderr:
-            said.append(line)
-            if "http://127.0.0.1:" in line:
-                break
-        else:
-            raise AssertionError("".join(said))
-        address = line.split("http://127.0.0.1:")[1].split("/")[0]
-        # whatever else it says must be read, or it would wait
-        import threading
-
-        threading.Thread(target=process.stderr.read, daemon=True).start()
-        yield f"http://127.0.0.1:{address}/lab/tree/a.ipynb?token=abc"
+        while not (found := re.search(r"http://127\.0\.0\.1:(\d+)/", log.read_text())):
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+        yield f"http://127.0.0.1:{found[1]}/lab/tree/a.ipynb?token=abc"
     finally:
         process.terminate()
         process.wait()

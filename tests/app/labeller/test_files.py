@@ -42,7 +42,7 @@ def test_save__stays_in_the_folder(labeller, tmp_path):
     ("name", "content", "said"),
     [
         ("a.edsx", b"not a zip", "read"),
-        ("a.zip", b"PK not really", ""),
+        ("a.zip", b"PK not really", "a.zip"),
         ("a.tif", b"II*\x00", "label image"),
         ("a.pkl", b"\x80\x04.", "ends in none of"),
         ("a.edsx", bytes(files.MOST_BYTES + 1), "at most"),

@@ -1,5 +1,6 @@
 """The notebooks run from top to bottom, and unchanged with a cluster."""
 
+import re
 from pathlib import Path
 
 import nbclient
@@ -77,3 +78,17 @@ def test_first_map__ten_lines_from_file_to_page(tmp_path):
     shown = [output.get("data", {}) for cell in cells for output in cell.outputs]
     assert sum("image/png" in one for one in shown) == 3
     assert "<html" in page.read_text()[:200]
+
+
+@pytest.mark.slow
+def test_label_by_hand__strokes_lead_to_the_truth(tmp_path):
+    notebook = nbformat.read(NOTEBOOKS / "04_label_by_hand.ipynb", as_version=4)
+    for cell in notebook.cells:
+        cell.source = cell.source.replace('"strokes.edsx"', repr(str(tmp_path / "strokes.edsx")))
+    printed = printed_by(notebook)
+    assert float(re.search(r"([\d.]+)% of the pixels", printed)[1]) > 90
+    assert "train_session" in printed
+    shown = [
+        output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
+    ]
+    assert sum("image/png" in one for one in shown) >= 3

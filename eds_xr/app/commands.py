@@ -57,20 +57,14 @@ def label(
 ) -> None:
     """Paint phases in the browser and train a classifier."""
     from eds_xr.app import sources
-    from eds_xr.app.labeller.label import labeller_view
+    from eds_xr.app.labeller.label import shared_views
     from eds_xr.app.serving.extra import need_panel
-    from eds_xr.app.serving.server import View, serve
+    from eds_xr.app.serving.server import serve
 
     need_panel()
     found = sources.opened(source)
     factors = None
     if found.result is not None and "factors" in found.result.children:
         factors = found.result["factors"].to_dataset()
-
-    def view() -> View:
-        page: View = labeller_view(
-            found.image, channels=factors, session=session, folder=found.folder
-        )
-        return page
-
-    serve(view, port=port, address=address, show=browser, title=f"{found.name} · label")
+    pages = shared_views(found.image, channels=factors, session=session, folder=found.folder)
+    serve(pages, port=port, address=address, show=browser, title=f"{found.name} · label")

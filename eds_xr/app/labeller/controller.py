@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -65,14 +66,14 @@ class Labeller:
         self.maps = maps_of(image, channels)
         self._listeners: list[Callable[[str], None]] = []
         self._waiting: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
-        self.deliver: Callable[[Callable[[], None]], None] = self._waiting.put
+        self.poke: Callable[[Callable[[], None]], None] = lambda drain: None
         self.painting = Painting(
             image, name, session or Session(), autosave=autosave, changed=self._edited
         )
         self.learning = Learning(
             image, self.maps, self.painting,
             others={n: maps_of(*one) for n, one in (others or {}).items()},
-            deliver=lambda f: self.deliver(f), changed=self._tell,
+            deliver=self.deliver, changed=self._tell,
         )  # fmt: skip
         self._drawing, self._cache = Worker(threads=1), Cache()
         self.channel = next(iter(self.maps))
@@ -303,8 +304,18 @@ class Labeller:
             self._drawing.wait()
             if self._waiting.empty():
                 return
-            while not self._waiting.empty():
-                self._waiting.get()()
+            self.drain()
+
+    def deliver(self, function: Callable[[], None]) -> None:
+        """Have a function called in the event loop, from a thread; `poke` wakes the loop."""
+        self._waiting.put(function)
+        self.poke(self.drain)
+
+    def drain(self) -> None:
+        """Call what waits; in the thread of the event loop."""
+        with suppress(queue.Empty):
+            while True:
+                self._waiting.get_nowait()()
 
     def wait_for_picture(self) -> None:
         """Return when the picture of the map is there, in the thread of the event loop."""

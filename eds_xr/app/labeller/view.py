@@ -90,8 +90,8 @@ class LabellerView:
                 else {"sizing_mode": "stretch_width", "height": HEIGHT}
             )
             self._panel = pn.Row(*parts, margin=0, **size)
-            self.labeller.deliver = deliverer()
-            self._drain()
+            self.labeller.poke = deliverer()
+            self.labeller.drain()
         return self._panel
 
     def close(self) -> None:
@@ -301,12 +301,6 @@ class LabellerView:
     def _fail(self, error: EdsError) -> None:
         self.labeller.learning.error = str(error)
         self.labeller.say(str(error))
-
-    def _drain(self) -> None:
-        """Take what was computed before there was a page."""
-        waiting = self.labeller._waiting
-        while not waiting.empty():
-            waiting.get()()
 
 
 def pixel_size(image: xr.DataArray) -> tuple[float, str] | None:

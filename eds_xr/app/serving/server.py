@@ -209,8 +209,9 @@ class _Views:
         self.make_view, self.title = make_view, title
         self.open: list[View] = []
 
-    def page(self) -> Any:
+    def page(self) -> None:
         import panel as pn
+        from panel.io.resources import LOCAL_DIST, patch_model_css
 
         document = pn.state.curdoc
         assert document is not None
@@ -219,10 +220,15 @@ class _Views:
         try:
             view = self.make_view()
         except EdsError as error:
-            return pn.pane.Str(str(error))
-        self.open.append(view)
-        pn.state.on_session_destroyed(lambda _: self.close_one(view))
-        return view.panel()
+            shown: Any = pn.pane.Str(str(error))
+        else:
+            self.open.append(view)
+            pn.state.on_session_destroyed(lambda _: self.close_one(view))
+            shown = pn.panel(view.panel())
+        shown.server_doc(document, title=self.title, location=False)
+        for root in document.roots:
+            # Panel does this for pages of HTML only, not for one that comes back by its socket
+            patch_model_css(root, dist_url=LOCAL_DIST)
 
     def close_one(self, view: View) -> None:
         if view in self.open:

@@ -19,10 +19,19 @@ from dask.base import is_dask_collection
 from sklearn.ensemble import RandomForestClassifier
 
 import eds_xr
-from eds_xr import accessor, classify, features, graph_cut, masks, scribbles, simulate
+from eds_xr import (
+    accessor,
+    classify,
+    features,
+    graph_cut,
+    labelling,
+    masks,
+    scribbles,
+    simulate,
+)
 from eds_xr.analysis.recipe import ElementChoice, FitChoice
 from eds_xr.app.pictures.worker import Job
-from eds_xr.schema import PHASE
+from eds_xr.schema import PHASE, phase_names
 from eds_xr.segmentation.classify.quality import uncertainty
 
 SHAPE = (30, 33)
@@ -261,11 +270,24 @@ PIXELS: dict[str, Case] = {
     "segment_painted": lambda i: i.scores.eds.segment(i.painted),
 }  # fmt: skip
 
+LABELLING: dict[str, Case] = {
+    "add_image": lambda i: [image.grid for image in _session(i).images],
+    "scribbles_of": lambda i: labelling.scribbles_of(_session(i), like=i.image),
+    "features_of": lambda i: labelling.features_of(_session(i), i.scores),
+    "score_session": lambda i: labelling.score_session(_session(i), i.features),
+    "probabilities_of": lambda i: labelling.probabilities_of(_learnt(i), i.features),
+    "phases_of": lambda i: labelling.phases_of(
+        _learnt(i), labelling.probabilities_of(_learnt(i), i.features)
+    ),
+    "save_phases": lambda i: _saved_phases(i),
+}
+
 CASES = (
     OF_ARRAYS
     | {n if n not in OF_ARRAYS else f"dataset.{n}": c for n, c in OF_DATASETS.items()}
     | OTHERS
     | PIXELS
+    | {f"labelling.{n}": c for n, c in LABELLING.items()}
     | {f"masks.{n}": c for n, c in MASKS.items()}
 )
 #: Their tables have a column of it.
@@ -294,6 +316,26 @@ def _labelled(app, i):
     app.labeller.wait()
     app.close()
     return app.probability
+
+
+def _session(i: Any) -> labelling.Session:
+    """Return a session in which what was painted is drawn."""
+    session = labelling.add_image(labelling.Session(), "map", i.image)
+    for name in phase_names(i.painted):
+        session = labelling.add_class(session, name)
+    for roi in scribbles.outlines(i.painted):
+        session = labelling.add_stroke(session, roi)
+    return labelling.set_parameter(session, "n_trees", 20)
+
+
+def _learnt(i: Any) -> labelling.Session:
+    return labelling.train_session(_session(i), i.features)
+
+
+def _saved_phases(i: Any) -> xr.Dataset:
+    phases = i.masks.to_dataset(name="present").assign(label=i.label)
+    store = labelling.save_phases(phases, i.folder / "p.zarr", overwrite=True)
+    return xr.open_zarr(store, consolidated=False).load()
 
 
 def _drawn(figure: Any) -> list[Any]:

@@ -56,7 +56,8 @@ def analyse(
     Returns
     -------
     DataTree
-        Groups, each usable alone: ``identification``, ``rank``, ``factors`` (scores lazy),
+        Groups, each usable alone: ``identification``, ``scribbles`` (where phases were painted),
+        ``rank``, ``factors`` (scores lazy),
         ``segmentation``, ``masks`` (regions), ``spectra`` (their sums), ``pure`` (of the phases),
         ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
         ``refined_lines``, ``refined_composition`` (from all pixels) and ``comparison`` of the two
@@ -142,7 +143,8 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
 
 def _groups(found: Found) -> dict[str, xr.Dataset]:
     parts = {"rank": found.rank, "factors": found.factors, "segmentation": found.segmentation}
-    told = {"identification": found.identification, "kinds": found.kinds}
+    painted = None if found.scribbles is None else found.scribbles.to_dataset(name="label")
+    told = {"identification": found.identification, "kinds": found.kinds, "scribbles": painted}
     return {name: part for name, part in told.items() if part is not None} | parts
 
 
@@ -274,7 +276,8 @@ def _completed(
     return replace(
         recipe,
         elements=ElementChoice(elements.sample, elements.stray, elements.majors),
-        number=found.factors.sizes["component"],
+        # of components; painted phases may each be several
+        number=recipe.number if found.scribbles is not None else found.factors.sizes["component"],
         matrix=None,
         phases=tuple(phases),
     )

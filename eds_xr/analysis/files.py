@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.analysis.painted_phases import KEPT, kept_beside
 from eds_xr.analysis.recipe import Recipe, write_recipe
 from eds_xr.atomic_write import written_file, written_folder
 from eds_xr.composition.quantities import quantities
@@ -69,7 +70,7 @@ def analyse_file(
     Path
         The folder: ``analysis.zarr`` (:func:`open_analysis`), ``recipe.toml`` with all that was
         chosen or found, ``tables``, ``report.html``, a page of it all, and ``counts.zarr`` where
-        a file was converted.
+        a file was converted; strokes and k-factors that the recipe named are copied.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def analyse_file(
     with written_folder(target, check) as folder:
         tree = analyse(opened(source, folder / COUNTS), recipe, say=say)
         tree.attrs["source"] = str(source) if "://" in str(source) else os.path.abspath(source)
-        write_recipe(_with_table_beside(tree, folder), folder / RECIPE)
+        write_recipe(_with_files_beside(tree, folder), folder / RECIPE)
         with progress("writing the analysis"):
             _with_texts(tree, object).to_zarr(folder / TREE, consolidated=False)
         for name in TABULATED:
@@ -230,7 +231,8 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
     if not target.exists():
         return
     found = {p.name for p in target.iterdir()} if target.is_dir() else set()
-    others = sorted(found - {TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE})
+    ours = {TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE}
+    others = sorted(name for name in found - ours if not name.startswith(f"{KEPT}."))
     if others or TREE not in found:
         raise EdsError(
             f"{target} holds {', '.join(others[:3]) or 'no analysis'}, so it is never replaced; "
@@ -238,9 +240,11 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
         )
 
 
-def _with_table_beside(tree: xr.DataTree, folder: Path) -> Recipe:
-    """Return a tree's recipe with its table of k-factors copied, so that the folder can move."""
+def _with_files_beside(tree: xr.DataTree, folder: Path) -> Recipe:
+    """Return a tree's recipe with the files that it names copied, so that the folder can move."""
     recipe = Recipe.from_toml(str(tree.attrs["recipe"]), source="the recipe of the analysis")
+    painted = kept_beside(recipe, folder)
+    recipe = replace(recipe, segmentation=replace(recipe.segmentation, scribbles=painted))
     if recipe.quantification.k_factors is None:
         return recipe
     with suppress(shutil.SameFileError):

@@ -10,7 +10,7 @@ import difflib
 import json
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -110,6 +110,11 @@ class SegmentationChoice(_Checked):
     smoothness: float = _choice(
         values.real_number(0, closed=True), "of boundaries; 0: each pixel for itself", 1.0
     )
+    scribbles: str | None = _choice(
+        values.name,
+        "painted phases, in a file beside this one: a session (.edsx), ImageJ's regions or a label "
+        "image; left out: phases are found",
+    )
 
 
 @dataclass(frozen=True)
@@ -160,7 +165,7 @@ class Recipe(_Checked):
     phases : tuple of PhaseRecipe
         ``name``, ``like``, ``host``, ``pinned``, ``oxygens``, ``sites``.
     segmentation : SegmentationChoice
-        ``least_share``, ``pure_share``, ``smoothness``.
+        ``least_share``, ``pure_share``, ``smoothness``, ``scribbles``.
     fit : FitChoice
         ``range_kev``, ``other_ranges_kev``.
     quantification : QuantificationChoice
@@ -259,7 +264,7 @@ class Recipe(_Checked):
 def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     """Read a recipe from a TOML file.
 
-    Computes: reads the file. A table of k-factors is looked for beside it.
+    Computes: reads the file. Scribbles and a table of k-factors are looked for beside it.
 
     Parameters
     ----------
@@ -280,11 +285,18 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
     except (OSError, UnicodeDecodeError) as error:
         raise EdsError(f"cannot read the recipe {place}: {error}") from None
     recipe = Recipe.from_toml(text, source=str(path))
-    table = recipe.quantification.k_factors
-    if table is None:
-        return recipe
-    beside = str(place.resolve().parent / Path(table).expanduser())
-    return replace(recipe, quantification=replace(recipe.quantification, k_factors=beside))
+    beside = place.resolve().parent
+    return with_files(recipe, lambda name: str(beside / Path(name).expanduser()))
+
+
+def with_files(recipe: Recipe, found: Callable[[str], str]) -> Recipe:
+    """Return a recipe with the files that it names where they are `found`."""
+    phases, amounts = recipe.segmentation, recipe.quantification
+    if phases.scribbles is not None:
+        phases = replace(phases, scribbles=found(phases.scribbles))
+    if amounts.k_factors is not None:
+        amounts = replace(amounts, k_factors=found(amounts.k_factors))
+    return replace(recipe, segmentation=phases, quantification=amounts)
 
 
 def write_recipe(recipe: Recipe, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:

@@ -6,7 +6,7 @@ import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis import files
-from eds_xr.analysis.recipe import Recipe
+from eds_xr.analysis.recipe import Recipe, read_recipe
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
 from eds_xr.progress import progress
@@ -29,9 +29,9 @@ Steps = list[dict[str, Any]]
 ROUNDING = 1e-6
 #: Groups of an analysis in the order in which they are made.
 ORDER = (
-    "identification", "rank", "factors", "segmentation", "masks", "spectra", "pure", "lines",
-    "composition", "partition", "formula", "refined", "refined_lines", "refined_composition",
-    "comparison",
+    "identification", "scribbles", "rank", "factors", "segmentation", "masks", "spectra", "pure",
+    "lines", "composition", "partition", "formula", "refined", "refined_lines",
+    "refined_composition", "comparison",
 )  # fmt: skip
 
 
@@ -105,8 +105,11 @@ def _difference_of(then: xr.DataArray, now: xr.DataArray) -> str:
     old, new = then.variable, now.variable.transpose(*then.dims)
     apart = old != new
     if old.dtype.kind in "fc" and new.dtype.kind in "fc":
-        scale = float(np.abs(old.where(np.isfinite(old))).max()) if old.size else 0.0
-        near = (np.abs(new - old) <= ROUNDING * scale) | (np.isnan(old) & np.isnan(new))
+        was, now_is = (
+            v.where(np.isfinite(v)) for v in (old, new)
+        )  # equal infinities are not apart
+        scale = float(np.abs(was).max()) if old.size else 0.0
+        near = (np.abs(now_is - was) <= ROUNDING * scale) | (np.isnan(old) & np.isnan(new))
         apart = apart & ~near
     if not (number := int(apart.sum())):
         return ""
@@ -114,8 +117,8 @@ def _difference_of(then: xr.DataArray, now: xr.DataArray) -> str:
     first = {d: int(i) for d, i in zip(apart.dims, index, strict=True)}
     where = ", ".join(f"{d} {_place(then, d, i)}" for d, i in first.items())
     at = f", first at {where}" if where else ""
-    found, was = (v.isel(first).values[()] for v in (new, old))
-    return f"{number} of {old.size} differ{at}: {found}, was {was}"
+    found, former = (v.isel(first).values[()] for v in (new, old))
+    return f"{number} of {old.size} differ{at}: {found}, was {former}"
 
 
 def _place(array: xr.DataArray, dim: Any, index: Any) -> Any:
@@ -131,6 +134,7 @@ def _replay_analysis(
     last = next((i for i, s in enumerate(steps) if s["step"] == "analyse"), len(steps))
     given = steps[last].get("recipe") if last < len(steps) else None
     recipe = Recipe.from_toml(str(given or then.attrs["recipe"]), source=f"the recipe of {place}")
+    recipe = _with_files_kept(recipe, place if (place / files.RECIPE).is_file() else place.parent)
     known = source or _existing([str(then.attrs.get("source", "")), place / files.COUNTS])
     with _made_again(steps[:last], known, place.parent) as image:
         now = analyse(image, recipe)
@@ -144,6 +148,19 @@ def _replay_analysis(
                 yield Replayed(name, f"only {run} run has it")
     said = [sorted(map(str, tree.attrs.get("warnings", []))) for tree in (then, now)]
     yield Replayed("warnings", "" if said[0] == said[1] else "other ones than before")
+
+
+def _with_files_kept(recipe: Recipe, folder: Path) -> Recipe:
+    """Return a recipe with the files that lie beside the result in place of those it had."""
+    if not (folder / files.RECIPE).is_file():
+        return recipe
+    kept = read_recipe(folder / files.RECIPE)
+    table, painted = kept.quantification.k_factors, kept.segmentation.scribbles
+    if recipe.quantification.k_factors and table and Path(table).exists():
+        recipe = replace(recipe, quantification=replace(recipe.quantification, k_factors=table))
+    if recipe.segmentation.scribbles and painted and Path(painted).exists():
+        recipe = replace(recipe, segmentation=replace(recipe.segmentation, scribbles=painted))
+    return recipe
 
 
 def _groups(tree: xr.DataTree) -> list[str]:

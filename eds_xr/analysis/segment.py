@@ -1,7 +1,7 @@
 """The chain from a spectrum image to the phases of each pixel: amounts, forest, graph cut.
 
-Without scribbles, a rehearsal of the image teaches the forest which phases are present. With
-scribbles, phases are what was painted.
+A rehearsal of the image teaches the forest which phases are present. With scribbles, phases are
+what was painted, and the forest learns from the strokes, too.
 """
 
 from __future__ import annotations
@@ -31,7 +31,18 @@ from eds_xr.segmentation.presence.amounts import Amounts, amounts_of_image, amou
 from eds_xr.segmentation.presence.baseline import baseline_ratios, without_baseline
 from eds_xr.segmentation.presence.evidence import cut_presence, with_own_counts
 from eds_xr.segmentation.presence.forest import phase_sums, rehearsed_forest, share_features
-from eds_xr.segmentation.presence.painted import phases_of_classes, segmentation_of
+from eds_xr.segmentation.presence.of_strokes import (
+    amounts_of_phases,
+    canonical,
+    phases_of_strokes,
+)
+from eds_xr.segmentation.presence.painted import (
+    colors_of_phases,
+    in_all_classes,
+    painted_counts,
+    phases_of_classes,
+    segmentation_of,
+)
 from eds_xr.segmentation.presence.purity import most_of, pure_pixels
 from eds_xr.segmentation.presence.sample import sample_windows
 
@@ -68,8 +79,10 @@ def segment(
     image : DataArray [y, x, energy; counts]
         A spectrum image, or else the channels themselves (no ``energy``).
     scribbles : DataArray [y, x; integer label], optional
-        Painted pixels, 0 elsewhere: then the forest learns from these alone. A class called
-        ``A+B`` is a combination of the phases A and B.
+        Painted pixels, 0 elsewhere: then these are the phases. A class called ``A+B`` is a
+        combination of the phases A and B; a phase that all painted classes hold is everywhere.
+        Where components tell the painted phases apart, what these consist of is rehearsed, and the
+        forest learns from rehearsal and strokes; otherwise from the strokes alone.
     channels : DataArray [y, x, component] or NMF Dataset, optional
         What phases are told by: by default the NMF of `image`. With ``loadings``, and `image` on
         their energies, amounts are fitted to the spectra; otherwise they are the scores.
@@ -79,8 +92,8 @@ def segment(
     n_components : int or "auto"
         Number of NMF components.
     least_share : float
-        A phase is present where it gives at least this share of the pixel's counts. Not used with
-        scribbles.
+        A phase is present where it gives at least this share of the pixel's counts. Not used where
+        the forest learns from strokes alone.
     pure_share : float
         A pixel is pure where all other phases give less than this.
     smoothness : float
@@ -125,23 +138,28 @@ def segment(
             given = _channels(image, channels, n_components, seed)
             found, _ = _by_itself(image, given, least_share, pure_share, smoothness, seed)
         else:
-            found = _painted(image, scribbles, channels, features, n_components, smoothness, seed)
+            found = _painted(
+                image, scribbles, channels, features, n_components, least_share, pure_share,
+                smoothness, seed,
+            )  # fmt: skip
     return _with_step(found, image, least_share, pure_share, smoothness, seed)
 
 
 def phases_and_amounts(
     image: xr.DataArray, factors: xr.Dataset, *, least_share: float, pure_share: float,
-    smoothness: float, seed: int,
+    smoothness: float, seed: int, scribbles: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Return what :func:`segment` finds by an NMF, and the amounts that it went by.
 
     Computes: the amounts, for one pass over the image; the workers keep them. They are the counts
     of every component in each pixel ``[*spatial, phase; counts]``, without bias, less what mixing
-    left of the matrix in them.
+    left of the matrix in them. With scribbles, components are the painted phases.
     """
     given = _channels(image, factors, "auto", seed)
     with progress("finding the phases of each pixel"):
-        found, counts = _by_itself(image, given, least_share, pure_share, smoothness, seed)
+        found, counts = _by_itself(
+            image, given, least_share, pure_share, smoothness, seed, scribbles
+        )
     found = _with_step(found, image, least_share, pure_share, smoothness, seed)
     return found, counts.rename({COMPONENT: PHASE})
 
@@ -160,7 +178,7 @@ def _with_step(
 
 def _by_itself(
     image: xr.DataArray, given: _Channels, least_share: float, pure_share: float,
-    smoothness: float, seed: int,
+    smoothness: float, seed: int, scribbles: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Return the phases that the components tell, learnt from a rehearsal, and their counts."""
     if COMPONENT not in given.scores.dims:
@@ -169,18 +187,35 @@ def _by_itself(
             f"{given.scores.dims}; paint phases with scribbles=..."
         )
     amounts, windows, taken_out = _without_mixing(_amounts(image, given), given.names)
-    counts, names, mean = amounts.counts, given.names, float(windows.sum(-1).mean())
-    learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed)
+    notes = [*given.notes, *taken_out]
+    return _rehearsed(amounts, windows, notes, least_share, pure_share, smoothness, seed, scribbles)
+
+
+def _rehearsed(
+    amounts: Amounts, windows: np.ndarray, notes: list[str], least_share: float,
+    pure_share: float, smoothness: float, seed: int, scribbles: xr.DataArray | None = None,
+) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
+    """Return the phases that amounts tell, learnt from a rehearsal and strokes, and their counts.
+
+    The amounts are those of the painted phases, where there are scribbles.
+    """
+    counts, mean = amounts.counts, float(windows.sum(-1).mean())
+    names = [str(name) for name in counts[COMPONENT].values]
+    painted = None if scribbles is None else (share_features(counts), scribbles)
+    learnt = rehearsed_forest(windows, amounts.noise, names, least_share, seed, painted)
     if learnt.classifier is None:
         probability = _certain(counts, learnt.sets[0])
     else:
         of_class = predict(learnt.classifier, share_features(counts))
         by_forest = phase_sums(of_class, learnt.sets, names, learnt.weights)
-        probability = with_own_counts(by_forest, amounts, least_share, mean).persist()
+        probability = with_own_counts(by_forest, amounts, least_share, mean)
+        if scribbles is not None:
+            probability = probability.where(~in_all_classes(scribbles, names), np.float32(1))
+        probability = probability.persist()
     probability, present, history = _cut(probability, counts, smoothness)
-    kept = present.any(spatial_dims(present)).values & (learnt.n_learnt > 0)
-    notes = [*given.notes, *taken_out]
-    notes += [
+    n_learnt = learnt.n_learnt if scribbles is None else painted_counts(scribbles, names)
+    kept = present.any(spatial_dims(present)).values & (n_learnt > 0)
+    notes = notes + [
         f"{name} is nowhere at least {least_share:g} of the counts"
         for name, held in zip(names, kept, strict=True)
         if not held
@@ -190,9 +225,11 @@ def _by_itself(
         notes.append(f"one phase only, {present[PHASE].values[0]}: present everywhere")
     held = counts.isel({COMPONENT: kept}).rename({COMPONENT: PHASE})
     pure, label = _pure_and_label(held, present, mean, pure_share)
+    if scribbles is not None:
+        label.attrs["flag_colors"] = " ".join(["none", *colors_of_phases(scribbles, label)])
     label.attrs["history"] = history
     attrs = {
-        "n_painted": learnt.n_learnt[kept].tolist(),
+        "n_painted": n_learnt[kept].tolist(),
         "out_of_bag_accuracy": learnt.accuracy,
         "phase_notes": notes,
     }
@@ -248,17 +285,28 @@ def _pure_and_label(
 
 def _painted(
     image: xr.DataArray, scribbles: xr.DataArray, channels: xr.DataArray | xr.Dataset | None,
-    features: xr.DataArray | None, n_components: int | str, smoothness: float, seed: int,
+    features: xr.DataArray | None, n_components: int | str, least_share: float,
+    pure_share: float, smoothness: float, seed: int,
 ) -> xr.Dataset:  # fmt: skip
     """Return the phases that were painted: what the forest makes of features decides."""
+    check_same_grid(image, scribbles, "the scribble image")
+    scribbles = canonical(scribbles)
     if features is None:
         given = _channels(image, channels, n_components, seed)
         check_same_grid(image, given.scores, "the channel image")
-        if COMPONENT in given.scores.dims:
-            counts = _amounts(image, given).counts
-            features = share_features(counts.assign_coords({COMPONENT: given.names}))
-        else:
+        if COMPONENT not in given.scores.dims:
             features = pixel_features(persisted(given.scores), kinds=FEATURE_KINDS)
+        else:
+            amounts, _, notes = _without_mixing(_amounts(image, given), given.names)
+            phases = phases_of_strokes(amounts.counts, scribbles)
+            if phases is not None:
+                held = amounts_of_phases(amounts, phases)
+                held = held._replace(counts=held.counts.persist())
+                windows, notes = sample_windows(held.counts), [*given.notes, *notes]
+                return _rehearsed(
+                    held, windows, notes, least_share, pure_share, smoothness, seed, scribbles
+                )[0]
+            features = share_features(amounts.counts)
     classifier = train(features, scribbles, seed=seed)
     of_class = predict(classifier, features).persist()
     found = phases_of_classes(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,8 @@ from eds_xr.schema import EdsError, check_one_of, spatial_dims
 #: A line is followed in at most this many steps: what is longer lies outside of any image.
 MAX_STEPS = 1_000_000
 KINDS = ("polygon", "rectangle", "oval", "line", "points")
+#: Of wider strokes the pixels are not kept in mind: there may be many.
+MOST_KEPT_WIDTH = 64.0
 #: The phase of a region that unpaints what lies under it.
 ERASER = ""
 
@@ -57,7 +60,7 @@ class Roi:
             )
         if self.color and not re.fullmatch(r"#[0-9a-fA-F]{6}", self.color):
             raise EdsError(f"a colour is written as #rrggbb, found {self.color!r}")
-        paths = tuple(np.asarray(path, float) for path in self.paths)
+        paths = tuple(np.array(path, float) for path in self.paths)
         if not paths:
             raise EdsError(f"a {self.kind} of {self.phase!r} has no points")
         least = {"polygon": 3, "rectangle": 2, "oval": 2}.get(self.kind, 1)
@@ -68,6 +71,8 @@ class Roi:
                 )
             if not np.isfinite(path).all():
                 raise EdsError(f"a {self.kind} of {self.phase!r} has NaN or infinite coordinates")
+        for path in paths:
+            path.setflags(write=False)
         object.__setattr__(self, "paths", paths)
         object.__setattr__(self, "width_pixels", float(self.width_pixels))
 
@@ -99,6 +104,16 @@ def image_shape(like: xr.DataArray) -> tuple[int, int]:
     return sizes
 
 
+def pixels_of(roi: Roi, shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels of a region in an image, as positions in its flat values.
+
+    Strokes are kept in mind: painting goes on from what was painted a moment ago.
+    """
+    if roi.kind == "line" and roi.width_pixels <= MOST_KEPT_WIDTH:
+        return _kept_pixels_of(roi, shape)
+    return _pixels_of(roi, shape)
+
+
 def add_pixels(roi: Roi, mask: np.ndarray) -> None:
     """Mark the pixels of a region in a boolean image [y, x]; what lies outside is left out."""
     if roi.kind == "polygon":
@@ -111,6 +126,22 @@ def add_pixels(roi: Roi, mask: np.ndarray) -> None:
             _add_pixels_at(np.floor(path), mask)
     else:
         _add_frame(roi, mask)
+
+
+@functools.lru_cache(maxsize=4096)
+def _kept_pixels_of(roi: Roi, shape: tuple[int, int]) -> np.ndarray:
+    return _pixels_of(roi, shape)
+
+
+def _pixels_of(roi: Roi, shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels of a region, found in a window about it: images may be large."""
+    points, reach = np.concatenate(roi.paths), roi.width_pixels / 2 + 1
+    first = np.clip(np.floor(points.min(axis=0) - reach), 0, shape).astype(int)
+    last = np.clip(np.ceil(points.max(axis=0) + reach), first, shape).astype(int)
+    mask = np.zeros(last - first, bool)
+    add_pixels(replace(roi, paths=tuple(path - first for path in roi.paths)), mask)
+    rows, columns = np.nonzero(mask)
+    return np.asarray((rows + first[0]) * shape[1] + columns + first[1])
 
 
 def _add_frame(roi: Roi, mask: np.ndarray) -> None:

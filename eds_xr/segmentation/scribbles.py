@@ -30,7 +30,7 @@ from eds_xr.schema import (
 )
 from eds_xr.segmentation.imagej_files import read_rois, write_rois
 from eds_xr.segmentation.label_files import read_labels, write_labels
-from eds_xr.segmentation.rois import ERASER, Roi, add_pixels, image_shape, phases_of
+from eds_xr.segmentation.rois import ERASER, Roi, image_shape, phases_of, pixels_of
 
 __all__ = [
     "Roi",
@@ -131,10 +131,9 @@ def paint(
     if len(names) > 255:
         raise EdsError(f"labels hold at most 255 phases, found {len(names)}")
     values = np.zeros(image_shape(like), np.uint8)
+    number = {ERASER: 0} | {name: i for i, name in enumerate(names, 1)}
     for roi in rois:
-        mask = np.zeros(values.shape, bool)
-        add_pixels(roi, mask)
-        values[mask] = 0 if roi.phase == ERASER else names.index(roi.phase) + 1
+        values.flat[pixels_of(roi, values.shape)] = number[roi.phase]
     own = {roi.phase: roi.color for roi in rois if roi.color}
     default = [own.get(name, COLORS[i % len(COLORS)]) for i, name in enumerate(names)]
     painted = label_array(values, like, names, list(colors) or default)

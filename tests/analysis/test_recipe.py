@@ -44,6 +44,7 @@ name = "Brg"
 least_share = 0.2
 pure_share = 0.01
 smoothness = 0
+scribbles = "strokes.edsx"
 [fit]
 range_kev = [0.7, 12.5]
 other_ranges_kev = [[0.6, 12.5], [0.8, 12.5]]
@@ -70,7 +71,7 @@ def test_from_toml__every_key():
             ),
             PhaseRecipe("Brg"),
         ),
-        segmentation=SegmentationChoice(0.2, 0.01, 0.0),
+        segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
         quantification=QuantificationChoice("k.csv", "stoichiometry", 100.0, 4.5),
     )  # fmt: skip
@@ -175,9 +176,10 @@ def test_recipe__made_in_python_is_checked_too():
         Recipe(seed=None)
 
 
-def test_read_recipe__finds_the_table_of_k_factors_beside_it(tmp_path):
+def test_read_recipe__finds_the_files_that_it_names_beside_it(tmp_path):
     path = write_recipe(Recipe.from_toml(FULL), tmp_path / "study.toml")
     assert read_recipe(path).quantification.k_factors == str(tmp_path / "k.csv")
+    assert read_recipe(path).segmentation.scribbles == str(tmp_path / "strokes.edsx")
     path.write_bytes(b"\xef\xbb\xbfseed = 4\r\n")  # as an editor of Windows saves it
     assert read_recipe(path) == Recipe(seed=4)
 

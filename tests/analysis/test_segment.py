@@ -359,3 +359,61 @@ def test_masks__of_counts_are_refused() -> None:
         homogeneous().eds.masks()
     with pytest.raises(EdsError, match="found integers without; name labels with"):
         homogeneous().sum("energy").eds.masks()
+
+
+@pytest.mark.parametrize("dose", [20.0, 100.0])
+def test_segment__few_strokes_are_as_good_as_none(dose: float) -> None:
+    """Four short strokes in each class; components are matched to phases by these alone."""
+    truth = amounts(96)
+    image = truth.copy(data=np.random.default_rng(1).poisson(dose * truth.values))
+    image = image.astype(np.float32)
+    share = (truth / truth.sum("component")).transpose("component", ...).values
+    there = share >= 0.1
+    values = np.zeros((96, 96), np.uint8)
+    for y in (4, 34, 60, 90):
+        values[y, 70:76] = 1
+    for y, x in ((12, 14), (17, 14), (72, 56), (78, 57)):
+        values[y, x : x + 6] = 2
+    for y, x in ((16, 44), (21, 44), (42, 43), (46, 44)):
+        values[y, x : x + 6] = 3
+    painted = label_array(values, image, ["rock", "rock+ore", "rock+gem"])
+    held = segment(image, painted).present
+    assert held.phase.values.tolist() == ["rock", "ore", "gem"]
+    plain = segment(image.assign_coords(component=["rock", "ore", "gem"])).present
+
+    def overlap(found: xr.DataArray, i: int) -> float:
+        both, either = (f(found.values[i], there[i]).sum() for f in (np.logical_and, np.logical_or))
+        return float(both / either)
+
+    for i in (1, 2):
+        assert overlap(held, i) > overlap(plain, i) - 0.02
+
+
+def test_segment__a_stroke_corrects_what_was_never_painted() -> None:
+    """Ore is taken for gem until somebody paints it."""
+    truth = amounts(96)
+    image = truth.copy(data=np.random.default_rng(2).poisson(100 * truth.values))
+    image = image.astype(np.float32)
+    values = np.zeros((96, 96), np.uint8)
+    values[60:64, 5:12] = 1
+    values[40:48, 44:48] = 2
+    before = segment(image, label_array(values, image, ["rock", "rock+gem"]))
+    assert before.present.phase.values.tolist() == ["rock", "gem"]
+    values[14:22, 14:20] = 3
+    after = segment(image, label_array(values, image, ["rock", "rock+gem", "rock+ore"]))
+    core = after.present.sel(phase="ore")[12:28, 12:24]
+    assert float(core.mean()) > 0.98
+    assert not after.present.sel(phase="gem")[14:26, 10:20].any()
+
+
+def test_segment__phases_that_components_do_not_tell_are_learnt_from_strokes() -> None:
+    """Coarse and fine-grained rock of one composition differ in their surroundings only."""
+    random = np.random.default_rng(3)
+    thick = np.where(np.arange(64) < 32, 400.0, 40.0)[:, None] * np.ones((64, 64))
+    counts = random.poisson(thick[..., None] * [0.6, 0.4]).astype(np.float32)
+    image = xr.DataArray(counts, dims=("y", "x", "component"))
+    values = np.zeros((64, 64), np.uint8)
+    values[10, 5:50], values[50, 5:50] = 1, 2
+    found = segment(image, label_array(values, image, ["thick", "thin"]))
+    assert float(found.present.sel(phase="thick")[:31].mean()) > 0.98
+    assert float(found.present.sel(phase="thin")[33:].mean()) > 0.98

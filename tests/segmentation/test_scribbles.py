@@ -18,7 +18,7 @@ from eds_xr import masks
 from eds_xr.provenance import history
 from eds_xr.schema import EdsError, label_array, phase_colors, phase_names
 from eds_xr.segmentation.imagej_files import read_rois, write_rois
-from eds_xr.segmentation.rois import Roi
+from eds_xr.segmentation.rois import Roi, add_pixels
 from eds_xr.segmentation.scribbles import (
     eraser,
     line,
@@ -97,6 +97,23 @@ def test_paint__lines(image: xr.DataArray) -> None:
     assert block(7, 10, 5, 10) <= wide <= block(7, 10, 4, 11)
     assert pixels(line("a", [(2.5, 2.5)]), image) == {(2, 2)}
     assert pixels(points("a", [(0.2, 0.9), (19.9, 29.9)]), image) == {(0, 0), (19, 29)}
+
+
+@given(
+    st.lists(st.tuples(st.floats(-9, 30), st.floats(-9, 40)), min_size=3, max_size=6),
+    st.sampled_from(["polygon", "line", "points", "rectangle", "oval"]),
+    st.sampled_from([0.0, 1.0, 2.5, 7.0, 100.0]),
+)
+@settings(max_examples=150, deadline=None)
+def test_paint__a_window_holds_the_same_pixels(corners: Any, kind: str, width: float) -> None:
+    """Regions are painted in a window about them; corners on quarters of pixels are exact."""
+    points = np.round(np.array(corners) * 4) / 4
+    roi = Roi("a", kind, (points,), width)
+    mask = np.zeros(SHAPE, bool)
+    add_pixels(roi, mask)
+    like = xr.DataArray(np.zeros(SHAPE), dims=("y", "x"))
+    for _ in range(2):  # the second time from memory
+        np.testing.assert_array_equal(paint([roi], like), mask)
 
 
 def test_paint__an_eraser_unpaints_what_was_drawn_before_it(image: xr.DataArray) -> None:

@@ -173,7 +173,9 @@ def _region_sums(
     parts = []
     for choosing, measuring in ((first, second), (second, first)):
         factors = found.factors.assign(scores=scores_of(choosing, found.factors, found.free))
-        segmentation, amounts = presence_and_amounts(choosing, factors, found.free, recipe)
+        segmentation, amounts = presence_and_amounts(
+            choosing, factors, found.free, recipe, found.scribbles
+        )
         of_half = region_masks(segmentation, amounts, chosen)
         parts.append(sum_spectra(measuring, _with_tiles(of_half, tiled)).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)

@@ -20,7 +20,8 @@ from eds_xr.analysis.any_sample.elements import (
     total_spectrum,
 )
 from eds_xr.analysis.any_sample.recognised import line_shares, recognised
-from eds_xr.analysis.phase_components import kinds_said, phase_components
+from eds_xr.analysis.painted_phases import factors_of, painted_of
+from eds_xr.analysis.phase_components import kinds_said
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import phases_and_amounts
@@ -53,6 +54,7 @@ class Found:
     segmentation: xr.Dataset
     amounts: xr.DataArray  # [*spatial, phase; counts], with the workers
     notes: list[str]
+    scribbles: xr.DataArray | None = None  # painted phases, where the recipe names them
 
 
 def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
@@ -60,6 +62,7 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
 
     Computes: identification, rank, NMF and segmentation; scores stay lazy.
     """
+    scribbles = painted_of(recipe, image)  # before the work
     say("elements of the whole map")
     total, table = total_spectrum(image), None
     notes: list[str] = []
@@ -67,9 +70,11 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         table, notes = identified(total, recipe.elements)
     say("phases: how many, and NMF")
     with progress("NMF"):
-        factors, kinds = phase_components(image, recipe.number or "auto", seed=recipe.seed)
+        factors, kinds, painted = factors_of(image, recipe, scribbles)
     with progress("rank"):
         rank = suggest_rank(image, kinds=component_kinds(factors) if kinds is None else kinds)
+    if painted is not None:
+        factors, kinds = painted, None
     there = [] if table is None else elements_found(table)
     asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
     known = list(dict.fromkeys([*there, *asked]))
@@ -86,18 +91,20 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         elements = sorted_elements(there, lines, counts, recipe.elements, listed)
         shares = line_shares(lines, elements.sample)
     notes += elements.notes
-    names = _names(factors, shares, elements, recipe)
+    named = factors[COMPONENT].values.tolist()
+    names = named if scribbles is not None else _names(factors, shares, elements, recipe)
     notes += kinds_said(kinds, dict(zip(factors[COMPONENT].values.tolist(), names, strict=True)))
     factors = factors.assign_coords({COMPONENT: names})
     say("where each phase is present, and where it is pure")
     free = choosing_channels(image, elements, recipe)
     if not bool(free.all()):
         factors = factors.assign(scores=scores_of(image, factors, free))
-    segmentation, amounts = presence_and_amounts(image, factors, free, recipe)
+    segmentation, amounts = presence_and_amounts(image, factors, free, recipe, scribbles)
     notes += list(segmentation.attrs.get("phase_notes", []))
     return Found(
-        total, table, elements, rank, kinds, factors, free, shares, segmentation, amounts, notes
-    )
+        total, table, elements, rank, kinds, factors, free, shares, segmentation, amounts, notes,
+        scribbles,
+    )  # fmt: skip
 
 
 def choosing_channels(image: xr.DataArray, elements: Elements, recipe: Recipe) -> xr.DataArray:
@@ -133,9 +140,10 @@ def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> x
 
 
 def presence_and_amounts(
-    image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray, recipe: Recipe
-) -> tuple[xr.Dataset, xr.DataArray]:
-    """Segment by named components and some of the channels.
+    image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray, recipe: Recipe,
+    scribbles: xr.DataArray | None,
+) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
+    """Segment by named components, some of the channels, and strokes.
 
     Returns also the counts of each phase in each pixel that it went by, without bias.
     """
@@ -145,7 +153,7 @@ def presence_and_amounts(
         factors = factors.assign(loadings=_of_channels(factors, free))
     segmentation, amounts = phases_and_amounts(
         image, factors, seed=recipe.seed, least_share=choice.least_share,
-        pure_share=choice.pure_share, smoothness=choice.smoothness,
+        pure_share=choice.pure_share, smoothness=choice.smoothness, scribbles=scribbles,
     )  # fmt: skip
     return segmentation.compute(), amounts
 

@@ -15,6 +15,7 @@ from eds_xr.segmentation.labelling.edits import (
     set_parameter,
 )
 from eds_xr.segmentation.labelling.history import History
+from eds_xr.segmentation.labelling.phase_store import save_phases
 from eds_xr.segmentation.labelling.session import (
     LabelClass,
     LabelledImage,
@@ -53,6 +54,7 @@ __all__ = [
     "remove_image",
     "remove_strokes",
     "rename_class",
+    "save_phases",
     "score_session",
     "scribbles_of",
     "set_classifier",

@@ -15,6 +15,7 @@ from eds_xr.atomic_write import beside, clean_leftovers, writer_is_gone, written
 from eds_xr.places import local_or_url
 from eds_xr.progress import warn
 from eds_xr.schema import EdsError
+from eds_xr.segmentation.classify.classifier import PixelClassifier, classifier_bytes
 from eds_xr.segmentation.labelling.session import Session
 from eds_xr.segmentation.labelling.session_file import read_session, session_bytes
 
@@ -72,6 +73,8 @@ class Autosave:
         self._noted: Session | None = None
         self._writing = self._closed = False
         self._error: EdsError | None = None
+        #: the classifier that was written last, and its content: packing it takes half a second
+        self._packed: tuple[PixelClassifier | None, bytes | None] = (None, None)
         self._thread: threading.Thread | None = None
         _ACTIVE.add(self.file)
         atexit.register(self.close)
@@ -186,7 +189,10 @@ class Autosave:
 
     def _written(self, session: Session) -> EdsError | None:
         try:
-            content = session_bytes(session)
+            model = session.classifier
+            if model is not self._packed[0]:
+                self._packed = (model, None if model is None else classifier_bytes(model))
+            content = session_bytes(session, self._packed[1])
             with written_file(self.file, overwrite=True) as partial:
                 partial.write_bytes(content)
         except EdsError as error:

@@ -136,7 +136,7 @@ class Parameters:
     channels: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("intensity", "gaussian")
     scales: tuple[float, ...] = SCALES
-    n_trees: int = 200
+    n_trees: int = 100
     balanced: bool = True
     smoothness: float = 1.0
     seed: int = 0

@@ -76,8 +76,11 @@ def read_session(path: str | os.PathLike[str]) -> Session:
     return session_from(bytes_of(path, KIND), str(path))
 
 
-def session_bytes(session: Session) -> bytes:
-    """Return the content of a session's file; equal sessions give equal bytes."""
+def session_bytes(session: Session, classifier: bytes | None = None) -> bytes:
+    """Return the content of a session's file; equal sessions give equal bytes.
+
+    `classifier` is the content of its classifier's file, where that is at hand.
+    """
     rois = [stroke.roi for stroke in session.strokes]
     paths = [path for roi in rois for path in roi.paths]
     grids = [grid_to(image.grid) for image in session.images]
@@ -101,8 +104,9 @@ def session_bytes(session: Session) -> bytes:
     arrays = {"points": np.concatenate([np.empty((0, 2)), *paths])}
     for i, grid in enumerate(grids):
         arrays |= {f"images/{i}/{name}": array for name, array in grid.arrays.items()}
-    model = session.classifier
-    return packed(header, arrays, {} if model is None else {CLASSIFIER: classifier_bytes(model)})
+    if session.classifier is None:
+        return packed(header, arrays)
+    return packed(header, arrays, {CLASSIFIER: classifier or classifier_bytes(session.classifier)})
 
 
 def session_from(content: bytes, name: str) -> Session:

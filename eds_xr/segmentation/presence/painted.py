@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import COLORS, PHASE, label_array, phase_colors, phase_names
+from eds_xr.schema import PHASE, label_array, phase_colors, phase_names
 from eds_xr.segmentation.graph_cut.potts import smooth
 from eds_xr.segmentation.presence.forest import AND, phase_sums
 from eds_xr.segmentation.presence.purity import alone_pixels
@@ -56,10 +56,8 @@ def phases_of_classes(
     kept = chosen.reshape(-1, len(names)).any(0) & (painted @ sets > 0)
     probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
     best = (probability.where(present, -1).argmax(PHASE) + 1).astype(np.uint8)
-    alone = {p[0]: c for c, p in zip(phase_colors(classes), parts, strict=True) if len(p) == 1}
-    held = list(present[PHASE].values)
-    shown = [alone.get(name, COLORS[i % len(COLORS)]) for i, name in enumerate(held)]
-    label = label_array(best.data, best, held, shown)
+    label = label_array(best.data, best, list(present[PHASE].values))
+    label.attrs["flag_colors"] = " ".join(["none", *colors_of_phases(classes, label)])
     label.attrs["history"] = classes.attrs["history"]
     pure = alone_pixels(present).rename("pure")
     attrs = {
@@ -67,6 +65,30 @@ def phases_of_classes(
         "phase_notes": [f"no pixel has {n}" for n, k in zip(names, kept, strict=True) if not k],
     }
     return segmentation_of(present, probability, pure, label).assign_attrs(attrs)
+
+
+def painted_counts(scribbles: xr.DataArray, phases: Sequence[str]) -> np.ndarray:
+    """Return how many pixels were painted with each phase, alone or in a combination."""
+    number = np.bincount(np.asarray(scribbles.values).ravel(), minlength=256)
+    found = np.zeros(len(phases), int)
+    for i, name in enumerate(phase_names(scribbles), 1):
+        found += number[i] * np.isin(list(phases), name.split(AND))
+    return found
+
+
+def in_all_classes(scribbles: xr.DataArray, phases: Sequence[str]) -> xr.DataArray:
+    """Return which phases every painted class holds ``[phase; bool]``: those are everywhere."""
+    painted = np.unique(np.asarray(scribbles.values))
+    classes = [name.split(AND) for i, name in enumerate(phase_names(scribbles), 1) if i in painted]
+    held = [all(name in one for one in classes) for name in phases]
+    return xr.DataArray(held, {PHASE: list(phases)}, PHASE)
+
+
+def colors_of_phases(scribbles: xr.DataArray, label: xr.DataArray) -> list[str]:
+    """Return the colours of a label's phases: those that they were painted in, alone."""
+    alone = dict(zip(phase_names(scribbles), phase_colors(scribbles), strict=True))
+    own = zip(phase_names(label), phase_colors(label), strict=True)
+    return [alone.get(name, color) for name, color in own]
 
 
 def segmentation_of(

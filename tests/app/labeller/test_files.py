@@ -1,4 +1,4 @@
-"""Files of a labeller: what cannot be saved or taken is said, and nothing leads out of the folder."""
+"""Files of a labeller: what cannot be saved or taken is said; nothing leaves the folder."""
 
 import numpy as np
 import pytest

@@ -17,7 +17,7 @@ from eds_xr.schema import EdsError
 from eds_xr.segmentation.labelling import Autosave, Session, read_session
 from eds_xr.segmentation.labelling import autosave as module
 
-LIKE = xr.DataArray(np.zeros((5, 7)), dims=("y", "x"))
+LIKE = xr.DataArray(np.zeros((5, 7)), {"y": np.arange(5.0)}, ("y", "x"))
 
 
 def session(strokes: int) -> Session:
@@ -33,9 +33,9 @@ def test_note__is_written_off_the_callers_thread(
 ) -> None:
     threads, written = [], module.session_bytes
 
-    def watched(one: Session) -> bytes:
+    def watched(one: Session, classifier: bytes | None) -> bytes:
         threads.append(threading.current_thread())
-        return written(one)
+        return written(one, classifier)
 
     monkeypatch.setattr(module, "session_bytes", watched)
     with Autosave(tmp_path / "map.zarr", delay_s=60.0) as autosave:
@@ -63,6 +63,25 @@ def test_note__is_written_after_a_while_by_itself(tmp_path: Path) -> None:
         while not autosave.file.exists():
             time.sleep(0.005)
         assert read_session(autosave.file) == session(1)
+
+
+def test_note__packs_a_classifier_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = session(0)
+    made = labelling.add_class(made, "grain")
+    for name, y in (("matrix", 1), ("grain", 3)):
+        made = labelling.add_stroke(made, scribbles.line(name, [(y + 0.5, 0.5), (y + 0.5, 6.5)]))
+    features = LIKE.expand_dims(feature=["a"]) + LIKE.y
+    trained = [labelling.train_session(made, features) for _ in range(2)]
+    packed, pack = [], module.classifier_bytes
+    monkeypatch.setattr(module, "classifier_bytes", lambda c: packed.append(c) or pack(c))
+    with Autosave(tmp_path / "map.zarr") as autosave:
+        for one in (trained[0], labelling.remove_strokes(trained[0], [1]), trained[1], made):
+            autosave.note(one)
+            autosave.flush()
+            again = read_session(autosave.file)
+            assert again == one
+            assert (again.classifier is None) == (one.classifier is None)
+    assert packed == [trained[0].classifier, trained[1].classifier]
 
 
 def test_recover__what_a_closed_session_has_left(tmp_path: Path) -> None:

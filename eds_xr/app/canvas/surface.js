@@ -162,13 +162,16 @@ class Surface {
     const known = new Map(this.strokes.map(s => [s.id, s]))
     for (const s of m.changed) known.set(s.id, s)
     const before = this.strokes, now = m.order.map(id => known.get(id)).filter(Boolean)
+    const grown = now.length >= before.length && before.every((s, i) => s === now[i])
+    // strokes of this view are painted already, and in this order
+    const waiting = [...this.pending.keys()], more = now.slice(before.length)
+    const mine = grown && more.every((s, i) => s.id === waiting[i])
     for (const id of m.order) this.acknowledge(id)
-    const grown = now.length >= before.length && !m.changed.some(s => before.some(b => b.id === s.id)) &&
-      before.every((s, i) => s === now[i])
     this.strokes = now
     this.selected = new Set([...this.selected].filter(id => known.has(id) && m.order.includes(id)))
-    if (grown && this.pending.size === 0) {
-      for (const s of now.slice(before.length)) this.painted.paint(s, this.valueOf(s))
+    if (mine) this.redraw()
+    else if (grown && waiting.length === 0) {
+      for (const s of more) this.painted.paint(s, this.valueOf(s))
       this.redraw()
     } else this.repaint()
   }
@@ -176,7 +179,11 @@ class Surface {
   on_stroke_style(m) { Object.assign(this.strokeStyle, m); this.redraw() }
   on_outlines(m) { this.outlines = m.outlines; this.redraw() }
   on_selected(m) { this.selected = new Set(m.ids); this.redraw() }
-  on_acknowledge(m) { this.acknowledge(m.id); this.repaint() }
+  // A stroke that Python does not want is taken away.
+  on_acknowledge(m) {
+    this.acknowledge(m.id)
+    if (!this.strokes.some(s => s.id === m.id)) this.repaint()
+  }
   on_pong() { this.waiting = this.failed = 0; this.say("") }
   on_fit() { this.fit() }
   on_show(m) { this.show(m.y0, m.x0, m.y1, m.x1) }

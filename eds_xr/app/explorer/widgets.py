@@ -21,6 +21,9 @@ from eds_xr.xray.lines import principal_lines
 TOOLS = {"Move": "pan", "Pick": "pick", "Box": "rectangle", "Polygon": "polygon", "Line": "line"}
 TABS = ("regions", "subtract", "profile", "python")
 RIGHT = 530
+#: Regions that are listed; all are on the image.
+MOST_LISTED = 16
+HINT = "Draw a box, a polygon or a line on the image; Delete removes what is picked."
 
 
 class Widgets:
@@ -77,10 +80,9 @@ class Widgets:
         options: dict[str, Any] = {
             "stylesheets": self.style, "sizing_mode": "stretch_width", "margin": (2, 8),
         }  # fmt: skip
-        self.regions = pn.Column(sizing_mode="stretch_width", margin=0)
-        self._rows: dict[str, Any] = {}
-        hint = "Draw a box, a polygon or a line on the image; Delete removes what is picked."
-        self._hint = pn.pane.HTML(f'<div class="note">{hint}</div>', **options)
+        self._hint = pn.pane.HTML("", **options)
+        self._slots = [self._slot(place) for place in range(MOST_LISTED)]
+        self.regions = pn.Column(*self._slots, self._hint, sizing_mode="stretch_width", margin=0)
         self.table = pn.pane.HTML("", **options)
         self.script = pn.pane.HTML("", **options)
         self.said = pn.pane.HTML("", **options)
@@ -96,9 +98,9 @@ class Widgets:
 
     def page(self, title: str) -> Any:
         """Return all of it: image and spectrum side by side, tables below the spectrum."""
-        bar = pn.Row(
+        bar = pn.FlexBox(  # in a narrow cell of a notebook it takes two lines
             self.channel, self.contrast, self.brighten, self.opacity, self.tool,
-            sizing_mode="stretch_width", margin=(2, 0), height=46,
+            sizing_mode="stretch_width", margin=(2, 0), flex_wrap="wrap", gap="0 4px",
         )  # fmt: skip
         left = pn.Column(
             bar, self.canvas, pn.Row(self.pointed, self.busy, height=24, margin=0),
@@ -152,16 +154,16 @@ class Widgets:
 
     def offer_regions(self, spectra: Mapping[str, xr.Dataset]) -> None:
         """List the regions, and offer them for a subtraction."""
-        regions = self.explorer.regions
-        for name in [n for n in self._rows if n not in regions]:
-            del self._rows[name]
-        for name, one in regions.items():
-            if name not in self._rows:
-                self._rows[name] = self._row(name)
-            self._rows[name][0].object = tables.region_row(one, spectra.get(name))
-        rows = list(self._rows.values()) or [self._hint]
-        if [id(r) for r in rows] != [id(r) for r in self.regions]:
-            self.regions[:] = rows
+        regions = list(self.explorer.regions.values())
+        more = len(regions) - len(self._slots)
+        hint = f"and {more} more" if more > 0 else HINT
+        self._hint.object = f'<div class="note">{hint}</div>'
+        self._hint.visible = more > 0 or not regions
+        for place, row in enumerate(self._slots):
+            row.visible = place < len(regions)
+            if row.visible:
+                one = regions[place]
+                row[0].object = tables.region_row(one, spectra.get(one.name))
         names = list(self.explorer.regions)
         for number, one in enumerate((self.mixture, self.reference)):
             kept = one.value if one.value in names else None
@@ -169,12 +171,21 @@ class Widgets:
             free = [n for n in names if number == 0 or n != self.mixture.value]
             one.value = kept if kept in free else next(iter(free), None)
 
-    def _row(self, name: str) -> Any:
-        """Return the row of a region: what it holds, and a button that removes it."""
+    def _slot(self, place: int) -> Any:
+        """Return the row of the region at a place: what it holds, and a button that removes it.
+
+        All are there from the beginning: what comes later, notebooks style from another host.
+        """
         text = pn.pane.HTML("", stylesheets=self.style, sizing_mode="stretch_width", margin=(4, 8))
         button = pn.widgets.Button(label="✕", width=28, stylesheets=self.style, margin=(1, 8))
-        button.on_click(lambda _: self.on_remove(name))
-        return pn.Row(text, button, sizing_mode="stretch_width", margin=0)
+
+        def clicked(_: Any) -> None:
+            names = list(self.explorer.regions)
+            if place < len(names):
+                self.on_remove(names[place])
+
+        button.on_click(clicked)
+        return pn.Row(text, button, sizing_mode="stretch_width", margin=0, visible=False)
 
     def difference(self) -> tuple[str, str, Any]:
         """Return which regions are subtracted, and by what."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -160,9 +161,15 @@ class Learning:
         """Compute features before they are asked for."""
         parameters, name = self._painting.session.parameters, self._painting.name
         if (name, parameters.channels, parameters.kinds, parameters.scales) not in self._features:
-            self._submit(
-                "preparing", lambda job: self._features_of(self._maps, name, job), lambda _: None
-            )
+
+            def work(job: Job) -> xr.DataArray:
+                features = self._features_of(self._maps, name, job)
+                importlib.import_module(
+                    "sklearn.ensemble"
+                )  # the first training would wait a second
+                return features
+
+            self._submit("preparing", work, lambda _: None)
 
     def forget(self) -> None:
         """Forget what was labelled: it is of another session, or of other classes."""

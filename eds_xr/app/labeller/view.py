@@ -25,8 +25,8 @@ HERE = Path(__file__).parent
 #: Keys that Python hears of; the browser does the others by itself.
 KEYS = ("Ctrl+z", "Ctrl+y", "Ctrl+Z", "Delete", "Backspace", "t", "o", "i", "u")
 #: Of the view in a notebook, and of its spectra [pixels].
-HEIGHT, SPECTRA_WIDTH = 640, 340
-MOST_FEATURES = 8
+HEIGHT, SPECTRA_WIDTH = 640, 320
+MOST_FEATURES = 5
 
 Message = dict[str, Any]
 

@@ -13,6 +13,7 @@ from eds_xr.app.canvas.canvas import Canvas
 from eds_xr.app.explorer import tables
 from eds_xr.app.explorer.explorer import Explorer
 from eds_xr.app.explorer.profile_figure import ProfileFigure
+from eds_xr.app.serving.text import Text
 from eds_xr.app.spectrum.panel import SpectrumPanel
 from eds_xr.arguments import beam_energy_of
 from eds_xr.schema import ENERGY
@@ -80,14 +81,14 @@ class Widgets:
         options: dict[str, Any] = {
             "stylesheets": self.style, "sizing_mode": "stretch_width", "margin": (2, 8),
         }  # fmt: skip
-        self._hint = pn.pane.HTML("", **options)
+        self._hint = Text("", **options)
         self._slots = [self._slot(place) for place in range(MOST_LISTED)]
         self.regions = pn.Column(*self._slots, self._hint, sizing_mode="stretch_width", margin=0)
-        self.table = pn.pane.HTML("", **options)
-        self.script = pn.pane.HTML("", **options)
-        self.said = pn.pane.HTML("", **options)
-        self.pointed = pn.pane.HTML("", **(options | {"sizing_mode": "fixed", "width": 200}))
-        self.busy = pn.pane.HTML("", **(options | {"sizing_mode": "fixed", "width": 110}))
+        self.table = Text("", **options)
+        self.script = Text("", **options)
+        self.said = Text("", **options)
+        self.pointed = Text("", **(options | {"sizing_mode": "fixed", "width": 200}))
+        self.busy = Text("", **(options | {"sizing_mode": "fixed", "width": 110}))
         self.copied = pn.widgets.TextInput(value="", visible=False)
         self.copy = pn.widgets.Button(
             label="Copy", width=70, stylesheets=self.style, margin=(2, 8, 4, 8)
@@ -107,7 +108,7 @@ class Widgets:
             sizing_mode="stretch_both", margin=0,
         )  # fmt: skip
         head = pn.Row(
-            pn.pane.HTML(title, stylesheets=self.style, margin=(6, 8), width=RIGHT - 270),
+            Text(title, stylesheets=self.style, margin=(6, 8), width=RIGHT - 270),
             pn.Spacer(sizing_mode="stretch_width"), self.element, self.log, height=36, margin=0,
             sizing_mode="stretch_width",
         )  # fmt: skip
@@ -176,7 +177,7 @@ class Widgets:
 
         All are there from the beginning: what comes later, notebooks style from another host.
         """
-        text = pn.pane.HTML("", stylesheets=self.style, sizing_mode="stretch_width", margin=(4, 8))
+        text = Text("", stylesheets=self.style, sizing_mode="stretch_width", margin=(4, 8))
         button = pn.widgets.Button(label="✕", width=28, stylesheets=self.style, margin=(1, 8))
 
         def clicked(_: Any) -> None:

@@ -108,7 +108,7 @@ class ExplorerView:
         self._show_picture()
         self._show_phases()
         self._submit("whole", self._read_whole, self._got_whole)
-        self._show_script()
+        self._regions_changed()  # a page that is loaded anew shows those drawn before
 
     # -- work off the event loop --------------------------------------------------------------
 

@@ -15,7 +15,8 @@ ROOT = Path(__file__).parents[1]
 def chain(tmp_path, monkeypatch):
     """Run README's example on a file, or from `open` on, on a store; return what it makes."""
     monkeypatch.chdir(tmp_path)
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    (code,) = (block for block in blocks if "eds_xr.convert" in block)
 
     def run(source):
         made = {}

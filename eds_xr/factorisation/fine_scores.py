@@ -8,6 +8,7 @@ from eds_xr.factorisation.bins import bin_size, binned
 from eds_xr.factorisation.purest.ray_ends import Grid
 from eds_xr.image.blocks import Rows, Sparse, flat_places, of_each_block
 from eds_xr.image.weighted_sums import counts_times_table, linear_weights
+from eds_xr.workers import task_name
 
 #: Counts that such a bin should hold: boundaries mix in larger ones.
 END_COUNTS = 200
@@ -47,10 +48,12 @@ def unbiased_scores(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
+@task_name("counts of channels")
 def _channel_sums_block(block: Sparse, channels: int) -> np.ndarray:
     _, channel, count = block
     return np.bincount(channel, count, channels)[:channels]
 
 
+@task_name("unbiased NMF scores")
 def _linear_scores_block(block: Sparse, weights: np.ndarray, every: int) -> np.ndarray:
     return counts_times_table(block, weights)[::every]

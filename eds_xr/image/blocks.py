@@ -88,7 +88,7 @@ def groups(items: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
     return (items[i : i + size] for i in range(0, len(items), size))
 
 
-@task_name("sums of blocks")
+@task_name("sums of spectra")
 def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
     """Return the sums of several blocks added up, each with its like."""
     return tuple(sum(values[1:], values[0]) for values in zip(*parts, strict=True))

@@ -151,7 +151,7 @@ def scores_of(image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray) -> x
 
 def presence_and_amounts(
     image: xr.DataArray, factors: xr.Dataset, free: xr.DataArray, recipe: Recipe,
-    scribbles: xr.DataArray | None,
+    scribbles: xr.DataArray | None = None,
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Segment by named components, some of the channels, and strokes.
 

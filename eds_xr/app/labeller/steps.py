@@ -21,6 +21,7 @@ from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.labelling import Session
 from eds_xr.segmentation.masks import from_labels
 from eds_xr.spectra.sums import sum_spectra
+from eds_xr.workers import task_name
 
 #: Features and probabilities of at most so many bytes are kept in memory.
 KEPT_BYTES = 1.0e9
@@ -125,6 +126,7 @@ class _Wanted:
         return f"wanted-{id(self.job)}"
 
 
+@task_name("what is computed for the labeller")
 def _unless_cancelled(block: np.ndarray, wanted: _Wanted) -> np.ndarray:
     if wanted.job is not None:
         wanted.job.check()

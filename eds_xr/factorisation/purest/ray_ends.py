@@ -24,8 +24,10 @@ import numpy as np
 #: A pile holds at least this part of the pixels that are not matrix alone: of phases as thick as
 #: the foil it holds 0.3 to 1, of grains within the matrix at most 0.13.
 LEAST_PILE = 0.2
-#: A pile raises the logarithm of the likelihood at least by this; so does a matrix farther out.
-LEAST_GAIN = 8.0
+#: A pile raises the logarithm of the likelihood at least by this, and by so much for each pixel
+#: that is not matrix alone: of many pixels, round grains are a little like a pile, too (0.02;
+#: lamellae of few pixels 0.05, other piles 1).
+LEAST_GAIN, LEAST_GAIN_EACH = 8.0, 0.04
 #: A pile is as wide as noise and this part of the share: thickness, absorption.
 PILE_WIDTH = 0.03
 #: A fraction of pixels that may lie anywhere.
@@ -72,7 +74,8 @@ def ray_end(shares: np.ndarray, noise: np.ndarray, most: float) -> RayEnd:
     without, _ = _fitted(share, sigma, number, ends, pile=False)
     best = int(with_pile.argmax())
     rich = weights[best, 1:4].sum()
-    piled = weights[best, 3] > LEAST_PILE * rich and with_pile[best] - without.max() > LEAST_GAIN
+    gain = max(LEAST_GAIN, LEAST_GAIN_EACH * rich * len(shares))
+    piled = weights[best, 3] > LEAST_PILE * rich and with_pile[best] - without.max() > gain
     return RayEnd(float(ends[best]), bool(piled), float(with_pile[best]))
 
 

@@ -48,3 +48,10 @@ def test_name_phases__of_one_phase():
     assert name_phases(loadings({"Ti": 1, "O": 2}), ["Ti", "O"])[0] in ("Ti", "Ti-O", "O-Ti", "O")
     flat = xr.DataArray(np.full((1, 5), 0.2), {"energy": np.arange(5.0)}, ("component", "energy"))
     assert name_phases(flat, ["Fe"]) == ["phase_1"]
+
+
+def test_name_phases__stray_elements_stand_beside_none():
+    spectra = loadings({"Fe": 3, "O": 4}, {"Fe": 1, "Pt": 1})
+    first, second = name_phases(spectra, ["Fe", "O", "Pt", "Zr", "Cu"], {"Zr", "Cu"})
+    assert "Pt" in second.split("-")
+    assert not {"Zr", "Cu"} & {*first.split("-"), *second.split("-")}

@@ -98,3 +98,13 @@ def test_regions_of__a_mixture_holds_nothing_of_a_third() -> None:
     mask = regions_of(segmentation, held)["matrix+grain"].mask
     assert not mask[:20].any()
     assert mask[30:].all()
+
+
+def test_sources_of__a_host_that_may_lie_over_counts_with_little() -> None:
+    shell = _region({"shell": 5e4, "core": 10.0}, "shell")
+    core = _region({"core": 1e5, "shell": 2e3}, "core")  # 2 % of the counts, beyond chance
+    regions, names = _by_name(core, shell), ["core", "shell"]
+    sure = sources_of(regions, names, {"core": "shell"})
+    assert {s.phase: s.reference for s in sure}["core"] == ""
+    over = sources_of(regions, names, {"core": "shell"}, {"core": "shell"})
+    assert {s.phase: s.reference for s in over}["core"] == "shell"

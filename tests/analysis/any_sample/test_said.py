@@ -35,3 +35,25 @@ def test_with_contradictions__at_the_numbers_that_two_ways_give_differently() ->
     ]  # fmt: skip
     alone = said.with_contradictions(one, comparison.isel(phase=[1]))
     assert alone.doubt.equals(one.doubt)
+
+
+def test_doubted_elements__where_they_are_seen_and_may_be_others() -> None:
+    identification = xr.Dataset(
+        {"found": ("element", [True, True, False]), "alias": ("element", ["Br", "", "Si"])},
+        {"element": ["Al", "Fe", "Re"]},
+    )
+    assert said.aliases(None, set()) == {}
+    assert said.aliases(identification, {"Al"}) == {}
+    why = said.aliases(identification, {"Fe"})
+    assert why == {"Al": "Br"}
+    dims = ("phase", "line")
+    lines = xr.Dataset(
+        {
+            "net": (dims, [[100.0, 50.0], [2.0, 50.0]]),
+            "variance": (dims, np.full((2, 2), 4.0)),
+            "doubt": (dims, [["", "misfit"], ["", ""]]),
+        },
+        {"line": ["Al_Ka", "Fe_Ka"], "element": ("line", ["Al", "Fe"]), "phase": ["a", "b"]},
+    )
+    found = said.doubted_elements(lines, why).values.tolist()
+    assert found == [["may be Br instead", "misfit"], ["", ""]]

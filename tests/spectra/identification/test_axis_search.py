@@ -11,7 +11,7 @@ from support.independent.materials import by_name
 from support.independent.spectra import Microscope, draw, truth
 
 from eds_xr.composition.traces import upper_limits
-from eds_xr.spectra.identification.axis_search import AxisSearch, make_pattern, shifted
+from eds_xr.spectra.identification.axis_search import AxisSearch, make_pattern, prior_odds, shifted
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES
@@ -157,3 +157,8 @@ def test_identify__explains_weak_peaks_by_what_is_there(name, counts, detector):
         warnings.simplefilter("error")
         found = identify(draw(truth(sample.atoms, counts, microscope=microscope), 1))
     assert set(found.element.values[found.found.values]) == {*sample.atoms, "Cu", "C"}
+
+
+def test_prior_odds__expected_common_and_seldom():
+    found = prior_odds(["Al", "Br", "Fe", "I", "C"], {"Al", "I"})
+    np.testing.assert_allclose(found, [10, 1 / 30, 1, 10, 1e4])

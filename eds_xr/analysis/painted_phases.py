@@ -62,15 +62,14 @@ def factors_of(
     if scribbles is None:
         return found, None
     phases = phases_of_strokes(found.factors.scores, scribbles)
-    size = found.factors.sizes[COMPONENT]
     if phases is None and recipe.number is None:
-        number = max(len(phases_in(phase_names(scribbles))), size + 1)
+        number = max(len(phases_in(phase_names(scribbles))), found.factors.sizes[COMPONENT] + 1)
         found = phase_components(image, number, seed=recipe.seed)
         phases = phases_of_strokes(found.factors.scores, scribbles)
     if phases is None:
         raise EdsError(
-            f"[segmentation] scribbles: {size} components do not tell the "
-            "painted phases apart; give more of them with [phases] number, or merge classes of "
+            f"[segmentation] scribbles: {found.factors.sizes[COMPONENT]} components do not tell "
+            "the painted phases apart; give more of them with [phases] number, or merge classes of "
             "the same composition"
         )
     return found, as_phases(image, found.factors, phases)

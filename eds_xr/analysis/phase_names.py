@@ -18,9 +18,9 @@ LEAST_STRENGTH = 0.08
 LEAST_LINE = 0.02
 #: No element counts as enriched more than this many times.
 MOST_ENRICHED = 20.0
-#: ... or a stray element's line is stronger than this many times of any other.
+#: An element of the sample whose line has this part of a stray one's names the phase before it.
 MUCH_BESIDE_STRAY = 0.25
-#: Elements of grid, aperture and ion beam: they name a phase only by its strongest line.
+#: Elements of grid, aperture and ion beam.
 STRAY = frozenset({"Ar", "Cl", "Cu", "Ga", "Mo", "Xe"})
 #: Lines below are not told from the noise peak [keV].
 LOWEST_LINE_KEV = 0.2
@@ -42,23 +42,23 @@ def name_phases(
         numbered: ``phase_1``; so are those that would share a name.
     stray : collection of str
         Elements of these that grid, holder or microscope emit: they name a phase only where their
-        line is its strongest.
+        line is four times as strong as any other.
     """
     symbols = [e for e in dict.fromkeys(elements) if e in SYMBOLS]
     strength, symbols = _line_strengths(loadings, symbols)
-    second = [s not in stray for s in symbols]
-    names = [_name(i, strength, symbols, second) for i in range(loadings.sizes[COMPONENT])]
+    sample = [s not in stray for s in symbols]
+    names = [_name(i, strength, symbols, sample) for i in range(loadings.sizes[COMPONENT])]
     return [n if names.count(n) == 1 else f"{n}_{i + 1}" for i, n in enumerate(names)]
 
 
-def _name(phase: int, strength: np.ndarray, symbols: list[str], may_be_second: list[bool]) -> str:
+def _name(phase: int, strength: np.ndarray, symbols: list[str], of_the_sample: list[bool]) -> str:
     own = strength[phase]
     if not symbols or own.max() < LEAST_LINE:
         return f"phase_{phase + 1}"
-    firsts = [i for i in np.argsort(-own, kind="stable") if may_be_second[i] or len(own) == 1]
     first = int(own.argmax())
-    if firsts and own[firsts[0]] > MUCH_BESIDE_STRAY * own[first]:
-        first = int(firsts[0])
+    of_sample = int(np.where(of_the_sample, own, -1.0).argmax())
+    if of_the_sample[of_sample] and own[of_sample] > MUCH_BESIDE_STRAY * own[first]:
+        first = of_sample
     others = np.delete(strength, phase, axis=0)
     usual = np.maximum(others, own / MOST_ENRICHED + 1e-12)
     ratio = own / np.exp(np.log(usual).mean(0)) if len(others) else np.ones_like(own)
@@ -66,7 +66,7 @@ def _name(phase: int, strength: np.ndarray, symbols: list[str], may_be_second: l
     telling = [
         i
         for i in np.argsort(-enriched, kind="stable")
-        if i != first and own[i] > LEAST_STRENGTH * own[first] and may_be_second[i]
+        if i != first and own[i] > LEAST_STRENGTH * own[first] and of_the_sample[i]
     ]
     second = [symbols[i] for i in telling if ratio[i] > 1.1][:1]
     return "-".join([symbols[first], *second])

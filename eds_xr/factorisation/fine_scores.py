@@ -40,9 +40,13 @@ def unbiased_scores(
     sums = compute(*of_each_block(_channel_sums_block, rows, rows.channels))
     weights = linear_weights(table.T.astype(float), np.sum(sums, axis=0) / rows.pixels)
     scores = compute(*of_each_block(_linear_scores_block, rows, weights.T.copy(), every))
+    return np.concatenate(scores), thinned_grid(rows, every)
+
+
+def thinned_grid(rows: Rows, every: int) -> Grid:
+    """Return where every so many of the pixels of each block lie."""
     held = [np.concatenate([flat_places(box, rows.shape) for box in p]) for p in rows.places]
-    places = np.concatenate([p[::every] for p in held])
-    return np.concatenate(scores), Grid(places, rows.shape)
+    return Grid(np.concatenate([places[::every] for places in held]), rows.shape)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -11,7 +11,7 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
-from eds_xr.factorisation.fine_scores import smaller_bins, unbiased_scores
+from eds_xr.factorisation.fine_scores import smaller_bins, thinned_grid, unbiased_scores
 from eds_xr.factorisation.one_read import finest_grid, read_once
 from eds_xr.factorisation.purest.continuum import line_channels
 from eds_xr.factorisation.purest.least_volume import purest_turn
@@ -21,7 +21,7 @@ from eds_xr.factorisation.solver.descent import DescentResult, descend, project_
 from eds_xr.factorisation.solver.loadings import as_table, check_loadings, unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, SmoothSparse
 from eds_xr.factorisation.solver.start import hold_first, start_loadings
-from eds_xr.image.blocks import Rows, Sparse, flat_places, of_each_block, split_rows, weighted
+from eds_xr.image.blocks import Rows, Sparse, of_each_block, split_rows, weighted
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
 from eds_xr.workers import task_name
@@ -250,8 +250,7 @@ def _all_scores(rows: Rows, table: np.ndarray) -> tuple[np.ndarray, Grid]:
 
     every = -(-rows.pixels // MOST_SCORES)
     scores = np.concatenate(compute(*of_each_block(_few_scores_block, rows, table, every)))
-    held = [np.concatenate([flat_places(box, rows.shape) for box in p]) for p in rows.places]
-    return scores, Grid(np.concatenate([places[::every] for places in held]), rows.shape)
+    return scores, thinned_grid(rows, every)
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

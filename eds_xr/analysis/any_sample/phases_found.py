@@ -80,30 +80,14 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         rank = suggestion(evidence, component_kinds(factors) if kinds is None else kinds)
     if painted is not None:
         factors, kinds = painted, None
-    there = [] if table is None else elements_found(table)
-    asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
-    known = list(dict.fromkeys([*there, *asked]))
-    elements = Elements((), (), (), ())
-    listed = image.attrs.get("elements", ())
-    shares: list[dict[str, float]] = [{} for _ in factors[COMPONENT]]
-    if known:
-        spectra = component_spectra(factors, image.attrs)
-        lines = component_lines(spectra, known)
-        if table is not None and (more := elements_of_places(rich_spectra(image, factors), known)):
-            there += more
-            lines = component_lines(spectra, [*known, *more])
-        counts = spectra.counts.sum(ENERGY)
-        elements = sorted_elements(there, lines, counts, recipe.elements, listed)
-        shares = line_shares(lines, elements.sample)
+    elements, shares = _elements_of(image, factors, table, recipe)
     notes += elements.notes
+    listed = image.attrs.get("elements", ())
     may_be = said.aliases(table, {*(recipe.elements.sample or ()), *listed, *elements.stray})
-    notes += [
-        f"{e}: may be {other} instead, the spectrum does not tell; name the elements in the recipe"
-        for e, other in may_be.items()
-    ]
+    notes += said.of_aliases(may_be)
     named = factors[COMPONENT].values.tolist()
     names = named if scribbles is not None else _names(factors, shares, elements, recipe)
-    notes += kinds_said(kinds, dict(zip(factors[COMPONENT].values.tolist(), names, strict=True)))
+    notes += kinds_said(kinds, dict(zip(named, names, strict=True)))
     factors = factors.assign_coords({COMPONENT: names})
     say("where each phase is present, and where it is pure")
     free = choosing_channels(image, elements, recipe)
@@ -115,6 +99,25 @@ def find_phases(image: xr.DataArray, recipe: Recipe, say: Say) -> Found:
         total, table, elements, may_be, rank, kinds, factors, free, shares, segmentation, amounts,
         notes, scribbles,
     )  # fmt: skip
+
+
+def _elements_of(
+    image: xr.DataArray, factors: xr.Dataset, table: xr.Dataset | None, recipe: Recipe
+) -> tuple[Elements, list[dict[str, float]]]:
+    """Return the elements by their part, and their shares of net counts in each component."""
+    there = [] if table is None else elements_found(table)
+    asked = [*(recipe.elements.sample or ()), *(recipe.elements.stray or ())]
+    known = list(dict.fromkeys([*there, *asked]))
+    if not known:
+        return Elements((), (), (), ()), [{} for _ in factors[COMPONENT]]
+    spectra = component_spectra(factors, image.attrs)
+    lines = component_lines(spectra, known)
+    if table is not None and (more := elements_of_places(rich_spectra(image, factors), known)):
+        there += more
+        lines = component_lines(spectra, [*known, *more])
+    counts, listed = spectra.counts.sum(ENERGY), image.attrs.get("elements", ())
+    elements = sorted_elements(there, lines, counts, recipe.elements, listed)
+    return elements, line_shares(lines, elements.sample)
 
 
 def choosing_channels(image: xr.DataArray, elements: Elements, recipe: Recipe) -> xr.DataArray:

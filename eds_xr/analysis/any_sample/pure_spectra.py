@@ -233,13 +233,10 @@ class PureSpectra:
         None where what is to be taken out of the mixture lies over these pixels, too.
         """
         name = source.phase
-        if name not in self.spectra[PHASE].values or self.over.get(name, "") in self._parts(source):
+        lies_over = self.over.get(name, "") in source.reference.split("+")
+        if lies_over or name not in self.spectra[PHASE].values:
             return None
         return self.spectra.sel({PHASE: name}, drop=True)
-
-    @staticmethod
-    def _parts(source: Source) -> list[str]:
-        return source.reference.split("+")
 
     def _without_host(self, source: Source, region: xr.Dataset) -> xr.Dataset:
         """Return the spectrum of pure pixels, less a host that lies over all of them."""

@@ -53,6 +53,14 @@ def aliases(identification: xr.Dataset | None, named: Collection[str]) -> dict[s
     return {e: alias for e, alias in pairs if alias and e not in named}
 
 
+def of_aliases(may_be: Mapping[str, str]) -> list[str]:
+    """Say which elements may be others."""
+    return [
+        f"{e}: may be {other} instead, the spectrum does not tell; name the elements in the recipe"
+        for e, other in may_be.items()
+    ]
+
+
 def doubted_elements(lines: xr.Dataset, why: Mapping[str, str]) -> xr.DataArray:
     """Return the doubts of lines, with those of elements that are seen, and may be others."""
     doubt = lines[DOUBT]

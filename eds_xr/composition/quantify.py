@@ -14,10 +14,12 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import check_fits, number, number_or_array
+from eds_xr.arguments import check_fits, number
 from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.fractions import check_composition
+from eds_xr.composition.k_factors.dose import ELECTRON_C as ELECTRON_C
+from eds_xr.composition.k_factors.dose import dose_of
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.results import (
@@ -36,8 +38,6 @@ from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
-#: Charge of an electron [C].
-ELECTRON_C = 1.602176634e-19
 #: The step of the history that each method is.
 _STEPS = {
     "cliff_lorimer": "quantify",
@@ -196,7 +196,7 @@ def quantify_zeta(
     EdsError
         As :func:`quantify`; for a dose that is missing, given twice or not positive.
     """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    dose = dose_of(dose_electrons, probe_current_na, live_time_s)
     return _quantify_absolute(
         lines, zeta_factors, "zeta", dose, exclude, oxygen, valences, absorption,
         take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
@@ -244,7 +244,7 @@ def quantify_cross_sections(
     EdsError
         As :func:`quantify_zeta`.
     """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
+    dose = dose_of(dose_electrons, probe_current_na, live_time_s)
     return _quantify_absolute(
         lines, cross_sections, "cross_section", dose, exclude, oxygen, valences, absorption,
         take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
@@ -359,21 +359,3 @@ def _relative(value: float, name: str) -> float:
     if not 0 <= number(value, name) < np.inf:
         raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
     return float(value)
-
-
-def _dose(
-    electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
-) -> xr.DataArray:
-    if electrons is None and current_na is not None and time_s is not None:
-        current, time = number(current_na, "probe_current_na"), number(time_s, "live_time_s")
-        dose = xr.DataArray(current * 1e-9 * time / ELECTRON_C)
-    elif electrons is not None and current_na is None and time_s is None:
-        dose = number_or_array(electrons, "dose_electrons")
-    else:
-        raise EdsError(
-            "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "
-            "all the pixels that were summed"
-        )
-    if dose.chunks is None and not bool(((dose > 0) & np.isfinite(dose)).all()):
-        raise EdsError(f"the dose must be positive, found {float(dose.min()):g} electrons")
-    return dose

@@ -22,6 +22,7 @@ from eds_xr.composition.quantify import quantify
 from eds_xr.progress import say_where_watched
 from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
+from eds_xr.xray.own_detector import with_detector
 
 #: Below this beam energy a sample is thick for its beam [keV].
 LEAST_BEAM_KEV = 40.0
@@ -83,6 +84,8 @@ def analyse(
         )
     check_energy_in_kev(image)
     chosen = _given(recipe)
+    if chosen.detector.given() is not None:
+        image = with_detector(image, chosen.detector.given())
     # images that ride along may be large, and no step needs them
     image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
     with warnings.catch_warnings(record=True) as caught:

@@ -15,7 +15,6 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, number, number_or_array
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
@@ -32,6 +31,7 @@ from eds_xr.composition.results import (
     marks_of_elements,
     of_lines,
 )
+from eds_xr.composition.uncertainty import marks
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import number
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel, composition_block
 from eds_xr.composition.k_factors.table import Table
+from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import (
     ASSUMED,

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
-from eds_xr.composition.quantities import chosen_quantity, variance_name
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.quantities import chosen_quantity, variance_name
 from eds_xr.report.pictures.canvas import (
     DARK,
     LARGE,

@@ -9,7 +9,8 @@ from support.drawn import words
 
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.composition.uncertainty import marks
 from eds_xr.report.drawn_table import plot_table

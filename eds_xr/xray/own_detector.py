@@ -27,7 +27,7 @@ from eds_xr.xray.detector import detector_efficiency
 Data = TypeVar("Data", xr.DataArray, xr.Dataset)
 #: What is not known of a detector that nobody describes [nm]: layers of silicon and aluminium, and
 #: of ice or dirt, as so much polymer. Of what is described, a share.
-UNKNOWN_LAYERS_NM = {"window_nm": 40.0, "dead_layer_nm": 20.0, "contact_nm": 15.0}
+UNKNOWN_LAYERS_NM = {"window_nm": 40.0, "dead_layer_nm": 25.0, "contact_nm": 15.0}
 LAYER_UNCERTAINTY, CRYSTAL_UNCERTAINTY = 0.2, 0.1
 #: Relative, of a table.
 TABLE_UNCERTAINTY = 0.05
@@ -78,7 +78,7 @@ class OwnDetector:
         """Return the relative standard uncertainty of the efficiency.
 
         Of a table 5 %. Else each layer by itself: what is described is known to 20 % (the crystal
-        to 10 %); a layer that nobody describes is uncertain by 20 nm of silicon, 15 nm of aluminium
+        to 10 %); a layer that nobody describes is uncertain by 25 nm of silicon, 15 nm of aluminium
         and 40 nm of polymer, as much as ice and dirt absorb.
         """
         seen = self.efficiency(energy_kev)

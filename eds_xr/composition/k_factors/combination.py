@@ -14,8 +14,8 @@ from eds_xr.composition.k_factors.modes import modes_of, symmetric_root, with_mo
 from eds_xr.composition.k_factors.table import (
     AVOGADRO,
     BARN_M2,
+    RELATIVE_ERROR,
     UNITS,
-    WORD,
     check_table,
     kind_of,
     make_table,
@@ -80,7 +80,7 @@ def combine(
     kind = kind_of(tables[0])
     weighed = [_Weighed.of(table, kind, place) for place, table in enumerate(tables)]
     _check_names(tables)
-    check_same_beam_and_detector([*tables, *([] if fill is None else [fill])], WORD[kind])
+    check_same_beam_and_detector([*tables, *([] if fill is None else [fill])], kind)
     names = list(dict.fromkeys(n for w in weighed for n in w.names))
     first = _reference(tables[0], names, reference) if kind == "k" else None
     found = _least_squares(weighed, names, first)
@@ -91,9 +91,11 @@ def combine(
         added = [n for n in found.names if n not in names]
         attrs |= {"computed_lines": " ".join(added)} if added else {}
         attrs["standardless"] = int(bool(added))
-    values = np.exp(found.logarithm)
+    values, modes = np.exp(found.logarithm), found.modes
+    if kind == "cross_section":
+        values, modes = masses(found.names) / 1000 / AVOGADRO / (values * BARN_M2), -modes
     made = make_table(kind, found.names, values, 0 * values, units=UNITS[kind][0], attrs=attrs)
-    return with_modes(made, kind, found.errors, found.modes)
+    return with_modes(made, kind, found.errors, modes)
 
 
 @dataclass(frozen=True)
@@ -115,9 +117,11 @@ class _Weighed:
             values = masses(names) / 1000 / AVOGADRO / (values * BARN_M2)
         elif kind == "k" and table[kind].attrs.get("units") == "atomic":
             values = values * masses(names)
-        computed = table.attrs.get("standardless") == 1
-        whose = "computed" if computed else f"{table.attrs.get('source', 'table')} ({place + 1})"
-        errors, modes = modes_of(table, kind, whose)
+        errors, modes = modes_of(table, kind)
+        if RELATIVE_ERROR not in table and not table.attrs.get("standardless"):
+            errors = [f"{e}, table {place + 1}" for e in errors]  # tables of one source differ
+        if kind == "cross_section":
+            modes = -modes
         return cls(names, np.log(values), errors, modes, {})
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.arguments import number
+from eds_xr.composition.k_factors.table import WORD
 from eds_xr.schema import EdsError
 
 #: Beam energies that differ by less are the same [relative].
@@ -66,8 +67,9 @@ def conditions_of_comments(file: str, comments: Mapping[str, str]) -> dict[str, 
     return found
 
 
-def check_conditions(table: Mapping[Any, Any], lines: Mapping[Any, Any], word: str) -> None:
-    """Raise where factors were measured with another detector than the lines, as far as known."""
+def check_conditions(factors: Any, recording: xr.Dataset, kind: str) -> None:
+    """Raise where factors hold for another detector than recorded, as far as both are known."""
+    table, lines, word = getattr(factors, "attrs", {}), recording.attrs, WORD[kind]
     for key, (relative, absolute, words) in _MUST_AGREE.items():
         if table.get(key) is None or lines.get(key) is None:
             continue
@@ -87,7 +89,7 @@ def check_conditions(table: Mapping[Any, Any], lines: Mapping[Any, Any], word: s
     _check_take_off(table, lines, word)
 
 
-def check_same_beam_and_detector(tables: Sequence[xr.Dataset], word: str) -> None:
+def check_same_beam_and_detector(tables: Sequence[xr.Dataset], kind: str) -> None:
     """Raise where tables that are combined hold for different beams or detectors."""
     for i, one in enumerate(tables):
         for other in tables[:i]:
@@ -99,7 +101,7 @@ def check_same_beam_and_detector(tables: Sequence[xr.Dataset], word: str) -> Non
                     f"tables for beams of {there:g} and {here:g} keV do not combine; measure, or "
                     "compute, both at one"
                 )
-            check_conditions(other.attrs, one.attrs, word)
+            check_conditions(other, one, kind)
 
 
 def _check_take_off(table: Mapping[Any, Any], lines: Mapping[Any, Any], word: str) -> None:

@@ -26,10 +26,11 @@ from eds_xr.arguments import number
 from eds_xr.atomic_write import written_file
 from eds_xr.composition.k_factors.conditions import conditions_of_comments
 from eds_xr.composition.k_factors.csv_files import ERROR_COLUMN, number_in_comment, read_rows
-from eds_xr.composition.k_factors.modes import RELATIVE_ERROR, modes_of, with_modes
+from eds_xr.composition.k_factors.modes import modes_of, with_modes
 from eds_xr.composition.k_factors.table import (
     AVOGADRO,
     BARN_M2,
+    RELATIVE_ERROR,
     UNITS,
     check_table,
     checked_lines,
@@ -174,7 +175,7 @@ def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = Fa
     names = [name.replace("_", ",", 1) for name in table[LINE].values.tolist()]
     columns = {kind: table[kind].values, "standard_deviation": table.standard_deviation.values}
     if RELATIVE_ERROR in table:
-        errors, modes = modes_of(table, kind, "")
+        errors, modes = modes_of(table, kind)
         columns |= {f"{ERROR_COLUMN}{e}": m for e, m in zip(errors, modes, strict=True)}
     rows = [
         ",".join([plain_text(name), *(repr(v) for v in values)])
@@ -255,7 +256,7 @@ def _check_line(table: xr.Dataset, name: str) -> None:
 def _converted(
     table: xr.Dataset, kind: str, values: np.ndarray, reference: str | None = None
 ) -> xr.Dataset:
-    """Return a table of another kind, relative standard deviations as they were."""
+    """Return a table of another kind with the same relative errors, of opposite sign for 1 / it."""
     before = next(k for k in UNITS if k in table)
     relative = table.standard_deviation.values / table[before].values
     names = _names(table)
@@ -264,7 +265,7 @@ def _converted(
     made = make_table(kind, names, values, values * relative, units=units, attrs=attrs)
     if RELATIVE_ERROR not in table:
         return made
-    errors, modes = modes_of(table, before, "")
+    errors, modes = modes_of(table, before)
     # of ratios, what the reference has in common with a line cancels
     shared = 0.0 if reference is None else modes[:, [names.index(reference)]]
     # a cross-section goes with the inverse of a zeta-factor

@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
+from eds_xr.composition.k_factors.table import RELATIVE_ERROR, own_error_name
+from eds_xr.composition.uncertainty.effects import ERROR
 from eds_xr.schema import LINE
 
-ERROR, RELATIVE_ERROR = "error", "relative_error"
 #: Smaller modes than this are left out [relative].
 _NOTHING = 1e-15
 
@@ -34,14 +35,15 @@ def with_modes(table: xr.Dataset, kind: str, names: Sequence[str], modes: np.nda
     return made.assign_coords({ERROR: np.array(kept, dtype=object).astype(str)})
 
 
-def modes_of(table: xr.Dataset, kind: str, whose: str) -> tuple[list[str], np.ndarray]:
+def modes_of(table: xr.Dataset, kind: str) -> tuple[list[str], np.ndarray]:
     """Return the errors of a table and their names; one of its own for each line without them."""
     if RELATIVE_ERROR in table:
         modes = table[RELATIVE_ERROR].transpose(ERROR, LINE)
         return [str(n) for n in modes[ERROR].values], modes.values.astype(float)
     relative = table.standard_deviation.values / table[kind].values
-    names = [f"{kind} of {n}, {whose}" for n in table[LINE].values]
-    return names, np.diag(relative)
+    # one standard deviation more mass a count, whichever the kind
+    sign = -1.0 if kind == "cross_section" else 1.0
+    return [own_error_name(table, str(n)) for n in table[LINE].values], np.diag(sign * relative)
 
 
 def symmetric_root(covariance: np.ndarray) -> np.ndarray:

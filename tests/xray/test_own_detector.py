@@ -189,9 +189,7 @@ def test_fit_lines__takes_it_for_weights_in_a_family_and_background(how):
     assert two.groups["Cu_Ll"] < 0.97 * one.groups["Cu_Ll"]
     smooth = [background_shapes("physical", energy, 200.0, s.attrs)[:, 0] for s in (plain, told)]
     assert smooth[1][0] / smooth[1][-1] < 0.7 * smooth[0][0] / smooth[0][-1]
-    lines = eds_xr.fit_lines(
-        told, ["Mg", "Si", "O", "Cu"], lines=["O_Ka", "Mg_Ka", "Si_Ka", "Cu_Ka"]
-    )
+    lines = eds_xr.fit_lines(told, ["Mg", "Si", "O", "Cu"], range_kev=(0.3, 12.0))
     assert lines.attrs["detector_efficiency" if how == "table" else "detector_contact_nm"]
 
 
@@ -204,8 +202,9 @@ def test_fit_lines__a_table_that_ends_too_early_is_no_silent_guess():
         eds_xr.identify(short)
     assert eds_xr.fit_lines(short, ["Mg", "Si", "Cu"], range_kev=(1.0, 9.9)).net.notnull().all()
     with pytest.raises(EdsError, match="goes from 1 to 10 keV"):
-        eds_xr.standardless_k_factors(["Si_Ka", "O_Ka"], energy_kev=[1.0, 10.0],
-                                      efficiency=[0.9, 1.0])  # fmt: skip
+        eds_xr.standardless_k_factors(
+            ["Si_Ka", "O_Ka"], beam_energy_kev=200, energy_kev=[1.0, 10.0], efficiency=[0.9, 1.0]
+        )
 
 
 def test_identify__takes_it():

@@ -9,14 +9,19 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import number
+from eds_xr.arguments import check_fits, number
 from eds_xr.composition.k_factors.conditions import conditions_of
 from eds_xr.composition.k_factors.counts import Counts, counts_of
-from eds_xr.composition.k_factors.dose import dose_of
 from eds_xr.composition.k_factors.modes import symmetric_root, with_modes
 from eds_xr.composition.k_factors.table import UNITS, make_table
+from eds_xr.composition.recording.dose import dose_of
 from eds_xr.schema import EdsError, check_one_of
-from eds_xr.xray.absorption import attenuation_m2_kg, correction, mass_thickness_of
+from eds_xr.xray.absorption import (
+    attenuation_m2_kg,
+    correction,
+    mass_thickness_of,
+    way_through_film,
+)
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.elements import atomic_mass, check_element
 
@@ -124,11 +129,12 @@ def zeta_from_standard(
     thickness_nm: float | None = None,
     density_g_cm3: float | None = None,
     mass_thickness_kg_m2: float | None = None,
-    dose_electrons: float | None = None,
+    dose_electrons: float | xr.DataArray | None = None,
     probe_current_na: float | None = None,
     live_time_s: float | None = None,
     absorption: bool = True,
     take_off_angle_deg: float | None = None,
+    tilt_deg: float | None = None,
     absorption_uncertainty: float = 0.05,
 ) -> xr.Dataset:
     """Measure zeta-factors on a film of known composition, thickness and dose.
@@ -144,8 +150,10 @@ def zeta_from_standard(
         As in :func:`from_standard`.
     thickness_nm, density_g_cm3, mass_thickness_kg_m2 : float
         Of the film: the first two, or the third.
-    dose_electrons : float
-        Electrons that made all the counts; or `probe_current_na` and `live_time_s`.
+    dose_electrons, probe_current_na, live_time_s : float or DataArray, optional
+        As in ``quantify_zeta``: electrons, or current and live time, of each spectrum or pixel.
+    tilt_deg : float, optional
+        The beam's way through a tilted film is longer; default is the attribute.
     thickness_uncertainty, dose_uncertainty : float
         Relative standard uncertainties of the mass thickness and of the dose. Every factor has
         them, so they must be stated; in ratios they cancel.
@@ -168,7 +176,8 @@ def zeta_from_standard(
             "zeta-factors need the film's mass thickness: give thickness_nm and density_g_cm3, or "
             "mass_thickness_kg_m2; k-factors (from_standard) do without"
         )
-    dose = number(dose_of(dose_electrons, probe_current_na, live_time_s), "the dose")
+    dose = _total_dose(lines, dose_of(lines, dose_electrons, probe_current_na, live_time_s))
+    way = way_through_film(lines.attrs, tilt_deg)
     standard = _standard(
         lines, composition, name, units, uncertainty, film,
         angle_of(lines.attrs, take_off_angle_deg) if absorption else None,
@@ -180,8 +189,15 @@ def zeta_from_standard(
     modes[errors.index(_thickness_of(standard.name))] += common[0]
     errors.append(f"dose of {standard.name}")
     modes = np.vstack([modes, np.full(len(logarithm), common[1])])
-    zeta = np.exp(logarithm) * film * dose
+    zeta = np.exp(logarithm) * film * way * dose
     return _table("zeta", standard, zeta, errors, modes, {"dose_electrons": dose})
+
+
+def _total_dose(lines: xr.Dataset, dose: xr.DataArray) -> float:
+    """Return the electrons that made the sum of all spectra or pixels with counts."""
+    good = lines.net.notnull().all("line")
+    check_fits(dose, lines.net, "the dose")
+    return float((dose * good).sum())
 
 
 # -- the film and its counts ---------------------------------------------------------------------

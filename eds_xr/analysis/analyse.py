@@ -25,7 +25,15 @@ from eds_xr.composition.recording.thin_film import (
     with_beam,
 )
 from eds_xr.progress import say_where_watched
-from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.schema import (
+    ENERGY,
+    LINE,
+    LIVE_TIME,
+    PHASE,
+    EdsError,
+    check_energy_in_kev,
+    check_spectrum_image,
+)
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
 
 _RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
@@ -88,7 +96,8 @@ def analyse(
     check_energy_in_kev(image)
     chosen = _given(recipe)
     # images that ride along may be large, and no step needs them
-    image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
+    large = [n for n, c in image.coords.items() if c.chunks is not None and n != LIVE_TIME]
+    image = image.drop_vars(large)
     image = with_beam(image, chosen.instrument.beam_energy_kev)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -11,7 +11,7 @@ from eds_xr import provenance
 from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.progress import warn
-from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
+from eds_xr.schema import ENERGY, LINE, LIVE_TIME, EdsError, check_spectra
 from eds_xr.spectra.reference_share import Share, find_share, lines_left
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.xray.detector import peak_sigma_kev
@@ -124,6 +124,8 @@ def subtract_phase(
     )
     for name, (text, units) in _SUBTRACTED.items():
         rest[name].attrs = {"long_name": text, "units": units}
+    if LIVE_TIME in mixture:
+        rest = rest.assign({LIVE_TIME: mixture[LIVE_TIME]})
     rest = rest.assign(_consistency(share))
     told = [*_disagreement(share), *_negative_regions(rest)]
     rest.attrs["warnings"] = told or _too_low(mixture, reference, share, elements)

@@ -30,7 +30,15 @@ from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.purest.least_volume import AT_PIXELS
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
-from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, spatial_dims, zero_where_assumed
+from eds_xr.schema import (
+    COMPONENT,
+    ENERGY,
+    LIVE_TIME,
+    PHASE,
+    EdsError,
+    spatial_dims,
+    zero_where_assumed,
+)
 from eds_xr.segmentation import masks as mk
 from eds_xr.segmentation.presence.purity import alone_pixels
 from eds_xr.spectra.common_errors import add_common_errors
@@ -195,7 +203,10 @@ def _region_sums(
     added = one[["counts", "variance"]] + other[["counts", "variance"]]
     # a pixel of a half holds half the counts of one
     pixels = (one.n_pixels + other.n_pixels) / 2
-    return added.assign(n_pixels=pixels).assign_attrs(parts[0].attrs)
+    added = added.assign(n_pixels=pixels).assign_attrs(parts[0].attrs)
+    if LIVE_TIME in one:  # of a half, half as long
+        added = added.assign({LIVE_TIME: one[LIVE_TIME] + other[LIVE_TIME]})
+    return added
 
 
 def _with_tiles(masks: xr.DataArray, tiled: Collection[str]) -> xr.DataArray:

@@ -14,9 +14,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, relative_uncertainty, with_assumptions
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel
-from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
@@ -32,7 +30,7 @@ from eds_xr.composition.results import (
     marks_of_elements,
     of_lines,
 )
-from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
+from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors
 from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
@@ -106,9 +104,12 @@ def quantify(
     Dataset over ``element``
         ``atomic_fraction``, ``weight_fraction`` [..., element]; ``*_variance``, ``*_covariance``
         [..., element, element_other]: statistical; ``*_systematic_covariance``: of k-factors
-        (independent from line to line, the same in all spectra) and absorption;
-        ``*_by_error`` [..., element, error]: what one standard deviation of each of these does,
-        so that what spectra share cancels in comparisons.
+        (the same in all spectra; independent from line to line unless the table has
+        ``relative_error`` [error, line]) and absorption; ``*_by_error`` [..., element, error]:
+        what one standard deviation of each of these does, so that what spectra share cancels in
+        comparisons; ``error_effect`` [error], what it is due to. ``*_effect_covariance`` [effect,
+        ..., element, element_other]: the errors of the net counts (counting, ...) and those of
+        ``error_effect``, which sum to both covariances; maps have it where lines do.
         ``*_critical_level``, ``*_detection_limit``, ``*_quantification_limit`` where the lines
         bring them: the fraction if the line had just those counts, the others as found.
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
@@ -134,25 +135,24 @@ def quantify(
     )
     if table is None:
         table = standardless_k_factors(names, beam_energy_kev=needed_beam_kev(beam))
-    factors, relative = looked_up(table, names, "k", beam)
+    factors = looked_up(table, names, "k", beam)
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
     angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
     elements = elements_of_lines(names, oxygen, valences)
+    absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
     model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, elements.masses,
+        factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        absorption_uncertainty=relative_uncertainty(
-            absorption_uncertainty, "absorption_uncertainty"
-        ),
+        errors=(*errors_of_factors(factors), *common_errors(0.0, absorption)),
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
     if film is not None:
         parameters["mass_thickness_kg_m2"] = number_or_varies(film)
     return _labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
-        k_factor=of_lines(factors, elements, "k-factor by weight", "1")
+        k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
 
 
@@ -278,60 +278,6 @@ def quantify_cross_sections(
     return _quantify_absolute(lines, cross_sections, "cross_section", how)
 
 
-def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
-    """Return the ratio of the atoms of two elements, with its variance.
-
-    Computes: small arrays only; lazy where the composition is.
-
-    Parameters
-    ----------
-    composition : Dataset over ``element``
-        From :func:`quantify`.
-    element, other : str
-
-    Returns
-    -------
-    Dataset
-        ``ratio``, ``variance`` (statistical) and ``systematic_variance`` [...], the covariance
-        of the two taken into account; NaN where there is none of `other`. First order: good
-        where `other` is far above its error.
-
-    Raises
-    ------
-    EdsError
-        For an element that the composition lacks.
-    """
-    check_composition(composition)
-    known = [str(e) for e in composition[ELEMENT].values]
-    for name in (element, other):
-        if name not in known:
-            raise EdsError(f"{name} is not in the composition: {known}")
-    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    b = b.where(b != 0)
-    value = a / b
-
-    def spread(kind: str) -> xr.DataArray:
-        table = composition[f"atomic_fraction_{kind}"]
-        aa, ab, bb = (
-            table.sel({ELEMENT: x, "element_other": y}, drop=True)
-            for x, y in ((element, element), (element, other), (other, other))
-        )
-        return (aa - 2 * value * ab + value**2 * bb) / b**2
-
-    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
-    for end in ("", "systematic_"):
-        if f"atomic_fraction_{end}covariance" in composition:
-            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
-            about = {"long_name": text, "units": "1"}
-            found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
-    one, two = (composition.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    if DOUBT in composition:
-        found[DOUBT] = marks.joined(one[DOUBT], two[DOUBT])
-    if ASSUMED in composition:
-        found[ASSUMED] = one[ASSUMED] & b.notnull()
-    return xr.Dataset(found, attrs=composition.attrs)
-
-
 # -- helpers -------------------------------------------------------------------------------------
 
 
@@ -358,18 +304,22 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
     beam, assumed = beam_and_assumptions(
         lines.attrs, table, given_kev=how.beam_energy_kev, assume_thin_film=how.assume_thin_film
     )
-    values, relative = looked_up(table, names, kind, beam)
+    factors = looked_up(table, names, kind, beam)
+    values, zeta = factors.values, kind == "zeta"
     check_fits(how.dose, chosen.net, "the dose")
     elements = elements_of_lines(names, how.oxygen, how.valences)
     atom_kg = elements.masses / 1000 / AVOGADRO
-    factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
     angle = angle_of(lines.attrs, how.angle_deg) if how.absorption else None
     way = way_through_film(lines.attrs, how.tilt_deg)
-    model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, atom_kg,
-        attenuation_to_detector(names, elements, angle), True,
-        relative_uncertainty(how.absorption_uncertainty, "absorption_uncertainty"),
+    common = common_errors(
         relative_uncertainty(how.dose_uncertainty, "dose_uncertainty"),
+        relative_uncertainty(how.absorption_uncertainty, "absorption_uncertainty"),
+    )
+    model = QuantificationModel(
+        values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
+        elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
+        own_thickness=True,
+        errors=(*errors_of_factors(factors, power=1 if zeta else -1), *common),
     )  # fmt: skip
     # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness
     found = composition_of(counts_per_electron(chosen, how.dose * way), elements, model, None)
@@ -377,7 +327,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
     parameters["dose_electrons"] = number_or_varies(how.dose)
     parameters |= {"way_through_film": way} if way != 1 else {}
     found = _labelled(found, lines, chosen, kind, parameters, assumed)
-    if kind == "zeta":
+    if zeta:
         return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
     return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
 

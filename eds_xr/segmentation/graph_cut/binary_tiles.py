@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eds_xr.progress import warn
 from eds_xr.segmentation.graph_cut.expansion import FORBIDDEN, minimise, pixel_bytes
 from eds_xr.segmentation.graph_cut.tiles import PottsModel, costs_of
 from eds_xr.segmentation.tiled_filters import inside_margins, margins, with_margins
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 NEAR, FAR = 24, 64
 #: A wider look is this many times as far.
 WIDER = 4
-#: Windows of more memory than this are the last resort: one task must hold them.
-WINDOW_BYTES = 5e8
+#: Beyond so many pixels around a tile the next window is the whole plane, if that needs no more
+#: memory than this: one task must hold it. (A tile and its widest window take 0.4 GB.)
+WIDEST, PLANE_BYTES = 1024, 4e9
 #: Of a pixel that what was seen does not decide.
 OPEN = 2
 
@@ -58,13 +60,21 @@ def cut_in_tiles(probability: da.Array, model: PottsModel) -> da.Array:
     )  # fmt: skip
     around = FAR
     codes, places = _kept(codes)
+    plane = math.prod(probability.shape[-axes:]) * pixel_bytes(2, model.neighbours)
     while places:
         around *= WIDER
+        if around > WIDEST and plane > PLANE_BYTES:
+            warn(
+                f"{len(places)} tiles hold pixels that nothing within {WIDEST} pixels decides, and "
+                "the image is too large to be cut whole: the phase is taken to be absent there. "
+                "Give less smoothness"
+            )
+            break
         codes, places = _kept(_looked_at_again(probability, codes, model, places, around, axes))
     return codes == 1
 
 
-def _kept(codes: da.Array) -> tuple[da.Array, list[Place]]:
+def _kept(codes: Any) -> tuple[Any, list[Place]]:
     """Return codes that stay where they are made, and the places of tiles with open pixels."""
     from dask.base import compute
 
@@ -93,30 +103,25 @@ def _looked_at_again(
     late, tasks = delayed(_again_block, pure=False), []
     for place in places:
         box = [slice(e[i], e[i + 1]) for e, i in zip(edges, place, strict=True)]
-        outer = _window(box, codes.shape, around, axes, model)
+        outer = _window(box, codes.shape, around, axes)
         sides = tuple((b.start - o.start, o.stop - b.stop) for b, o in zip(box, outer, strict=True))
         beyond = tuple((o.start > 0, o.stop < n)
                        for o, n in zip(outer, codes.shape, strict=True))  # fmt: skip
         window = tuple(outer)
         tasks.append(late(probability[window], codes[window], sides, beyond, model, axes))
         layer[(name, *place)] = tasks[-1].key
-    graph = HighLevelGraph.from_collections(name, layer, dependencies=[codes, *tasks])
+    needed: list[Any] = [codes, *tasks]
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=needed)
     return da.Array(graph, name, codes.chunks, meta=codes._meta)
 
 
-def _window(
-    box: list[slice], shape: tuple[int, ...], around: int, axes: int, model: PottsModel
-) -> list[slice]:
-    """Return a box with pixels around it; the whole plane where a window would be too much."""
-    lead = len(box) - axes
-    outer = [
+def _window(box: list[slice], shape: tuple[int, ...], around: int, axes: int) -> list[slice]:
+    """Return a box with pixels around it; the whole plane beyond `WIDEST`."""
+    lead, around = len(box) - axes, around if around <= WIDEST else max(shape)
+    return [
         slice(max(0, b.start - around), min(n, b.stop + around)) if i >= lead else b
         for i, (b, n) in enumerate(zip(box, shape, strict=True))
     ]
-    pixels = math.prod(s.stop - s.start for s in outer[lead:])
-    if pixels * pixel_bytes(2, model.neighbours) > WINDOW_BYTES:
-        outer[lead:] = [slice(0, n) for n in shape[lead:]]
-    return outer
 
 
 def decided(
@@ -211,7 +216,8 @@ def _again_block(
             found[index] = decided(
                 np.ascontiguousarray(block[index]), model, beyond[-axes:], codes[index]
             )
-    return found[(..., *inner)]
+    tile: Any = (Ellipsis, *inner)
+    return np.asarray(found[tile])
 
 
 @task_name("open pixels")

@@ -151,7 +151,9 @@ def assembled(tasks: Sequence[Any], chunks: tuple[tuple[int, ...], ...]) -> da.A
 
     name = f"labels of the graph cut-{uuid.uuid4().hex}"
     places = np.ndindex(*(len(sizes) for sizes in chunks))
-    layer = {(name, *place): task.key for place, task in zip(places, tasks, strict=True)}
+    layer: dict[Any, Any] = {
+        (name, *place): task.key for place, task in zip(places, tasks, strict=True)
+    }
     graph = HighLevelGraph.from_collections(name, layer, dependencies=tasks)
     return da.Array(graph, name, chunks, dtype=np.uint8)
 

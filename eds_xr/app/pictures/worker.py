@@ -7,6 +7,8 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
+from eds_xr.app.pictures.cancelling import stoppable
+
 R = TypeVar("R")
 
 
@@ -104,7 +106,8 @@ class Worker:
     ) -> None:
         try:
             job.check()
-            result = function(job)
+            with stoppable(job.check):
+                result = function(job)
             job.check()
             done(result)
         except CancelledError:

@@ -114,7 +114,8 @@
       delete page.replace_with_json
     }
     for (const message of later) session.handle(message)
-    setTimeout(() => { window.edsConnection.early = null }, EARLY_MS)
+    const { early } = window.edsConnection
+    setTimeout(() => { if (window.edsConnection.early === early) window.edsConnection.early = null }, EARLY_MS)
   }
 
   // -- a text that is being typed outlives the new page ------------------------------------------

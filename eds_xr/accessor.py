@@ -14,7 +14,8 @@ from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra

@@ -17,7 +17,7 @@ import xarray as xr
 from eds_xr.analysis.painted_phases import KEPT, kept_beside
 from eds_xr.analysis.recipe import Recipe, write_recipe
 from eds_xr.atomic_write import written_file, written_folder
-from eds_xr.composition.quantities import quantities
+from eds_xr.composition.uncertainty.quantities import quantities
 from eds_xr.places import check_free
 from eds_xr.progress import progress
 from eds_xr.report.page.page import write_report

@@ -4,8 +4,9 @@ Each line ``i`` stands for its element. With factors ``f``, net counts ``n`` and
 ``A`` for absorption, the masses are ``a_i = f_i n_i A_i(a)``: on a scale of their own (k-factors)
 or per area (zeta-factors, counts divided by the dose). Oxygen by stoichiometry makes ``b = S a``,
 and fractions are ``b / sum(b)``. ``A`` depends on the composition, so ``a`` is a fixed point, and
-its derivatives follow from it (implicit function): ``(1 - a h B) da = A f dn + a dlnf``, with
-``h = dlnA/dy`` and ``B = dy/da``, where ``y`` is the optical depth on the way out.
+its derivatives follow from it (implicit function): ``(1 - a h B) da = A f dn + a dlnf + a h dy``,
+with ``h = dlnA/dy`` and ``B = dy/da``, where ``y`` is the optical depth on the way out (JCGM
+100:2008, 5.2: covariances by the chain rule).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from eds_xr.composition.fractions import propagated, shares
+from eds_xr.composition.uncertainty.errors import SystematicError, changes_of_factors
 from eds_xr.workers import task_name
 from eds_xr.xray.absorption import correction
 
@@ -28,8 +30,8 @@ class QuantificationModel:
 
     Attributes
     ----------
-    factors, relative : ndarray [line]
-        Mass a net count, and the relative standard deviation of that.
+    factors : ndarray [line]
+        Mass a net count.
     mass_per_line_mass : ndarray [element, line]
         Mass of each element that comes with a unit mass of the line's element: 1 for itself, and
         oxygen by stoichiometry.
@@ -39,18 +41,16 @@ class QuantificationModel:
         On the way out: divided by the sine of the take-off angle. None: no correction.
     own_thickness : bool
         Amounts are kg/m^2, and give the film's mass thickness; else that is given.
-    absorption_uncertainty, common_uncertainty : float
-        Relative; of all optical depths together, and of all factors together.
+    errors : tuple of SystematicError
+        Of factors, optical depths and all else that is the same in every spectrum.
     """
 
     factors: np.ndarray
-    relative: np.ndarray
     mass_per_line_mass: np.ndarray
     masses: np.ndarray
     attenuation: np.ndarray | None = None
     own_thickness: bool = False
-    absorption_uncertainty: float = 0.0
-    common_uncertainty: float = 0.0
+    errors: tuple[SystematicError, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ class _Solved:
     correction: np.ndarray
     by_counts: np.ndarray  # [..., line, line]
     by_errors: np.ndarray  # [..., line, error]; one standard deviation of each systematic error
+    masses_by_errors: np.ndarray | None  # [..., element, error]; of unchanged amounts
 
 
 @task_name("compositions")
@@ -87,7 +88,8 @@ def composition_block(
             share = model.mass_per_line_mass / masses[:, None]
             fraction, slope = shares(solved.amounts, share, share.sum(0))
             found[f"{kind}_fraction"] = fraction
-            found |= _with_errors(f"{kind}_fraction", slope, solved, covariance)
+            direct = _shares_by_errors(fraction, share, masses, solved)
+            found |= _with_errors(f"{kind}_fraction", slope, solved, covariance, direct)
             for name, limit in zip(limit_names, limits, strict=True):
                 found[f"{kind}_fraction_{name}"] = _limit(limit, share, solved, model)
     return tuple(found[name] for name in names)
@@ -104,13 +106,37 @@ def _solve(net: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -
         response = amounts * correction(depth)[1]
         loop = response[..., None] * _depth_by_amounts(amounts, depth, thickness, model)
         inverse, absorbed = _inverse(unity - loop), response * depth
-    errors = [
-        unity * (amounts * model.relative)[..., None],
-        (amounts * model.common_uncertainty)[..., None],
-        (absorbed * model.absorption_uncertainty)[..., None],
-    ]
+    errors = amounts[..., None] * changes_of_factors(model.errors, net.shape[-1])
+    errors += absorbed[..., None] * np.array([e.depths for e in model.errors])
     by_counts = inverse * (factor * model.factors)[..., None, :]
-    return _Solved(amounts, factor, by_counts, inverse @ np.concatenate(errors, axis=-1))
+    changed = _mass_changes(amounts, model)
+    if changed is not None and model.attenuation is not None:
+        errors += response[..., None] * _depth_changes(amounts, depth, changed, thickness, model)
+    return _Solved(amounts, factor, by_counts, inverse @ errors, changed)
+
+
+def _mass_changes(amounts: np.ndarray, model: QuantificationModel) -> np.ndarray | None:
+    """Return what errors do to masses when amounts stay [..., element, error]; None for nothing."""
+    if all(e.mass_per_line_mass is None for e in model.errors):
+        return None
+    nothing = np.zeros_like(model.mass_per_line_mass)
+    given = (e.mass_per_line_mass for e in model.errors)
+    changes = np.stack([nothing if c is None else c for c in given])
+    return np.einsum("rel,...l->...er", changes, amounts)
+
+
+def _depth_changes(
+    amounts: np.ndarray, depth: np.ndarray, changed: np.ndarray, thickness: np.ndarray,
+    model: QuantificationModel,
+) -> np.ndarray:  # fmt: skip
+    """Return how depths [..., line, error] answer to changes of the masses."""
+    assert model.attenuation is not None
+    straight = model.attenuation @ changed
+    if model.own_thickness:
+        return straight
+    total = _positive((amounts @ model.mass_per_line_mass.T).sum(-1))[..., None, None]
+    more = changed.sum(-2)[..., None, :]
+    return (straight * thickness[..., None, None] - depth[..., None] * more) / total
 
 
 def _iterate(
@@ -160,8 +186,12 @@ def _absolute(
     if not model.own_thickness:
         return {}
     share = model.mass_per_line_mass / model.masses[:, None]
-    atoms = _with_errors("atoms_per_area", share, solved, covariance)
-    mass = _with_errors("mass_thickness", model.mass_per_line_mass.sum(0)[None], solved, covariance)
+    direct = solved.masses_by_errors
+    of_atoms = None if direct is None else direct / model.masses[:, None]
+    of_mass = None if direct is None else direct.sum(-2, keepdims=True)
+    atoms = _with_errors("atoms_per_area", share, solved, covariance, of_atoms)
+    whole = model.mass_per_line_mass.sum(0)[None]
+    mass = _with_errors("mass_thickness", whole, solved, covariance, of_mass)
     return {
         "atoms_per_area": solved.amounts @ share.T,
         **atoms,
@@ -170,23 +200,36 @@ def _absolute(
         "mass_thickness_systematic_variance": mass["mass_thickness_systematic_covariance"][
             ..., 0, 0
         ],
+        **{n: mass[n][..., 0, :] for n in ("mass_thickness_by_error", "mass_thickness_by_net")},
     }
 
 
+def _shares_by_errors(
+    fraction: np.ndarray, share: np.ndarray, masses: np.ndarray, solved: _Solved
+) -> np.ndarray | None:
+    """Return what errors do to fractions when amounts stay [..., element, error]."""
+    if solved.masses_by_errors is None:
+        return None
+    changed = solved.masses_by_errors / masses[:, None]
+    total = _positive(solved.amounts @ share.sum(0))[..., None, None]
+    return (changed - fraction[..., None] * changed.sum(-2, keepdims=True)) / total
+
+
 def _with_errors(
-    name: str, slope: np.ndarray, solved: _Solved, covariance: np.ndarray
-) -> dict[str, np.ndarray]:
+    name: str, slope: np.ndarray, solved: _Solved, covariance: np.ndarray,
+    direct: np.ndarray | None,
+) -> dict[str, np.ndarray]:  # fmt: skip
     """Return the statistical and the systematic covariance of what has this slope by ``a``."""
     by_counts, by_errors = slope @ solved.by_counts, slope @ solved.by_errors
+    by_errors = by_errors if direct is None else by_errors + direct
     statistical = propagated(by_counts, covariance)
+    lead = statistical.shape[:-2]
     return {
         f"{name}_variance": np.diagonal(statistical, axis1=-2, axis2=-1).copy(),
         f"{name}_covariance": statistical,
         f"{name}_systematic_covariance": by_errors @ np.swapaxes(by_errors, -1, -2),
-        f"{name}_by_error": np.broadcast_to(
-            by_errors, (*statistical.shape[:-1], by_errors.shape[-1])
-        ),
-        f"{name}_by_net": by_counts,
+        f"{name}_by_error": np.broadcast_to(by_errors, (*lead, *by_errors.shape[-2:])),
+        f"{name}_by_net": np.broadcast_to(by_counts, (*lead, *by_counts.shape[-2:])),
     }
 
 

@@ -15,10 +15,10 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
-from eds_xr.composition import marks
 from eds_xr.composition.fractions import atoms_of, diagonal, propagated, shares
-from eds_xr.composition.number_text import value_text
-from eds_xr.composition.quantities import critical_level
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.number_text import value_text
+from eds_xr.composition.uncertainty.quantities import critical_level
 from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, EdsError
 from eds_xr.xray.elements import atomic_mass

@@ -9,11 +9,11 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
-from eds_xr.composition import marks
 from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
-from eds_xr.composition.limits import limit_sigma, limits_of, quantile, ratio_interval
-from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import limit_sigma, limits_of, quantile, ratio_interval
+from eds_xr.composition.uncertainty.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE, EdsError, check_one_of
 
 #: Two-sided: how often the intervals that are given hold the truth.

@@ -15,9 +15,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, number, number_or_array
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel
-from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.results import (
@@ -32,7 +30,8 @@ from eds_xr.composition.results import (
     marks_of_elements,
     of_lines,
 )
-from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
+from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors
+from eds_xr.schema import EdsError
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
@@ -100,9 +99,12 @@ def quantify(
     Dataset over ``element``
         ``atomic_fraction``, ``weight_fraction`` [..., element]; ``*_variance``, ``*_covariance``
         [..., element, element_other]: statistical; ``*_systematic_covariance``: of k-factors
-        (independent from line to line, the same in all spectra) and absorption;
-        ``*_by_error`` [..., element, error]: what one standard deviation of each of these does,
-        so that what spectra share cancels in comparisons.
+        (the same in all spectra; independent from line to line unless the table has
+        ``relative_error`` [error, line]) and absorption; ``*_by_error`` [..., element, error]:
+        what one standard deviation of each of these does, so that what spectra share cancels in
+        comparisons; ``error_effect`` [error], what it is due to. ``*_effect_covariance`` [effect,
+        ..., element, element_other]: the errors of the net counts (counting, ...) and those of
+        ``error_effect``, which sum to both covariances; maps have it where lines do.
         ``*_critical_level``, ``*_detection_limit``, ``*_quantification_limit`` where the lines
         bring them: the fraction if the line had just those counts, the others as found.
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
@@ -124,23 +126,24 @@ def quantify(
     table = k_factors
     if table is None:
         table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
-    factors, relative = looked_up(table, names, "k", beam)
+    factors = looked_up(table, names, "k", beam)
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
     angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
     elements = elements_of_lines(names, oxygen, valences)
+    absorption = _relative(absorption_uncertainty, "absorption_uncertainty")
     model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, elements.masses,
+        factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        absorption_uncertainty=_relative(absorption_uncertainty, "absorption_uncertainty"),
+        errors=(*errors_of_factors(factors), *common_errors(0.0, absorption)),
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
     if film is not None:
         parameters["mass_thickness_kg_m2"] = _number_or_varies(film)
     return _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
-        k_factor=of_lines(factors, elements, "k-factor by weight", "1")
+        k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
 
 
@@ -251,60 +254,6 @@ def quantify_cross_sections(
     )  # fmt: skip
 
 
-def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
-    """Return the ratio of the atoms of two elements, with its variance.
-
-    Computes: small arrays only; lazy where the composition is.
-
-    Parameters
-    ----------
-    composition : Dataset over ``element``
-        From :func:`quantify`.
-    element, other : str
-
-    Returns
-    -------
-    Dataset
-        ``ratio``, ``variance`` (statistical) and ``systematic_variance`` [...], the covariance
-        of the two taken into account; NaN where there is none of `other`. First order: good
-        where `other` is far above its error.
-
-    Raises
-    ------
-    EdsError
-        For an element that the composition lacks.
-    """
-    check_composition(composition)
-    known = [str(e) for e in composition[ELEMENT].values]
-    for name in (element, other):
-        if name not in known:
-            raise EdsError(f"{name} is not in the composition: {known}")
-    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    b = b.where(b != 0)
-    value = a / b
-
-    def spread(kind: str) -> xr.DataArray:
-        table = composition[f"atomic_fraction_{kind}"]
-        aa, ab, bb = (
-            table.sel({ELEMENT: x, "element_other": y}, drop=True)
-            for x, y in ((element, element), (element, other), (other, other))
-        )
-        return (aa - 2 * value * ab + value**2 * bb) / b**2
-
-    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
-    for end in ("", "systematic_"):
-        if f"atomic_fraction_{end}covariance" in composition:
-            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
-            about = {"long_name": text, "units": "1"}
-            found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
-    one, two = (composition.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    if DOUBT in composition:
-        found[DOUBT] = marks.joined(one[DOUBT], two[DOUBT])
-    if ASSUMED in composition:
-        found[ASSUMED] = one[ASSUMED] & b.notnull()
-    return xr.Dataset(found, attrs=composition.attrs)
-
-
 # -- helpers -------------------------------------------------------------------------------------
 
 
@@ -316,23 +265,27 @@ def _quantify_absolute(
     """Quantify with zeta-factors, or with cross-sections as the zeta-factors that they imply."""
     chosen = chosen_lines(lines, exclude, oxygen)
     names = line_names(chosen)
-    values, relative = looked_up(table, names, kind, beam_kev(lines))
+    factors = looked_up(table, names, kind, beam_kev(lines))
+    values, zeta = factors.values, kind == "zeta"
     check_fits(dose, chosen.net, "the dose")
     elements = elements_of_lines(names, oxygen, valences)
     atom_kg = elements.masses / 1000 / AVOGADRO
-    factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
     angle = angle_of(lines.attrs, angle_deg) if absorption else None
-    model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, atom_kg,
-        attenuation_to_detector(names, elements, angle), True,
-        _relative(absorption_uncertainty, "absorption_uncertainty"),
+    common = common_errors(
         _relative(dose_uncertainty, "dose_uncertainty"),
+        _relative(absorption_uncertainty, "absorption_uncertainty"),
+    )
+    model = QuantificationModel(
+        values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
+        elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
+        own_thickness=True,
+        errors=(*errors_of_factors(factors, power=1 if zeta else -1), *common),
     )  # fmt: skip
     found = composition_of(counts_per_electron(chosen, dose), elements, model, None)
     parameters = history_parameters(table, elements, angle)
     parameters["dose_electrons"] = _number_or_varies(dose)
     found = _labelled(found, lines, chosen, kind, parameters)
-    if kind == "zeta":
+    if zeta:
         return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
     return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
 

@@ -10,9 +10,16 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import number
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel, composition_block
 from eds_xr.composition.k_factors.table import Table
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.effects import (
+    ERROR,
+    ERROR_EFFECT,
+    as_counting,
+    with_systematic,
+)
+from eds_xr.composition.uncertainty.errors import deviations_of_factors
 from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import (
     ASSUMED,
@@ -28,15 +35,13 @@ from eds_xr.xray.absorption import attenuation_m2_kg
 from eds_xr.xray.elements import atomic_mass, element_names
 from eds_xr.xray.lines import split_line
 
-OTHER, ERROR, MEASURED = "element_other", "error", "measured_line"
+OTHER, MEASURED = "element_other", "measured_line"
 #: What lines may bring of their errors beside the total: by effect, and what spectra share.
 PARTS = ("effect_covariance", "shared_error")
 #: Counts that lines from ``fit_lines`` may bring, and compositions then show as fractions.
 LIMITS = ("critical_level", "detection_limit", "quantification_limit")
 #: The ``line`` of oxygen that balances charges.
 BY_STOICHIOMETRY = "stoichiometry"
-#: Systematic errors beside those of each line's factor, as `eds_xr.composition.amounts` has them.
-COMMON_ERRORS = ("dose", "absorption")
 _LONG_NAMES = {
     "atomic_fraction": ("atomic fraction", "1"),
     "weight_fraction": ("weight fraction", "1"),
@@ -164,7 +169,7 @@ def composition_of(
         dask_gufunc_kwargs={
             "output_sizes": {
                 **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
-                ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
+                ERROR: len(model.errors),
                 **({MEASURED: lines.sizes[LINE]} if parts else {}),
             }
         },
@@ -177,11 +182,13 @@ def composition_of(
         ELEMENT: elements.symbols,
         OTHER: elements.symbols,
         LINE: (ELEMENT, elements.lines),
-        ERROR: [*line_names(lines), *COMMON_ERRORS],
+        ERROR: [e.name for e in model.errors],
+        ERROR_EFFECT: (ERROR, [e.effect for e in model.errors]),
     }
     result = _with_parts(xr.Dataset(named).assign_coords(coords), lines)
     _check_found(result, lines, model)
-    own = of_lines(model.relative, elements, "relative uncertainty of the factor", "1")
+    text = "relative uncertainty of the factor"
+    own = of_lines(deviations_of_factors(model.errors, lines.sizes[LINE]), elements, text, "1")
     return result.assign(systematic=own.fillna(0.0))
 
 
@@ -230,24 +237,41 @@ def _check_lines(lines: xr.Dataset) -> None:
 
 
 def _with_parts(found: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
-    """Return a composition with what its lines tell of their errors beside the total."""
+    """Return a composition with its errors by what they are due to, and what spectra share."""
     lines = lines.drop_vars([LINE, "line_other", ELEMENT], errors="ignore")
-    slopes = {n: v for n, v in found.data_vars.items() if str(n).endswith("_by_net")}
-    for name, values in slopes.items():
-        kind = str(name).removesuffix("_by_net")
-        slope = values.drop_vars(LINE).rename({MEASURED: LINE})
-        if "effect_covariance" in lines:
-            other = slope.rename({LINE: "line_other", ELEMENT: OTHER})
-            made = xr.dot(slope, lines.effect_covariance, other, dim=[LINE, "line_other"])
-            about = found[f"{kind}_covariance"].attrs | {
-                "long_name": f"covariance of the {_LONG_NAMES[kind][0]} by what it is due to"
+    for kind in [k for k in _LONG_NAMES if f"{k}_by_error" in found]:
+        dim = ELEMENT if ELEMENT in found[kind].dims else None
+        parts = _by_effect_of_lines(found, kind, lines, dim)
+        if parts is not None:
+            parts = with_systematic(parts, found[f"{kind}_by_error"], dim)
+            what = f"{'co' if dim else ''}variance"
+            about = found[f"{kind}_variance"].attrs | {
+                "long_name": f"{what} of the {_LONG_NAMES[kind][0]} by what it is due to"
             }
-            found[f"{kind}_effect_covariance"] = made.transpose("effect", ...).assign_attrs(about)
+            found[f"{kind}_effect_{what}"] = parts.assign_attrs(about)
         if "shared_error" in lines:
-            made = xr.dot(slope, lines.shared_error.fillna(0.0), dim=LINE)
+            made = xr.dot(_by_net(found, kind), lines.shared_error.fillna(0.0), dim=LINE)
             about = {"long_name": "errors that spectra share", "units": _LONG_NAMES[kind][1]}
             found[f"{kind}_shared_error"] = made.transpose("mode", ...).assign_attrs(about)
-    return found.drop_vars(slopes)
+    return found.drop_vars([n for n in found if str(n).endswith("_by_net")])
+
+
+def _by_effect_of_lines(
+    found: xr.Dataset, kind: str, lines: xr.Dataset, dim: str | None
+) -> xr.DataArray | None:
+    """Return the statistical (co)variance of a kind by effect; None for maps that tell none."""
+    if "effect_covariance" not in lines:
+        if spatial_dims(lines.net):  # large, and can be had from what is there
+            return None
+        return as_counting(found[f"{kind}_{'co' if dim else ''}variance"])
+    slope = _by_net(found, kind)
+    other = slope.rename({LINE: "line_other"} | ({dim: f"{dim}_other"} if dim else {}))
+    return xr.dot(slope, lines.effect_covariance, other, dim=[LINE, "line_other"])
+
+
+def _by_net(found: xr.Dataset, kind: str) -> xr.DataArray:
+    """Return what a net count of each line does to a kind [..., line]."""
+    return found[f"{kind}_by_net"].drop_vars(LINE, errors="ignore").rename({MEASURED: LINE})
 
 
 def _outputs(
@@ -267,6 +291,8 @@ def _outputs(
     if model.own_thickness:
         mass = ("", "_variance", "_systematic_variance")
         found |= {f"mass_thickness{end}": [] for end in mass}
+        found["mass_thickness_by_error"] = [ERROR]
+        found |= {"mass_thickness_by_net": [MEASURED]} if parts else {}
     if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
     return found

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from eds_xr.composition.marks import ASSUMED_TEXT
+from eds_xr.composition.uncertainty.marks import ASSUMED_TEXT
 from eds_xr.report.pictures.canvas import WIDTH, figure_of, new_figure
 from eds_xr.report.tables import to_text
 from eds_xr.schema import PHASE, EdsError

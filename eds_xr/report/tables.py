@@ -14,10 +14,15 @@ from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.atomic_write import written_file
 from eds_xr.chunks import computed
-from eds_xr.composition import marks
 from eds_xr.composition.fractions import systematic_deviation
-from eds_xr.composition.limits import as_text, limits_of
-from eds_xr.composition.quantities import chosen_quantity, deviation, quantities, units_of
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import as_text, limits_of
+from eds_xr.composition.uncertainty.quantities import (
+    chosen_quantity,
+    deviation,
+    quantities,
+    units_of,
+)
 from eds_xr.csv_text import plain_text
 from eds_xr.schema import ASSUMED, DOUBT, texts_of
 

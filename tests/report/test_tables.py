@@ -7,7 +7,8 @@ import xarray as xr
 
 from eds_xr.composition.minerals import formula, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, ratio
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.schema import EdsError

@@ -15,8 +15,8 @@ from eds_xr.composition.quantify import (
     quantify,
     quantify_cross_sections,
     quantify_zeta,
-    ratio,
 )
+from eds_xr.composition.ratios import ratio
 from eds_xr.schema import EdsError
 from eds_xr.xray.absorption import correction, take_off_angle_deg
 from eds_xr.xray.elements import atomic_mass

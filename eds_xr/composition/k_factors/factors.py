@@ -28,6 +28,7 @@ from eds_xr.composition.k_factors.csv_files import number_in_comment, read_rows
 from eds_xr.composition.k_factors.table import (
     AVOGADRO,
     BARN_M2,
+    RELATIVE_ERROR,
     UNITS,
     check_table,
     checked_lines,
@@ -246,12 +247,17 @@ def _check_line(table: xr.Dataset, name: str) -> None:
 def _converted(
     table: xr.Dataset, kind: str, values: np.ndarray, reference: str | None = None
 ) -> xr.Dataset:
-    """Return a table of another kind, relative standard deviations as they were."""
+    """Return a table of another kind with the same relative errors, of opposite sign for 1 / it."""
     before = next(k for k in UNITS if k in table)
     relative = table.standard_deviation.values / table[before].values
     attrs = {k: v for k, v in table.attrs.items() if k != "reference"} | {"reference": reference}
-    units = UNITS[kind][0]
-    return make_table(kind, _names(table), values, values * relative, units=units, attrs=attrs)
+    units, modes = UNITS[kind][0], table.get(RELATIVE_ERROR)
+    if modes is not None and (kind == "cross_section") != (before == "cross_section"):
+        modes = -modes
+    return make_table(
+        kind, _names(table), values, values * relative, units=units, attrs=attrs,
+        relative_error=modes,
+    )  # fmt: skip
 
 
 # -- files ---------------------------------------------------------------------------------------

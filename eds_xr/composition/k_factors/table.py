@@ -9,6 +9,8 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import number
+from eds_xr.composition.uncertainty.effects import ERROR
+from eds_xr.composition.uncertainty.errors import Factors
 from eds_xr.schema import LINE, EdsError
 from eds_xr.xray.elements import masses
 from eds_xr.xray.lines import split_line
@@ -26,6 +28,8 @@ LONG_NAMES = {
     "cross_section": "partial ionisation cross-section of X-rays counted",
 }
 _WORD = {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}
+#: What tells independent errors of a table apart, over `ERROR` and line.
+RELATIVE_ERROR = "relative_error"
 #: Beam energies that differ by less are the same [relative].
 _SAME_BEAM = 0.01
 
@@ -38,11 +42,17 @@ def make_table(
     *,
     units: str,
     attrs: Mapping[str, Any],
+    relative_error: xr.DataArray | None = None,
 ) -> xr.Dataset:
-    """Return a table of factors over ``line``: the kind's variable and ``standard_deviation``."""
+    """Return a table of factors over ``line``: the kind's variable and ``standard_deviation``.
+
+    `relative_error` [error, line] tells independent errors apart that several lines may share,
+    with names: what one standard deviation of each does, relative. Without, each line has its own.
+    """
     _check_units(units, kind)
     described = {"long_name": LONG_NAMES[kind], "units": units}
     names = [str(n) for n in lines]
+    told = {} if relative_error is None else {RELATIVE_ERROR: _described(relative_error, kind)}
     return xr.Dataset(
         {
             kind: (LINE, np.asarray(values, float), described),
@@ -51,6 +61,7 @@ def make_table(
                 np.asarray(deviations, float),
                 {"long_name": f"standard deviation of the {LONG_NAMES[kind]}", "units": units},
             ),
+            **told,
         },
         {LINE: names, "element": (LINE, [n.split("_")[0] for n in names])},
         {k: v for k, v in attrs.items() if v is not None},
@@ -59,8 +70,8 @@ def make_table(
 
 def looked_up(
     table: Table, lines: Sequence[str], kind: str, beam_energy_kev: float | None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the factor of each line (k by weight) and its relative standard deviation."""
+) -> Factors:
+    """Return the factor of each line (k by weight) and its independent errors, with their names."""
     values, deviations, units = _columns(table, kind)
     _check_beam(getattr(table, "attrs", {}).get("beam_energy_kev"), beam_energy_kev, kind)
     missing = [n for n in lines if n not in values]
@@ -77,8 +88,58 @@ def looked_up(
     if not (np.isfinite(spread) & (spread >= 0)).all():
         shown = dict(zip(lines, spread.tolist(), strict=True))
         raise EdsError(f"standard deviations must be finite and not negative, found {shown}")
-    relative = spread / factors
-    return (factors * masses(lines) if units == "atomic" else factors), relative
+    relative, names = _errors(table, lines, kind, spread / factors)
+    values_by_weight = factors * masses(lines) if units == "atomic" else factors
+    return Factors(values_by_weight, relative, names)
+
+
+def own_error_name(table: Table, line: str) -> str:
+    """Return the name of the error that a line's factor has alone; it tells its source apart.
+
+    A factor and the one of another kind that it is converted to have the same error.
+
+    Examples
+    --------
+    >>> own_error_name({"Fe_Ka": 1.3}, "Fe_Ka")
+    'factor of Fe_Ka'
+    """
+    attrs = getattr(table, "attrs", {})
+    name = f"factor of {line}"
+    if attrs.get("standardless"):
+        return f"computed {name}"
+    return f"{name} ({attrs['source']})" if attrs.get("source") else name
+
+
+def _errors(
+    table: Table, lines: Sequence[str], kind: str, relative: np.ndarray
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Return independent errors of factors [line, error] and their names."""
+    if not isinstance(table, xr.Dataset) or RELATIVE_ERROR not in table:
+        # one standard deviation more mass a count, whichever the kind
+        sign = -1 if kind == "cross_section" else 1
+        return np.diag(sign * relative), tuple(own_error_name(table, n) for n in lines)
+    modes = table[RELATIVE_ERROR]
+    if set(modes.dims) != {ERROR, LINE} or ERROR not in modes.coords:
+        raise EdsError(
+            f"{RELATIVE_ERROR} must lie along lines and named errors, found {modes.dims}"
+        )
+    modes = modes.transpose(LINE, ERROR).sel({LINE: list(lines)})
+    found = np.asarray(modes.values, float)
+    if not np.allclose(np.sqrt((found**2).sum(-1)), relative, rtol=1e-3, atol=1e-9):
+        raise EdsError(
+            f"{RELATIVE_ERROR} and standard_deviation of the table disagree: the latter is the "
+            "factor times the root of the squares of the former; leave one out"
+        )
+    kept = (found != 0).any(0)
+    names = tuple(str(n) for n, keep in zip(modes[ERROR].values, kept, strict=True) if keep)
+    if len(set(names)) < len(names):
+        raise EdsError(f"errors of factors need names of their own, found {', '.join(names)}")
+    return found[:, kept], names
+
+
+def _described(relative_error: xr.DataArray, kind: str) -> xr.DataArray:
+    text = f"independent errors of the {LONG_NAMES[kind]}, one standard deviation each, relative"
+    return relative_error.transpose(ERROR, LINE).assign_attrs(long_name=text, units="1")
 
 
 def checked_lines(lines: Sequence[str]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition.quantities import chosen_quantity
+from eds_xr.composition.uncertainty.quantities import chosen_quantity
 from eds_xr.report.drawn_table import table_note, text_table
 from eds_xr.report.page.html import notes, table
 from eds_xr.report.pictures.canvas import line_text

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
-from eds_xr.composition.quantities import chosen_quantity, variance_name
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.quantities import chosen_quantity, variance_name
 from eds_xr.report.pictures.canvas import (
     DARK,
     LARGE,
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 EFFECT_COLORS = (
     "#332288", "#88ccee", "#44aa99", "#ddcc77", "#cc6677", "#999933", "#aa4499", "#117733",
 )  # fmt: skip
-K_FACTORS = "k-factors"
 #: Height of a bar [inches], and how many phases stand side by side.
 BAR, MOST_PHASES = 0.155, 6
 COEFFICIENT = "partition_coefficient"
@@ -60,8 +59,8 @@ def plot_budget(
     Parameters
     ----------
     data : Dataset
-        Lines or a composition, with ``effect_covariance`` of the quantity; that of the k-factors
-        is added where there is one.
+        Lines or a composition, with ``effect_covariance`` of the quantity: statistical effects,
+        and of a composition the systematic ones, too.
     quantity : str, optional
         Default is the first.
     figure : Figure or SubFigure, optional
@@ -119,12 +118,7 @@ def budget(data: xr.Dataset, quantity: str) -> xr.DataArray:
     prefix = "" if variance_name(data, quantity) == "variance" else f"{quantity}_"
     if f"{prefix}effect_covariance" not in data:
         raise EdsError(f"the errors of {quantity} are not told apart; fit the lines with fit_lines")
-    parts = _diagonal(data[f"{prefix}effect_covariance"])
-    more = f"{prefix}systematic_covariance"
-    if more in data:
-        of_k = _diagonal(data[more]).expand_dims(effect=[K_FACTORS])
-        parts = xr.concat([parts, of_k], "effect")
-    parts = parts.clip(min=0).compute()
+    parts = _diagonal(data[f"{prefix}effect_covariance"]).clip(min=0).compute()
     parts = parts.isel(effect=(parts > 0).any([d for d in parts.dims if d != "effect"]).values)
     parts = parts if PHASE in parts.dims else parts.expand_dims({PHASE: [_name_of(data)]})
     total = parts.sum("effect")

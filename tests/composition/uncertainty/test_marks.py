@@ -7,11 +7,12 @@ import xarray as xr
 from matplotlib.figure import Figure
 from support.drawn import words
 
-from eds_xr.composition import marks
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty import marks
 from eds_xr.report.drawn_table import plot_table
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.schema import zero_where_assumed

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 from support.line_spectra import only_amounts
 
-from eds_xr.composition.limits import (
+from eds_xr.composition.minerals import formula, oxides
+from eds_xr.composition.partition import partition_coefficients
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.uncertainty.limits import (
     as_text,
     limit_sigma,
     limits_of,
@@ -17,9 +20,6 @@ from eds_xr.composition.limits import (
     ratio_interval,
     upper_limit,
 )
-from eds_xr.composition.minerals import formula, oxides
-from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.xray.detector import peak_sigma_kev

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eds_xr.composition.quantities import (
+from eds_xr.composition.uncertainty.quantities import (
     CRITICAL_SIGMA,
     chosen_quantity,
     critical_level,

@@ -1,0 +1,89 @@
+"""Systematic errors of a quantification: what one standard deviation of each of them changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+#: What systematic errors are due to, in the order in which budgets show them.
+ERROR_EFFECTS = ("k_factor", "absorption", "thickness", "dose", "valences", "fluorescence")
+
+
+class Factors(NamedTuple):
+    """The factor of each line of a table, with its errors.
+
+    `np.sqrt((relative**2).sum(-1))` are the relative standard deviations of the factors.
+
+    Attributes
+    ----------
+    values : ndarray [line]
+        k-factors are by weight.
+    relative : ndarray [line, error]
+        What one standard deviation of each independent error does to the factors, relative.
+    names : tuple of str
+        Of the errors. The same name is the same error, wherever it stands.
+    """
+
+    values: np.ndarray
+    relative: np.ndarray
+    names: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class SystematicError:
+    """An error that is the same in every spectrum, by what one standard deviation of it does.
+
+    Errors are independent of one another. What several numbers share is one error with several
+    changes: so it is kept in sums, and cancels in ratios (JCGM 100:2008, F.1.2.3).
+
+    Attributes
+    ----------
+    name : str
+        The same name in two compositions is the same error, and cancels between them.
+    effect : str
+        One of `ERROR_EFFECTS`.
+    factors : ndarray [line] or float
+        Relative change of the mass that a net count stands for.
+    depths : float
+        Relative change of all optical depths: of attenuation, or of the film's thickness.
+    mass_per_line_mass : ndarray [element, line], optional
+        Change of the mass of each element that comes with a line's own: of valences.
+    """
+
+    name: str
+    effect: str
+    factors: np.ndarray | float = 0.0
+    depths: float = 0.0
+    mass_per_line_mass: np.ndarray | None = None
+
+
+def errors_of_factors(
+    factors: Factors, effect: str = "k_factor", power: int = 1
+) -> tuple[SystematicError, ...]:
+    """Return the errors of factors; `power` -1 where a count stands for 1 / factor."""
+    columns = power * factors.relative.T
+    named = zip(factors.names, columns, strict=True)
+    return tuple(SystematicError(name, effect, factors=column) for name, column in named)
+
+
+def common_errors(dose: float, absorption: float) -> tuple[SystematicError, ...]:
+    """Return the errors that all lines share: of the dose, and of all optical depths, relative."""
+    return (
+        SystematicError("dose", "dose", factors=dose),
+        SystematicError("absorption", "absorption", depths=absorption),
+    )
+
+
+def changes_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the relative change of each line's factor by each error [line, error]."""
+    columns = [np.broadcast_to(np.asarray(e.factors, float), (lines,)) for e in errors]
+    return np.stack(columns, axis=-1) if columns else np.zeros((lines, 0))
+
+
+def deviations_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the relative standard deviation of each line's own factor [line]."""
+    own = [e for e in errors if e.effect == "k_factor"]
+    return np.asarray(np.sqrt((changes_of_factors(own, lines) ** 2).sum(-1)))

@@ -16,6 +16,13 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, number, number_or_array
 from eds_xr.composition.amounts import QuantificationModel
+from eds_xr.composition.film.given_charges import (
+    balances,
+    charges_per_mass,
+    errors_of_attenuation,
+    errors_of_valences,
+    with_thickness,
+)
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.results import (
@@ -52,6 +59,8 @@ def quantify(
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
+    thickness: str | None = None,
     thickness_nm: float | xr.DataArray | None = None,
     density_g_cm3: float | xr.DataArray | None = None,
     mass_thickness_kg_m2: float | xr.DataArray | None = None,
@@ -127,24 +136,31 @@ def quantify(
     if table is None:
         table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
     factors = looked_up(table, names, "k", beam)
-    film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+    given = (thickness_nm, mass_thickness_kg_m2)
+    balance = balances(thickness, oxygen, any(v is not None for v in given))
+    film = None if balance else mass_thickness_of(given[0], density_g_cm3, given[1])
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
-    angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
-    elements = elements_of_lines(names, oxygen, valences)
+    absorbs = balance or film is not None
+    angle = angle_of(lines.attrs, take_off_angle_deg) if absorbs else None
+    elements = elements_of_lines(names, oxygen, valences, valence_uncertainty, balance=balance)
     absorption = _relative(absorption_uncertainty, "absorption_uncertainty")
+    common = errors_of_attenuation(names, absorption) if balance else common_errors(0.0, absorption)
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=(*errors_of_factors(factors), *common_errors(0.0, absorption)),
+        errors=(*errors_of_factors(factors), *common, *errors_of_valences(elements)),
+        charges=charges_per_mass(elements) if balance else None,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
+    parameters |= {"thickness": thickness} if balance else {}
     if film is not None:
         parameters["mass_thickness_kg_m2"] = _number_or_varies(film)
-    return _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
+    found = _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
         k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
+    return with_thickness(found, elements, density_g_cm3) if balance else found
 
 
 def quantify_zeta(

@@ -28,6 +28,11 @@ _FIRST_KG_M2, _STEP = 2e-6, 1.7
 #: The search ends when the thickness is known this well [relative].
 TOLERANCE, MOST_ITERATIONS = 1e-13, 80
 
+#: Thicknesses [kg/m^2] between which intervals are interpolated.
+THICKNESSES = np.append(0.0, np.geomspace(1e-7, THICKEST_KG_M2, 240))
+#: Two-sided: how often the intervals that are given hold the truth.
+COVERAGES = (0.68, 0.95)
+
 #: Amounts [which, line] at thicknesses [which], of the spectra that an index array tells.
 AmountsAt = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
@@ -92,6 +97,35 @@ def balanced_thickness(
     inside = high > low
     low[inside] = _root(imbalance, every[inside], low[inside], high[inside])
     return low.reshape(uncorrected.shape[:-1])
+
+
+def thickness_interval(
+    thickness: np.ndarray, pull: np.ndarray, sigma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return between which thicknesses the charges balance within `sigma` standard deviations.
+
+    All films whose charges, corrected for their thickness, sum to nothing within the error of the
+    sum: asymmetric where the thickness is not in proportion to it, from zero where an
+    uncorrected sum does, to infinity where that of the thickest film does; NaN where none does.
+
+    Parameters
+    ----------
+    thickness, pull : ndarray [..., thickness]
+        Rising from zero, and the sum of charges over its standard deviation.
+    """
+    inside = np.abs(pull) <= sigma
+    low = np.where(inside[..., 0], 0.0, np.inf)
+    high = np.where(inside[..., -1], np.inf, -np.inf)
+    for end in (sigma, -sigma):
+        one, two = pull[..., :-1] - end, pull[..., 1:] - end
+        with np.errstate(divide="ignore", invalid="ignore"):
+            part = one / (one - two)
+        crossing = thickness[..., :-1] + part * np.diff(thickness, axis=-1)
+        crossing = np.where((one * two <= 0) & np.isfinite(part), crossing, np.nan)
+        low = np.fmin(low, np.fmin.reduce(crossing, axis=-1))
+        high = np.fmax(high, np.fmax.reduce(crossing, axis=-1))
+    none = ~np.isfinite(low) | np.isneginf(high)
+    return np.where(none, np.nan, low), np.where(none, np.nan, high)
 
 
 #: The sum of charges at thicknesses [n], of the spectra that an index array tells [n].

@@ -95,22 +95,25 @@ def errors_of_attenuation(names: list[str], relative: float) -> tuple[Systematic
     )
 
 
-def with_thickness(
-    found: xr.Dataset, elements: Elements, density_g_cm3: float | xr.DataArray | None
-) -> xr.Dataset:
-    """Return a composition with what the balance says: thickness in nm, doubts, assumptions."""
+def assumed_of(elements: Elements, density_g_cm3: float | xr.DataArray | None = None) -> list[str]:
+    """Return what is assumed where charges are balanced, in the user's language."""
+    if elements.charges is None:
+        return []
+    told = list(elements.charges.assumptions)
+    if len(elements.symbols) == elements.mass_per_line_mass.shape[1]:  # no oxygen made up
+        told.append(
+            "thickness from the charge balance: of a homogeneous film whose ions are all measured"
+        )
+    return told + (["density as given, without error"] if density_g_cm3 is not None else [])
+
+
+def with_thickness(found: xr.Dataset, density_g_cm3: float | xr.DataArray | None) -> xr.Dataset:
+    """Return a composition with what the balance says: thickness in nm, and doubts."""
     if density_g_cm3 is not None:
         found = found.assign(_in_nm(found, density_g_cm3))
-    assert elements.charges is not None
-    assumed = [
-        "thickness from the charge balance: of a homogeneous film whose ions are all measured",
-        *elements.charges.assumptions,
-        *(["density as given, without error"] if density_g_cm3 is not None else []),
-    ]
-    told = {"assumptions": [*texts_of(found.attrs, "assumptions"), *assumed]}
     if spatial_dims(found.mass_thickness) or found.mass_thickness.chunks:
-        return _only_where_known(found).assign_attrs(told)
-    return _doubted(found).assign_attrs(told)
+        return _only_where_known(found)
+    return _doubted(found)
 
 
 def _in_nm(found: xr.Dataset, density: float | xr.DataArray) -> dict[str, xr.DataArray]:

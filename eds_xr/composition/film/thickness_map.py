@@ -89,5 +89,5 @@ def _summed(lines: xr.Dataset, sides: tuple[str, ...], pixels: int) -> xr.Datase
         names.append("variance")
     parts = lines[names].drop_vars([n for n, c in lines.coords.items() if set(c.dims) & set(sides)])
     blocks = parts.coarsen(dict.fromkeys(sides, pixels), boundary="pad")
-    summed: xr.Dataset = blocks.sum()  # type: ignore[attr-defined]
+    summed: xr.Dataset = blocks.sum()
     return summed.assign_coords({LINE: lines[LINE]}).assign_attrs(lines.attrs)

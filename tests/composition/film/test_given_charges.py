@@ -319,7 +319,7 @@ def test_no_thickness__is_said_of_the_phase_and_of_its_numbers():
     rich[3] *= 1.6
     poor[3] *= 0.05
     lines = phases(good=good, rich=rich, poor=poor)
-    with pytest.warns(UserWarning) as caught:
+    with pytest.warns(UserWarning, match="no thickness balances the charges") as caught:
         found = quantify(lines, K, valence_uncertainty={"Fe": 0.0}, **BALANCE)
     texts = [str(w.message) for w in caught]
     assert len(texts) == 2

@@ -7,6 +7,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
 from eds_xr.analysis import recipe_values as values
+from eds_xr.composition.film.given_charges import CHARGE_BALANCE
 from eds_xr.composition.results import BY_STOICHIOMETRY
 from eds_xr.schema import EdsError
 from eds_xr.xray.own_detector import detector_attrs
@@ -132,6 +133,13 @@ class QuantificationChoice(Checked):
         values.one_of("measured", BY_STOICHIOMETRY),
         "measured, or by stoichiometry: what the charges ask for",
         "measured",
+    )
+    valences: Mapping[str, float] | None = option(
+        values.charges, "of stoichiometry or charge balance; left out: the usual ones"
+    )
+    thickness: str | None = option(
+        values.one_of(CHARGE_BALANCE),
+        "charge_balance: the film is as thick as makes the charges balance; fit the anions, too",
     )
     thickness_nm: float | None = option(
         values.real_number(0), "with density: absorption is corrected"

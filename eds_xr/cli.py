@@ -240,6 +240,12 @@ def quantify(
     ] = "measured",
     thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
     density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    beam_energy_kev: Annotated[
+        float | None, typer.Option(help="Of the recording, where the store does not tell it.")
+    ] = None,
+    assume_thin_film: Annotated[
+        bool, typer.Option(help="Take it for a thin film, although an SEM, or below 40 keV.")
+    ] = False,
     half: Annotated[
         int | None,
         typer.Option(help="Labels were made on the first of hold_out('half', seed=HALF)."),
@@ -251,6 +257,7 @@ def quantify(
     """Quantify the phases of a labelled spectrum image."""
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
+    from eds_xr.composition.recording.thin_film import with_beam
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
@@ -258,10 +265,12 @@ def quantify(
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
-    fitted = _fitted(_phase_sums(store, labels, half), elements, stray, lines)
+    spectra = with_beam(_phase_sums(store, labels, half), beam_energy_kev)
+    fitted = _fitted(spectra, elements, stray, lines)
     found = to_composition(
-        fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3
-    )
+        fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
+        assume_thin_film=assume_thin_film,
+    )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:
         print(tables.write_csv(found, csv, overwrite=overwrite))

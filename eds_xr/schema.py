@@ -24,6 +24,9 @@ ELEMENT = "element"
 #: Of lines and what follows from them: why a number is not to be believed (str, empty where it is),
 #: and which are zero by the choice of a subtraction's scale, not measured (bool).
 DOUBT, ASSUMED = "doubt", "assumed"
+#: Of a pixel, or of all that a spectrum was summed of [s]; and an image's attribute, where its
+#: pixels all have the same.
+LIVE_TIME, PIXEL_LIVE_TIME = "live_time_s", "pixel_live_time_s"
 
 #: Categorical colours for phases that bring none (distinct also for colour-blind readers).
 COLORS = (

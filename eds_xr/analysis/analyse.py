@@ -19,12 +19,16 @@ from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
+from eds_xr.composition.recording.thin_film import (
+    beam_and_assumptions,
+    needed_beam_kev,
+    with_beam,
+)
 from eds_xr.progress import say_where_watched
 from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
 
-#: Below this beam energy a sample is thick for its beam [keV].
-LEAST_BEAM_KEV = 40.0
+_RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
 #: All lines of a phase that is quantified stand so many deviations above zero.
 LEAST_SIGMA = 5.0
 
@@ -85,6 +89,7 @@ def analyse(
     chosen = _given(recipe)
     # images that ride along may be large, and no step needs them
     image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
+    image = with_beam(image, chosen.instrument.beam_energy_kev)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         found = find_phases(image, chosen, say)
@@ -170,8 +175,14 @@ def _compositions(
     }
     if measured.lines is None:
         return {}, ["no phase has a spectrum that could be quantified"]
-    if refusal := _no_thin_film(image):
-        return {}, [refusal]
+    try:  # one reason for all phases, not each its own
+        beam, _ = beam_and_assumptions(
+            image.attrs, _factors(recipe), assume_thin_film=recipe.instrument.assume_thin_film
+        )
+        if recipe.quantification.k_factors is None:
+            needed_beam_kev(beam)
+    except EdsError as refusal:
+        return {}, [f"{refusal}; or say so in the recipe, {_RECIPE_CURE}"]
     made: dict[str, xr.Dataset] = {}
     notes: list[str] = []
     for name, (lines, spectra) in ways.items():
@@ -191,25 +202,17 @@ def _compositions(
     return made, notes
 
 
-def _no_thin_film(image: xr.DataArray) -> str:
-    """Return why no composition can be had, "" when it can."""
-    beam, kind = image.attrs.get("beam_energy_kev"), image.attrs.get("signal_type", "")
-    if kind == "EDS_SEM" or (beam is not None and float(beam) < LEAST_BEAM_KEV):
-        how = "in an SEM" if kind == "EDS_SEM" else f"at {float(beam or 0):g} keV"
-        return (
-            f"no composition: this was recorded {how}, and k-factors are for films that are thin "
-            "for their beam; phases and net counts are what can be had"
-        )
-    return ""
-
-
 def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
     choice = recipe.quantification
-    table = None if choice.k_factors is None else read_k_factors(choice.k_factors)
     return quantify(
-        lines, table, oxygen=choice.oxygen, thickness_nm=choice.thickness_nm,
-        density_g_cm3=choice.density_g_cm3,
+        lines, _factors(recipe), oxygen=choice.oxygen, thickness_nm=choice.thickness_nm,
+        density_g_cm3=choice.density_g_cm3, assume_thin_film=recipe.instrument.assume_thin_film,
     )  # fmt: skip
+
+
+def _factors(recipe: Recipe) -> xr.Dataset | None:
+    name = recipe.quantification.k_factors
+    return None if name is None else read_k_factors(name)
 
 
 def _partition(

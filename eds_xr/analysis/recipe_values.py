@@ -43,6 +43,13 @@ def real_number(above: float, *, below: float = math.inf, closed: bool = False) 
     return check
 
 
+def yes_or_no(given: Any, what: str) -> bool:
+    """Check a truth value."""
+    if not isinstance(given, bool):
+        raise EdsError(f"{what} must be true or false, found {given!r}")
+    return given
+
+
 def text(given: Any, what: str) -> str:
     """Check a text; it may be empty."""
     if not isinstance(given, str):

@@ -8,19 +8,19 @@ statistical ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import check_fits, number, number_or_array
+from eds_xr.arguments import check_fits, relative_uncertainty, with_assumptions
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.recording.dose import dose_of, number_or_varies
+from eds_xr.composition.recording.thin_film import beam_and_assumptions, needed_beam_kev
 from eds_xr.composition.results import (
     attenuation_to_detector,
-    beam_kev,
     chosen_lines,
     composition_of,
     counts_per_electron,
@@ -31,12 +31,9 @@ from eds_xr.composition.results import (
     of_lines,
 )
 from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors
-from eds_xr.schema import EdsError
-from eds_xr.xray.absorption import mass_thickness_of
+from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 
-#: Charge of an electron [C].
-ELECTRON_C = 1.602176634e-19
 #: The step of the history that each method is.
 _STEPS = {
     "cliff_lorimer": "quantify",
@@ -57,6 +54,8 @@ def quantify(
     mass_thickness_kg_m2: float | xr.DataArray | None = None,
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.1,
+    beam_energy_kev: float | None = None,
+    assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into a composition with k-factors.
 
@@ -88,11 +87,17 @@ def quantify(
     thickness_nm, density_g_cm3 : float or DataArray, optional
         Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
     mass_thickness_kg_m2 : float or DataArray, optional
-        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2.
+        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2. Thickness is along the film's normal,
+        however the film is tilted.
     take_off_angle_deg : float, optional
         Between film and detector; default from ``elevation_angle_deg`` and ``tilt_deg``.
     absorption_uncertainty : float
         Relative standard uncertainty of attenuation times thickness.
+    beam_energy_kev : float, optional
+        Where the recording does not tell it (attribute ``beam_energy_kev``).
+    assume_thin_film : bool
+        Take the sample for a film thin for its beam although it was recorded in an SEM, or below
+        40 keV; the attribute ``assumptions`` then says so.
 
     Returns
     -------
@@ -117,22 +122,26 @@ def quantify(
     Raises
     ------
     EdsError
-        For two lines of one element; a missing or non-positive k-factor, or one for another
-        beam; a film of unknown density or take-off angle; an element without a usual charge; in
-        spectra (not maps), counts that sum to nothing, or a correction that does not converge.
+        For a recording in an SEM, with a beam below 40 keV, or one that tells neither beam nor
+        microscope; for two lines of one element; a missing or non-positive k-factor, or one for
+        another beam; a film of unknown density or take-off angle; an element without a usual
+        charge; in spectra (not maps), counts that sum to nothing, or a correction that does not
+        converge.
     """
     chosen = chosen_lines(lines, exclude, oxygen)
-    names, beam = line_names(chosen), beam_kev(lines)
-    table = k_factors
+    names, table = line_names(chosen), k_factors
+    beam, assumed = beam_and_assumptions(
+        lines.attrs, table, given_kev=beam_energy_kev, assume_thin_film=assume_thin_film
+    )
     if table is None:
-        table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
+        table = standardless_k_factors(names, beam_energy_kev=needed_beam_kev(beam))
     factors = looked_up(table, names, "k", beam)
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
     angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
     elements = elements_of_lines(names, oxygen, valences)
-    absorption = _relative(absorption_uncertainty, "absorption_uncertainty")
+    absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
@@ -141,8 +150,8 @@ def quantify(
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
     if film is not None:
-        parameters["mass_thickness_kg_m2"] = _number_or_varies(film)
-    return _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
+        parameters["mass_thickness_kg_m2"] = number_or_varies(film)
+    return _labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
         k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
 
@@ -152,8 +161,8 @@ def quantify_zeta(
     zeta_factors: Table,
     *,
     dose_electrons: float | xr.DataArray | None = None,
-    probe_current_na: float | None = None,
-    live_time_s: float | None = None,
+    probe_current_na: float | xr.DataArray | None = None,
+    live_time_s: float | xr.DataArray | None = None,
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
@@ -161,6 +170,9 @@ def quantify_zeta(
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.05,
     dose_uncertainty: float = 0.0,
+    tilt_deg: float | None = None,
+    beam_energy_kev: float | None = None,
+    assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into a composition and a mass thickness with zeta-factors.
 
@@ -172,38 +184,44 @@ def quantify_zeta(
 
     Parameters
     ----------
-    lines, exclude, oxygen, valences, take_off_angle_deg
+    lines, exclude, oxygen, valences, take_off_angle_deg, beam_energy_kev, assume_thin_film
         As in :func:`quantify`.
     zeta_factors : table, mapping or DataArray [line; kg electron / (m^2 photon)]
         From :func:`eds_xr.k_factors.read_zeta_factors`, or numbers by line.
     dose_electrons : float or DataArray, optional
         Electrons that made the counts: of one pixel for a map, of all its pixels for a sum.
-    probe_current_na, live_time_s : float, optional
-        Instead; the time, too, of all that was summed.
+    probe_current_na, live_time_s : float or DataArray, optional
+        Instead; the time, too, of all that was summed. Left out where the recording tells them:
+        spectra of masks know the live time of their pixels.
     absorption : bool
         Whether to correct for it; without, no take-off angle is needed.
     absorption_uncertainty : float
         Relative standard uncertainty of the attenuation.
     dose_uncertainty : float
         Relative standard uncertainty of the dose; moves the thickness, hardly the fractions.
+    tilt_deg : float, optional
+        Of the film, around any axis; default from the attribute ``tilt_deg``, 0 without one. The
+        beam's way through a tilted film is longer, by 1 over its cosine.
 
     Returns
     -------
     Dataset over ``element``
-        As :func:`quantify`, and ``mass_thickness`` [...; kg/m2] with ``mass_thickness_variance``
-        (statistical) and ``mass_thickness_systematic_variance``, ``atoms_per_area`` [...,
-        element; 1/m2] with its variance and covariances, ``zeta_factor``.
+        As :func:`quantify`, and ``mass_thickness`` [...; kg/m2], along the film's normal
+        however it is tilted, with ``mass_thickness_variance`` (statistical) and
+        ``mass_thickness_systematic_variance``, ``atoms_per_area`` [..., element; 1/m2] with its
+        variance and covariances, ``zeta_factor``.
 
     Raises
     ------
     EdsError
         As :func:`quantify`; for a dose that is missing, given twice or not positive.
     """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
-    return _quantify_absolute(
-        lines, zeta_factors, "zeta", dose, exclude, oxygen, valences, absorption,
-        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    dose = dose_of(lines, dose_electrons, probe_current_na, live_time_s)
+    how = _Absolute(
+        dose, exclude, oxygen, valences, absorption, take_off_angle_deg, tilt_deg,
+        absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
     )  # fmt: skip
+    return _quantify_absolute(lines, zeta_factors, "zeta", how)
 
 
 def quantify_cross_sections(
@@ -211,8 +229,8 @@ def quantify_cross_sections(
     cross_sections: Table,
     *,
     dose_electrons: float | xr.DataArray | None = None,
-    probe_current_na: float | None = None,
-    live_time_s: float | None = None,
+    probe_current_na: float | xr.DataArray | None = None,
+    live_time_s: float | xr.DataArray | None = None,
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
@@ -220,6 +238,9 @@ def quantify_cross_sections(
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.05,
     dose_uncertainty: float = 0.0,
+    tilt_deg: float | None = None,
+    beam_energy_kev: float | None = None,
+    assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into atoms per area and a composition with partial cross-sections.
 
@@ -234,8 +255,10 @@ def quantify_cross_sections(
         From :func:`eds_xr.k_factors.read_cross_sections`, or numbers by line.
     lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, valences, absorption
         As in :func:`quantify_zeta`.
-    take_off_angle_deg, absorption_uncertainty, dose_uncertainty
+    take_off_angle_deg, absorption_uncertainty, dose_uncertainty, tilt_deg, beam_energy_kev
         As in :func:`quantify_zeta`.
+    assume_thin_film : bool
+        As in :func:`quantify`.
 
     Returns
     -------
@@ -247,33 +270,50 @@ def quantify_cross_sections(
     EdsError
         As :func:`quantify_zeta`.
     """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
-    return _quantify_absolute(
-        lines, cross_sections, "cross_section", dose, exclude, oxygen, valences, absorption,
-        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
+    dose = dose_of(lines, dose_electrons, probe_current_na, live_time_s)
+    how = _Absolute(
+        dose, exclude, oxygen, valences, absorption, take_off_angle_deg, tilt_deg,
+        absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
     )  # fmt: skip
+    return _quantify_absolute(lines, cross_sections, "cross_section", how)
 
 
 # -- helpers -------------------------------------------------------------------------------------
 
 
-def _quantify_absolute(
-    lines: xr.Dataset, table: Table, kind: str, dose: xr.DataArray, exclude: Sequence[str],
-    oxygen: str, valences: Mapping[str, float] | None, absorption: bool,
-    angle_deg: float | None, absorption_uncertainty: float, dose_uncertainty: float,
-) -> xr.Dataset:  # fmt: skip
+class _Absolute(NamedTuple):
+    """How counts become masses an area: the arguments that both methods share."""
+
+    dose: xr.DataArray
+    exclude: Sequence[str]
+    oxygen: str
+    valences: Mapping[str, float] | None
+    absorption: bool
+    angle_deg: float | None
+    tilt_deg: float | None
+    absorption_uncertainty: float
+    dose_uncertainty: float
+    beam_energy_kev: float | None
+    assume_thin_film: bool
+
+
+def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolute) -> xr.Dataset:
     """Quantify with zeta-factors, or with cross-sections as the zeta-factors that they imply."""
-    chosen = chosen_lines(lines, exclude, oxygen)
+    chosen = chosen_lines(lines, how.exclude, how.oxygen)
     names = line_names(chosen)
-    factors = looked_up(table, names, kind, beam_kev(lines))
+    beam, assumed = beam_and_assumptions(
+        lines.attrs, table, given_kev=how.beam_energy_kev, assume_thin_film=how.assume_thin_film
+    )
+    factors = looked_up(table, names, kind, beam)
     values, zeta = factors.values, kind == "zeta"
-    check_fits(dose, chosen.net, "the dose")
-    elements = elements_of_lines(names, oxygen, valences)
+    check_fits(how.dose, chosen.net, "the dose")
+    elements = elements_of_lines(names, how.oxygen, how.valences)
     atom_kg = elements.masses / 1000 / AVOGADRO
-    angle = angle_of(lines.attrs, angle_deg) if absorption else None
+    angle = angle_of(lines.attrs, how.angle_deg) if how.absorption else None
+    way = way_through_film(lines.attrs, how.tilt_deg)
     common = common_errors(
-        _relative(dose_uncertainty, "dose_uncertainty"),
-        _relative(absorption_uncertainty, "absorption_uncertainty"),
+        relative_uncertainty(how.dose_uncertainty, "dose_uncertainty"),
+        relative_uncertainty(how.absorption_uncertainty, "absorption_uncertainty"),
     )
     model = QuantificationModel(
         values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
@@ -281,10 +321,12 @@ def _quantify_absolute(
         own_thickness=True,
         errors=(*errors_of_factors(factors, power=1 if zeta else -1), *common),
     )  # fmt: skip
-    found = composition_of(counts_per_electron(chosen, dose), elements, model, None)
+    # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness
+    found = composition_of(counts_per_electron(chosen, how.dose * way), elements, model, None)
     parameters = history_parameters(table, elements, angle)
-    parameters["dose_electrons"] = _number_or_varies(dose)
-    found = _labelled(found, lines, chosen, kind, parameters)
+    parameters["dose_electrons"] = number_or_varies(how.dose)
+    parameters |= {"way_through_film": way} if way != 1 else {}
+    found = _labelled(found, lines, chosen, kind, parameters, assumed)
     if zeta:
         return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
     return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
@@ -296,37 +338,12 @@ def _labelled(
     chosen: xr.Dataset,
     method: str,
     parameters: dict[str, Any],
+    assumed: Sequence[str],
 ) -> xr.Dataset:
     """Return a composition with the attributes of its lines, its method and its history."""
-    attrs = provenance.with_step(lines.attrs, _STEPS[method], **parameters)
+    parameters |= {"assumed": list(assumed)} if assumed else {}
+    attrs = with_assumptions(lines.attrs, *assumed)
+    attrs = provenance.with_step(attrs, _STEPS[method], **parameters)
     more = {"method": method, "standardless": int(parameters["standardless"])}
     found = found.assign(marks_of_elements(lines, found))
     return found.assign_attrs(attrs | more | chosen.attrs)
-
-
-def _number_or_varies(values: xr.DataArray) -> float | str:
-    return float(values.item()) if values.ndim == 0 else "varies"
-
-
-def _relative(value: float, name: str) -> float:
-    if not 0 <= number(value, name) < np.inf:
-        raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
-    return float(value)
-
-
-def _dose(
-    electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
-) -> xr.DataArray:
-    if electrons is None and current_na is not None and time_s is not None:
-        current, time = number(current_na, "probe_current_na"), number(time_s, "live_time_s")
-        dose = xr.DataArray(current * 1e-9 * time / ELECTRON_C)
-    elif electrons is not None and current_na is None and time_s is None:
-        dose = number_or_array(electrons, "dose_electrons")
-    else:
-        raise EdsError(
-            "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "
-            "all the pixels that were summed"
-        )
-    if dose.chunks is None and not bool(((dose > 0) & np.isfinite(dose)).all()):
-        raise EdsError(f"the dose must be positive, found {float(dose.min()):g} electrons")
-    return dose

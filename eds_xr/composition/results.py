@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import number
 from eds_xr.composition.amounts import QuantificationModel, composition_block
 from eds_xr.composition.k_factors.table import Table
 from eds_xr.composition.uncertainty import marks
@@ -127,12 +126,6 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
 def line_names(lines: xr.Dataset) -> list[str]:
     """Return the names of the lines."""
     return [str(n) for n in lines[LINE].values]
-
-
-def beam_kev(lines: xr.Dataset) -> float | None:
-    """Return the beam energy that the attributes give, if they do [keV]."""
-    found = lines.attrs.get("beam_energy_kev")
-    return None if found is None else number(found, "the attribute beam_energy_kev")
 
 
 def attenuation_to_detector(

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.arguments import beam_energy_of, resolution_of, with_beam_assumed
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectrum_image
 from eds_xr.xray.elements import element_names
@@ -43,7 +44,8 @@ def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> x
     """
     (name,), sums = _window_sums(image, [line], background)
     sums = sums.isel({LINE: 0}, drop=True)
-    return sums.rename(name).assign_attrs(long_name=f"{name} counts", units="counts", line=name)
+    about = {"long_name": f"{name} counts", "units": "counts", "line": name}
+    return sums.rename(name).assign_attrs(about | _assumed(image))
 
 
 def element_maps(
@@ -67,7 +69,12 @@ def element_maps(
         raise EdsError(f"expected a list of lines, such as ['Mg', 'Ca_Ka'], found {lines!r}")
     names, sums = _window_sums(image, lines, background)
     sums = sums.assign_coords({LINE: names}).rename("maps")
-    return sums.assign_attrs(long_name="element maps", units="counts")
+    return sums.assign_attrs({"long_name": "element maps", "units": "counts"} | _assumed(image))
+
+
+def _assumed(image: xr.DataArray) -> dict[str, Any]:
+    """Return the attribute ``assumptions``, where there is any: on which line is main."""
+    return {k: v for k, v in with_beam_assumed(image.attrs).items() if k == "assumptions"}
 
 
 def _lines_of_file(image: xr.DataArray) -> list[str]:

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.arguments import beam_energy_of, resolution_of, with_beam_assumed
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Box, flat_places
 from eds_xr.schema import (
@@ -143,7 +143,7 @@ def hold_out(
     if not isinstance(what, list | tuple):
         raise EdsError(f"what must be a list of elements or lines, or 'half'; found {what!r}")
     keep = xr.DataArray(~held_out(image, what), dims=ENERGY)
-    attrs = provenance.with_step(image.attrs, "hold_out", what=list(what))
+    attrs = provenance.with_step(with_beam_assumed(image.attrs), "hold_out", what=list(what))
     return as_chunked(image).where(keep, 0).assign_attrs(attrs), image
 
 

@@ -212,7 +212,7 @@ def line_energy_kev(name: str) -> float:
     return next(x.energy_kev for x in family(element, line[0], 200.0) if x.name == name)
 
 
-def emission_per_atom(name: str, beam_energy_kev: float = 200.0) -> float:
+def emission_per_atom(name: str, beam_energy_kev: float) -> float:
     """Return the photons of a line (or group) per atom, a unit of beam fluence [m^2].
 
     Cross-section times fluorescence yield times branching, summed over the sub-shells with
@@ -234,7 +234,7 @@ def emission_per_atom(name: str, beam_energy_kev: float = 200.0) -> float:
     return totals[0] * sum(x.weight for x in lines if x.name == name)
 
 
-def emission_uncertainty(name: str, beam_energy_kev: float = 200.0) -> float:
+def emission_uncertainty(name: str, beam_energy_kev: float) -> float:
     """Return the relative standard uncertainty of :func:`emission_per_atom`.
 
     `EMISSION_UNCERTAINTY` of the family; more where the tables' yields are further apart (half

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eds_xr.analysis.recipe import (
     ElementChoice,
     FitChoice,
+    InstrumentChoice,
     PhaseRecipe,
     PixelChoice,
     QuantificationChoice,
@@ -21,6 +22,11 @@ from eds_xr.schema import EdsError
 
 FULL = """
 seed = 3
+[instrument]
+beam_energy_kev = 300
+assume_thin_film = true
+hole = "hole.emd"
+hole_scale = "Cu_Ka"
 [elements]
 sample = ["Mg", "Si"]
 stray = ["Cu"]
@@ -60,6 +66,7 @@ def test_from_toml__every_key():
     found = Recipe.from_toml(FULL)
     assert found == Recipe(
         seed=3,
+        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka"),
         elements=ElementChoice(("Mg", "Si"), ("Cu",), ("Mg",)),
         choice=PixelChoice("halves", (0.3, 4.0)),
         number=3,

@@ -89,7 +89,7 @@ def test_quantify__of_chosen_lines():
 def test_quantify__standardless_says_so():
     lines = lines_of([300.0, 100.0], names=["Si_Ka", "Nd_La"], beam_energy_kev=200.0)
     found = quantify(lines)
-    table = kf.standardless_k_factors(["Si_Ka", "Nd_La"])
+    table = kf.standardless_k_factors(["Si_Ka", "Nd_La"], beam_energy_kev=200)
     xr.testing.assert_equal(found, quantify(lines, table))
     for one in (found, quantify(lines, table)):
         assert one.attrs["standardless"] == 1
@@ -316,7 +316,8 @@ def fitted_map(chunks=None):
     net = rng.poisson(np.array([30.0, 25, 4])[:, None, None], (3, 8, 7)).astype(float)
     net[:, 2, 3] = 0
     dims, names = ("line", "y", "x"), {"line": NAMES}
-    lines = xr.Dataset({"net": (dims, net), "variance": (dims, net + 1)}, names)
+    data = {"net": (dims, net), "variance": (dims, net + 1)}
+    lines = xr.Dataset(data, names, {"beam_energy_kev": 200.0})
     return lines if chunks is None else lines.chunk(chunks)
 
 
@@ -363,7 +364,9 @@ def test_atomic_mass__errors():
 def _three_phases():
     names = ["Mg_Ka", "Fe_Ka"]
     net = xr.DataArray([[900.0, 100], [500, 200], [10, 20]], {"phase": list("abc"), "line": names})
-    return xr.Dataset({"net": net, "variance": net}, attrs={"elevation_angle_deg": 22.0})
+    return xr.Dataset(
+        {"net": net, "variance": net}, attrs={"elevation_angle_deg": 22.0, "beam_energy_kev": 200.0}
+    )
 
 
 @pytest.mark.parametrize(

@@ -113,8 +113,8 @@ def test_family__weakly_known_lines_say_so():
 
 
 def test_emission_uncertainty__grows_where_yields_differ():
-    assert xray_lines.emission_uncertainty("Fe_Ka") == xray_lines.EMISSION_UNCERTAINTY["K"]
-    assert xray_lines.emission_uncertainty("N_Ka") == pytest.approx(0.17, abs=0.01)
-    assert xray_lines.emission_uncertainty("B_Ka") == pytest.approx(0.34, abs=0.01)
-    assert xray_lines.emission_uncertainty("Pt_Ma") == xray_lines.EMISSION_UNCERTAINTY["M"]
-    assert xray_lines.emission_uncertainty("Ag_Mz") > 0.5
+    assert xray_lines.emission_uncertainty("Fe_Ka", 200.0) == xray_lines.EMISSION_UNCERTAINTY["K"]
+    assert xray_lines.emission_uncertainty("N_Ka", 200.0) == pytest.approx(0.17, abs=0.01)
+    assert xray_lines.emission_uncertainty("B_Ka", 200.0) == pytest.approx(0.34, abs=0.01)
+    assert xray_lines.emission_uncertainty("Pt_Ma", 200.0) == xray_lines.EMISSION_UNCERTAINTY["M"]
+    assert xray_lines.emission_uncertainty("Ag_Mz", 200.0) > 0.5

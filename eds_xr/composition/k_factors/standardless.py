@@ -21,7 +21,7 @@ _SOURCE = "computed: Bote and Salvat's cross-sections, Elam's yields, weights of
 
 
 def standardless_k_factors(
-    lines: Sequence[str], *, beam_energy_kev: float = 200.0, **detector: float
+    lines: Sequence[str], *, beam_energy_kev: float, **detector: float
 ) -> xr.Dataset:
     """Compute weight k-factors: atomic mass over photons counted per atom, relative to the first.
 
@@ -55,7 +55,7 @@ def standardless_k_factors(
 
     Examples
     --------
-    >>> standardless_k_factors(["Si_Ka", "Fe_Ka"]).k.values.round(2)
+    >>> standardless_k_factors(["Si_Ka", "Fe_Ka"], beam_energy_kev=200).k.values.round(2)
     array([1.  , 1...])
     """
     names = checked_lines(lines)
@@ -70,7 +70,7 @@ def standardless_cross_sections(
     lines: Sequence[str],
     *,
     solid_angle_sr: float,
-    beam_energy_kev: float = 200.0,
+    beam_energy_kev: float,
     **detector: float,
 ) -> xr.Dataset:
     """Compute partial cross-sections: what an atom emits, times the share that is counted.

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, number, resolution_of
+from eds_xr.arguments import beam_energy_of, number, resolution_of, with_beam_assumed
 from eds_xr.chunks import computed
 from eds_xr.progress import track, warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
@@ -148,7 +148,7 @@ def identify(
         for place in track(places, "identifying elements", total=len(places))
     ]
     attrs = provenance.with_step(
-        spectra.attrs, "identify", expected=asked,
+        with_beam_assumed(spectra.attrs), "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
         range_kev=range_kev and list(range_kev),
     )  # fmt: skip

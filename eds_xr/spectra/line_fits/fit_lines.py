@@ -14,7 +14,12 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
+from eds_xr.arguments import (
+    beam_energy_of,
+    check_range_kev,
+    resolution_of,
+    with_beam_assumed,
+)
 from eds_xr.chunks import computed
 from eds_xr.progress import warn
 from eds_xr.schema import (
@@ -177,7 +182,7 @@ def fit_lines(
     given = _Asked(elements, stray, lines, calibration, method, background, escape, sum_peaks)
     model, chosen = _model_of(part, given, beam)
     attrs = provenance.with_step(
-        spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
+        with_beam_assumed(spectra.attrs), "fit_lines", elements=elements, stray=list(stray),
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip

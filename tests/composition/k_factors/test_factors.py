@@ -160,7 +160,9 @@ def test_write_k_factors__reading_gives_the_same(tmp_path_factory, names, data):
 
 
 def test_write_k_factors__of_every_kind(tmp_path):
-    sections = kf.standardless_cross_sections(["Si_Ka", "Nd_La"], solid_angle_sr=0.7)
+    sections = kf.standardless_cross_sections(
+        ["Si_Ka", "Nd_La"], solid_angle_sr=0.7, beam_energy_kev=200
+    )
     zeta, path = kf.zeta_from_cross_sections(sections), tmp_path / "factors.csv"
     kf.write_k_factors(sections, path)
     xr.testing.assert_identical(kf.read_cross_sections(path), sections)
@@ -168,7 +170,7 @@ def test_write_k_factors__of_every_kind(tmp_path):
         kf.write_k_factors(zeta, path)
     kf.write_k_factors(zeta, path, overwrite=True)
     xr.testing.assert_identical(kf.read_zeta_factors(path), zeta)
-    k = kf.standardless_k_factors(["Si_Ka", "Nd_La"])
+    k = kf.standardless_k_factors(["Si_Ka", "Nd_La"], beam_energy_kev=200)
     xr.testing.assert_identical(kf.read_k_factors(kf.write_k_factors(k, tmp_path / "k.csv")), k)
     with pytest.raises(EdsError, match="no column k; the header"):
         kf.read_k_factors(path)
@@ -203,13 +205,13 @@ def test_conversions__lead_back_to_where_they_began():
     zeta = kf.zeta_from_cross_sections(sections)
     xr.testing.assert_allclose(kf.cross_sections_from_zeta(zeta), sections)
     k = kf.k_factors_from_zeta(zeta, "Mg_Ka")
-    xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES))
+    xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES, beam_energy_kev=200))
     scale = float(zeta.zeta.sel(line="Si_Ka"))
     xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=scale), zeta)
 
 
 def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
-    made = kf.standardless_cross_sections(["Fe_Ka"], solid_angle_sr=4 * np.pi)
+    made = kf.standardless_cross_sections(["Fe_Ka"], solid_angle_sr=4 * np.pi, beam_energy_kev=200)
     zeta = kf.zeta_from_cross_sections(made)
     atom_kg = 55.845 * 1.66053907e-27
     assert float(zeta.zeta[0]) == pytest.approx(
@@ -218,7 +220,7 @@ def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
 
 
 def test_conversions__errors():
-    k = kf.standardless_k_factors(NAMES)
+    k = kf.standardless_k_factors(NAMES, beam_energy_kev=200)
     zeta = kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=500.0)
     for call, message in [
         (lambda: kf.k_factors_from_zeta(k, "Si_Ka"), "expected a table of zeta-factors"),
@@ -237,8 +239,11 @@ def test_methods__agree_where_their_factors_do(oxygen):
         {"line": NAMES, "line_other": NAMES},
         {"elevation_angle_deg": 18.0, "beam_energy_kev": 200.0},
     )
-    sections = kf.standardless_cross_sections(NAMES, solid_angle_sr=0.7)
-    zeta, k = kf.zeta_from_cross_sections(sections), kf.standardless_k_factors(NAMES)
+    sections = kf.standardless_cross_sections(NAMES, solid_angle_sr=0.7, beam_energy_kev=200)
+    zeta, k = (
+        kf.zeta_from_cross_sections(sections),
+        kf.standardless_k_factors(NAMES, beam_energy_kev=200),
+    )
     how = {"oxygen": oxygen, "absorption_uncertainty": 0.0}
     by_zeta = quantify_zeta(lines, zeta, dose_electrons=1e8, **how)
     by_section = quantify_cross_sections(lines, sections, dose_electrons=1e8, **how)

@@ -20,7 +20,7 @@ def test_standardless_k_factors__follow_the_beam():
 
 def test_standardless_k_factors__state_their_uncertainty():
     names = ["Si_Ka", "Fe_Ka", "Nd_La", "U_Ma", "O_Ka"]
-    table = kf.standardless_k_factors(names)
+    table = kf.standardless_k_factors(names, beam_energy_kev=200)
     relative = (table.standard_deviation / table.k).values
     least = [EMISSION_UNCERTAINTY[n.split("_")[1][0]] for n in names]
     assert (relative >= least).all()
@@ -32,22 +32,27 @@ def test_standardless_k_factors__state_their_uncertainty():
 
 def test_standardless_k_factors__see_the_detector():
     names = ["Si_Ka", "O_Ka"]
-    bare = kf.standardless_k_factors(names)
-    behind = kf.standardless_k_factors(names, window_nm=300)
+    bare = kf.standardless_k_factors(names, beam_energy_kev=200)
+    behind = kf.standardless_k_factors(names, beam_energy_kev=200, window_nm=300)
     assert behind.k.sel(line="O_Ka") > 1.3 * bare.k.sel(line="O_Ka")
     with pytest.raises(EdsError, match="no property colour of a detector; there are dead_layer_nm"):
-        kf.standardless_k_factors(names, colour=1.0)
+        kf.standardless_k_factors(names, beam_energy_kev=200, colour=1.0)
     with pytest.raises(EdsError, match="found \\['Si_Ka', 'Si_Ka'\\]"):
-        kf.standardless_k_factors(["Si_Ka", "Si_Ka"])
+        kf.standardless_k_factors(["Si_Ka", "Si_Ka"], beam_energy_kev=200)
     with pytest.raises(EdsError, match="solid_angle_sr must lie between 0 and 4 pi"):
-        kf.standardless_cross_sections(names, solid_angle_sr=0)
+        kf.standardless_cross_sections(names, solid_angle_sr=0, beam_energy_kev=200)
 
 
 def test_standardless_cross_sections__say_the_same_as_k_factors():
     """``k_i / k_j = M_i sigma_j / (M_j sigma_i)``, and twice the solid angle counts twice."""
     names = ["Si_Ka", "Fe_Ka", "Nd_La"]
-    one, two = (kf.standardless_cross_sections(names, solid_angle_sr=s) for s in (0.5, 1.0))
+    one, two = (
+        kf.standardless_cross_sections(names, solid_angle_sr=s, beam_energy_kev=200)
+        for s in (0.5, 1.0)
+    )
     np.testing.assert_allclose(two.cross_section, 2 * one.cross_section)
     k = kf.k_factors_from_zeta(kf.zeta_from_cross_sections(one), "Si_Ka")
-    np.testing.assert_allclose(k.k, kf.standardless_k_factors(names).k, rtol=1e-6)
+    np.testing.assert_allclose(
+        k.k, kf.standardless_k_factors(names, beam_energy_kev=200).k, rtol=1e-6
+    )
     assert one.attrs["standardless"] == 1

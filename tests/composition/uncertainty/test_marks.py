@@ -42,7 +42,7 @@ def marked_lines():
     }
     coords = {"phase": ["Brg", "Fp"], "line": LINES, "line_other": LINES}
     coords["effect"] = ["counting", "line_weights"]
-    return xr.Dataset(data, coords, {"left_out": ["H", "Li"]})
+    return xr.Dataset(data, coords, {"left_out": ["H", "Li"], "beam_energy_kev": 200.0})
 
 
 def results():
@@ -223,7 +223,7 @@ def test_signs__more_reasons_than_signs():
 
 def test_tables__without_marks_have_none():
     lines = marked_lines().drop_vars(["doubt", "assumed"])
-    lines.attrs = {}
+    lines.attrs = {"beam_energy_kev": 200.0}
     made = quantify(lines)
     assert not {"doubt", "assumed"} & set(made.data_vars)
     assert to_text(made).attrs["notes"] == []

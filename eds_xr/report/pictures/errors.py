@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 #: Colours of effects (Tol's muted ones, unlike those of phases).
 EFFECT_COLORS = (
     "#332288", "#88ccee", "#44aa99", "#ddcc77", "#cc6677", "#999933", "#aa4499", "#117733",
+    "#882255", "#bbbbbb", "#6699cc", "#661100", "#e0a0c8", "#555555",
 )  # fmt: skip
 #: Height of a bar [inches], and how many phases stand side by side.
 BAR, MOST_PHASES = 0.155, 6
@@ -89,7 +91,7 @@ def plot_budget(
     if figure is None:
         figure = new_figure(WIDTH, BAR * shares.sizes[over] + 0.95 + 0.12 * len(notes))
     panels = np.atleast_1d(figure.subplots(1, len(phases), sharey=True))
-    colors = dict(zip(shares["effect"].values.tolist(), EFFECT_COLORS, strict=False))
+    colors = dict(zip(shares["effect"].values.tolist(), cycle(EFFECT_COLORS), strict=False))
     for axes, phase in zip(panels, phases, strict=True):
         one, numbers = shares.sel({PHASE: phase}), text.sel({PHASE: phase})
         _bars(axes, one.transpose("effect", over), colors)

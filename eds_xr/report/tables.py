@@ -18,12 +18,14 @@ from eds_xr.composition.fractions import systematic_deviation
 from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.limits import as_text, limits_of
 from eds_xr.composition.uncertainty.quantities import (
+    PERCENT,
     chosen_quantity,
     deviation,
     quantities,
     units_of,
 )
 from eds_xr.csv_text import plain_text
+from eds_xr.report.budget_table import budget_table, is_budget
 from eds_xr.schema import ASSUMED, DOUBT, texts_of
 
 if TYPE_CHECKING:
@@ -34,8 +36,6 @@ AMOUNTS = (
     "net", "atomic_fraction", "weight_fraction", "atoms_per_area", "cations",
     "partition_coefficient",
 )  # fmt: skip
-#: Shown in per cent.
-PERCENT = {"atomic_fraction": "at%", "weight_fraction": "wt%"}
 
 
 def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -46,7 +46,8 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     Parameters
     ----------
     dataset : Dataset
-        Spectra, lines, composition, oxides, formula, partition coefficients, compared regions.
+        Spectra, lines, composition, oxides, formula, partition coefficients, compared regions;
+        a budget, whose shares are in per cent.
     confidence : float
         One-sided, of the upper limits.
 
@@ -64,8 +65,10 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     EdsError
         For a Dataset in which nothing has a variance.
     """
-    first = chosen_quantity(dataset, None)
     check_confidence(confidence)
+    if is_budget(dataset):
+        return budget_table(dataset)
+    first = chosen_quantity(dataset, None)
     dims = dataset[first].dims
     if not dims:  # one number: a table of one row
         dataset, dims = dataset.expand_dims("row"), ("row",)
@@ -87,7 +90,7 @@ def to_text(
     Parameters
     ----------
     dataset : Dataset
-        Lines, composition, oxides, formula or partition coefficients.
+        Lines, composition, oxides, formula or partition coefficients; of a budget, what it says.
     quantity : str, optional
         The first by default. Fractions are in per cent, as the attribute ``units`` says.
     confidence : float
@@ -105,8 +108,10 @@ def to_text(
     EdsError
         For a quantity that has no variance.
     """
-    name = chosen_quantity(dataset, quantity)
     check_confidence(confidence)
+    if is_budget(dataset):
+        return dataset["text"].assign_attrs(long_name="budget", units="1", notes=[])
+    name = chosen_quantity(dataset, quantity)
     scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
     text = as_text(computed(dataset), name, confidence, scale)
     long_name = str(dataset[name].attrs.get("long_name", name))

@@ -134,6 +134,10 @@ class QuantificationChoice(Checked):
         "measured, or by stoichiometry: what the charges ask for",
         "measured",
     )
+    thickness_nm: float | None = option(
+        values.real_number(0), "with density: absorption is corrected"
+    )
+    density_g_cm3: float | None = option(values.real_number(0), "")
     valences: Mapping[str, float] | None = option(
         values.charges, "of stoichiometry or charge balance; left out: the usual ones"
     )
@@ -141,10 +145,6 @@ class QuantificationChoice(Checked):
         values.one_of(CHARGE_BALANCE),
         "charge_balance: the film is as thick as makes the charges balance; fit the anions, too",
     )
-    thickness_nm: float | None = option(
-        values.real_number(0), "with density: absorption is corrected"
-    )
-    density_g_cm3: float | None = option(values.real_number(0), "")
 
 
 @dataclass(frozen=True)

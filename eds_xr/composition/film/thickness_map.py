@@ -30,8 +30,8 @@ def thickness_map(
 
     Lazy where the lines are, as those of fitted maps.
 
-    A pixel has too few counts for a thickness of its own, and the mean of many that fail is
-    biased; so counts of blocks are summed first. To correct every pixel with the thickness of its
+    A pixel has too few counts for a thickness of its own: it scatters, and may have none. So the
+    counts of blocks are summed first. To correct every pixel with the thickness of its
     block: ``quantify(maps, mass_thickness_kg_m2=found.mass_thickness.clip(min=0))``.
 
     Parameters

@@ -375,7 +375,8 @@ def maps(chunks=None, counts=1e6, shape=(5, 7)):
     net[3, 0, 0] = 1
     dims = ("line", "y", "x")
     coords = {"line": NAMES, "y": 2.0 * np.arange(shape[0]), "x": 3.0 * np.arange(shape[1])}
-    made = xr.Dataset({"net": (dims, net), "variance": (dims, net + 1)}, coords)
+    data = {"net": (dims, net), "variance": (dims, net + 1)}
+    made = xr.Dataset(data, coords, {"beam_energy_kev": 200.0})
     return made if chunks is None else made.chunk(chunks)
 
 

@@ -254,6 +254,9 @@ def quantify(
     ] = "",
     thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
     density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    take_off_angle_deg: Annotated[
+        float | None, typer.Option(help="Of the detector above the film, likewise.")
+    ] = None,
     beam_energy_kev: Annotated[
         float | None, typer.Option(help="Of the recording, where the store does not tell it.")
     ] = None,
@@ -289,6 +292,7 @@ def quantify(
         found = to_composition(
             fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
             thickness=thickness, valences=_charges(valences), assume_thin_film=assume_thin_film,
+            take_off_angle_deg=take_off_angle_deg,
         )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:

@@ -165,6 +165,9 @@ class InstrumentChoice(Checked):
         values.name,
         'a line that the sample has not, as "Cu_Ka"; left out: by live time (and current)',
     )
+    take_off_angle_deg: float | None = option(
+        values.real_number(0), "of the detector above the film; left out: the file's"
+    )
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,7 @@ beam_energy_kev = 300
 assume_thin_film = true
 hole = "hole.emd"
 hole_scale = "Cu_Ka"
+take_off_angle_deg = 22
 [elements]
 sample = ["Mg", "Si"]
 stray = ["Cu"]
@@ -74,7 +75,7 @@ def test_from_toml__every_key():
     found = Recipe.from_toml(FULL)
     assert found == Recipe(
         seed=3,
-        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka"),
+        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka", 22.0),
         elements=ElementChoice(("Mg", "Si"), ("Cu",), ("Mg",)),
         choice=PixelChoice("halves", (0.3, 4.0)),
         number=3,

@@ -39,6 +39,7 @@ from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
@@ -123,6 +124,7 @@ __all__ = [
     "simulate",
     "split_counts",
     "standardless_k_factors",
+    "subtract_hole",
     "subtract_phase",
     "suggest_rank",
     "sum_spectra",

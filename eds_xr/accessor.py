@@ -41,6 +41,7 @@ from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.segmentation.confident import confident_pixels, significance
 from eds_xr.segmentation.masks import describe, from_labels
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
@@ -113,6 +114,7 @@ class DatasetAccessor:
     merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
     remove_baseline = _method(remove_baseline)
+    subtract_hole = _method(subtract_hole)
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
     identify = _method(identify)

@@ -172,6 +172,7 @@ OF_DATASETS: dict[str, Case] = {
     "subtract_phase": lambda i: i.spectra.isel(phase=0).eds.subtract_phase(
         i.spectra.isel(phase=1), scale=0.3
     ),
+    "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS

@@ -161,6 +161,9 @@ def _with_files_kept(recipe: Recipe, folder: Path) -> Recipe:
         recipe = replace(recipe, quantification=replace(recipe.quantification, k_factors=table))
     if recipe.segmentation.scribbles and painted and Path(painted).exists():
         recipe = replace(recipe, segmentation=replace(recipe.segmentation, scribbles=painted))
+    alone = kept.instrument.hole
+    if recipe.instrument.hole and alone and Path(alone).exists():
+        recipe = replace(recipe, instrument=replace(recipe.instrument, hole=alone))
     return recipe
 
 

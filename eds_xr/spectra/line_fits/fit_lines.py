@@ -24,6 +24,7 @@ from eds_xr.chunks import computed
 from eds_xr.progress import warn
 from eds_xr.schema import (
     ENERGY,
+    LIVE_TIME,
     EdsError,
     check_energy_in_kev,
     check_one_of,
@@ -130,7 +131,8 @@ def fit_lines(
         deviation); ``element`` [line]; ``assumed`` [..., line; bool] where a subtraction was
         pinned to lines: these are zero, without error or limit; ``reduced_chi2`` [...];
         ``model``, ``background_model`` and ``residual_z`` [..., energy]; with `sum_peaks`, their
-        counts ``sum_peaks`` and ``sum_peaks_variance`` [...]. The calibration is in the attributes,
+        counts ``sum_peaks`` and ``sum_peaks_variance`` [...]; ``live_time_s`` [...] of spectra
+        that know it. The calibration is in the attributes,
         and ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
         peaks that are left.
 
@@ -198,7 +200,10 @@ def fit_lines(
             warn(f"{where}{peak}", MissingLineWarning)
     attrs |= fit_attrs(elements, chosen, model.errors.learned)
     attrs["warnings"] = [*told, *(f"{where}{peak}" for where, peak in peaks)]
-    return with_assumed(found, spectra).assign_attrs(attrs)
+    found = with_assumed(found, spectra)
+    if LIVE_TIME in spectra:
+        found = found.assign({LIVE_TIME: spectra[LIVE_TIME]})
+    return found.assign_attrs(attrs)
 
 
 @in_one_thread

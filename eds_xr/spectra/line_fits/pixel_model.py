@@ -9,9 +9,8 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import beam_energy_of, resolution_of
-from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.image.blocks import compress_block
-from eds_xr.image.stored_sums import summed_pixels
+from eds_xr.image.stored_sums import total_spectrum
 from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, sums_as_maps, weighted_block
 from eds_xr.schema import ENERGY, EdsError
 from eds_xr.spectra.line_fits.chosen_lines import chosen_elements, reported_lines
@@ -96,10 +95,7 @@ def pixel_model(
 
 def sum_spectrum(part: xr.DataArray) -> np.ndarray:
     """Return the counts of all pixels [channel], from stored sums of pixels where there are."""
-    image, _ = summed_pixels(part, FACTORS[-1])
-    exact = np.float64 if image.dtype.kind == "f" else np.int64
-    summed = as_chunked(image).data.sum(axis=tuple(range(image.ndim - 1)), dtype=exact)
-    total = np.asarray(summed.compute(), float)
+    total = total_spectrum(part)
     if not np.isfinite(total).all() or total.min() < 0:
         raise EdsError(
             "the sum of all pixels is negative or not finite somewhere, so these are not counts; "

@@ -41,4 +41,4 @@ def print_table(composition: xr.Dataset, quantity: str) -> None:
     for note in text.attrs["notes"]:
         print(note)
     if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
+        print("k-factors computed from tables: 10 % (K), 20 % (L) or 40 % (M lines) not included")

@@ -46,7 +46,7 @@ def print_table(composition: xr.Dataset, quantity: str) -> None:
     for thickness in _thicknesses(composition):
         print(thickness)
     if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
+        print("k-factors computed from tables: 10 % (K), 20 % (L) or 40 % (M lines) not included")
 
 
 def _thicknesses(composition: xr.Dataset) -> Iterator[str]:

@@ -235,6 +235,10 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(help="window_nm=300,dead_layer_nm=50; or CSV with energy_kev, efficiency."),
+    ] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",
@@ -261,11 +265,14 @@ def quantify(
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
+    from eds_xr.xray.own_detector import detector_from_text, with_detector
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
     spectra = with_beam(_phase_sums(store, labels, half), beam_energy_kev)
+    if detector:
+        spectra = with_detector(spectra, detector_from_text(detector))
     fitted = _fitted(spectra, elements, stray, lines)
     found = to_composition(
         fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,

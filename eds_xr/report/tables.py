@@ -26,6 +26,7 @@ from eds_xr.composition.uncertainty.quantities import (
 )
 from eds_xr.csv_text import plain_text
 from eds_xr.report.budget_table import budget_table, is_budget
+from eds_xr.report.foot import foot
 from eds_xr.schema import ASSUMED, DOUBT, texts_of
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ def to_text(
     DataArray of str
         With the dimensions of the quantity. Signs, as of footnotes, follow numbers that are not
         to be believed; what is assumed is ``0 (assumed)``. The attribute ``notes`` says what
-        each sign means, and which elements were left out.
+        each sign means, and which elements were left out; ``foot`` what the brackets hold, what
+        they do not, and what is assumed.
 
     Raises
     ------
@@ -110,12 +112,13 @@ def to_text(
     """
     check_confidence(confidence)
     if is_budget(dataset):
-        return dataset["text"].assign_attrs(long_name="budget", units="1", notes=[])
+        return dataset["text"].assign_attrs(long_name="budget", units="1", notes=[], foot=[])
     name = chosen_quantity(dataset, quantity)
     scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
     text = as_text(computed(dataset), name, confidence, scale)
     long_name = str(dataset[name].attrs.get("long_name", name))
-    return text.assign_attrs(long_name=long_name, units=units, confidence=confidence)
+    about = {"long_name": long_name, "units": units, "confidence": confidence}
+    return text.assign_attrs(about | {"foot": foot(dataset, name)})
 
 
 def write_csv(
@@ -225,7 +228,7 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     lines = [
         f"eds_xr {provenance.package_version()}",
         *(f"{n}: {dataset[n].attrs['long_name']}" for n in names),
-        "_sd: one standard deviation, statistical; _systematic_sd: due to the k-factors, apart",
+        "_sd: one standard deviation, statistical (in brackets); _systematic_sd: apart",
         f"_upper_limit: one-sided, {100 * confidence:g} % confidence; "
         "_detected: above the critical level",
     ]
@@ -234,6 +237,7 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     if ASSUMED in dataset:
         lines.append("assumed: zero by the choice of a subtraction's scale, not measured")
     lines += marks.left_out_note(dataset.attrs)
+    lines += [] if is_budget(dataset) else foot(dataset, chosen_quantity(dataset, None))
     warned = [f"warning: {w}" for w in texts_of(dataset.attrs, "warnings")]
     steps = [f"history: {line}" for line in texts_of(dataset.attrs, "history")]
     return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]

@@ -41,12 +41,10 @@ def print_table(composition: xr.Dataset, quantity: str) -> None:
     for row in text:
         table.add_row(str(row[ELEMENT].values), *map(str, row.values))
     Console().print(table)
-    for note in text.attrs["notes"]:
+    for note in [*text.attrs["notes"], *text.attrs["foot"]]:
         print(note)
     for thickness in _thicknesses(composition):
         print(thickness)
-    if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 40 % (M lines) not included")
 
 
 def _thicknesses(composition: xr.Dataset) -> Iterator[str]:

@@ -240,6 +240,12 @@ def quantify(
     ] = "measured",
     thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
     density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    hole: Annotated[
+        str | None, typer.Option(help="Recorded in the hole or on the support: subtracted.")
+    ] = None,
+    hole_scale: Annotated[
+        str, typer.Option(help="dose (live time, current), or a line of the grid alone: Cu_Ka.")
+    ] = "dose",
     beam_energy_kev: Annotated[
         float | None, typer.Option(help="Of the recording, where the store does not tell it.")
     ] = None,
@@ -255,17 +261,22 @@ def quantify(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
     """Quantify the phases of a labelled spectrum image."""
+    from eds_xr.analysis.any_sample.hole import read_hole
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.composition.recording.thin_film import with_beam
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
+    from eds_xr.spectra.hole import subtract_hole
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
     spectra = with_beam(_phase_sums(store, labels, half), beam_energy_kev)
+    if hole is not None:
+        every = [*_names(elements), *_names(stray)] or None
+        spectra = subtract_hole(spectra, read_hole(hole), scale=hole_scale, elements=every)
     fitted = _fitted(spectra, elements, stray, lines)
     found = to_composition(
         fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
@@ -284,6 +295,7 @@ def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Da
     """Return net counts; what the fit warns of is printed."""
     import warnings
 
+    from eds_xr.spectra.common_errors import add_common_errors, carries_common_errors
     from eds_xr.spectra.line_fits.fit_lines import fit_lines
 
     with warnings.catch_warnings(record=True) as caught:
@@ -291,6 +303,8 @@ def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Da
         found = fit_lines(
             spectra, _names(elements) or None, stray=_names(stray), lines=_names(lines) or None
         )
+        if carries_common_errors(spectra):
+            found = add_common_errors(found, spectra)
     for warning in caught:
         print(f"warning: {warning.message}")
     return found

@@ -73,12 +73,12 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     )
     if PHASE in several.coords:
         spectra = spectra.assign_coords({PHASE: several[PHASE]})
-    if (time := _live_time(image, several, pixels)) is not None:
+    if (time := live_time_of(image, several, pixels)) is not None:
         spectra = spectra.assign({LIVE_TIME: time})
     return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
 
 
-def _live_time(
+def live_time_of(
     image: xr.DataArray, masks: xr.DataArray, pixels: xr.DataArray
 ) -> xr.DataArray | None:
     """Return the live time of the pixels of each mask, if the image knows it [s]."""

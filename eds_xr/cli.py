@@ -167,6 +167,9 @@ def convert(
     ] = None,
     keep_frames: Annotated[bool, typer.Option(help="Keep the frames, do not sum them.")] = False,
     align: Annotated[bool, typer.Option(help="Correct the drift between the frames.")] = False,
+    detectors: Annotated[
+        str | None, typer.Option(help="Of several: sum, or apart (along detector).")
+    ] = None,
     pyramid: Annotated[bool, typer.Option(help="Write sums of 2, 4 and 8 pixels a side.")] = False,
     overwrite: OVERWRITE = False,
 ) -> None:
@@ -180,6 +183,7 @@ def convert(
         frames=None if frames is None else _frames(frames),
         keep_frames=keep_frames,
         align=align,
+        detectors=detectors,
         pyramid=pyramid,
         overwrite=overwrite,
     )

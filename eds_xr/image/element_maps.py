@@ -79,7 +79,7 @@ def _assumed(image: xr.DataArray) -> dict[str, Any]:
 
 def _lines_of_file(image: xr.DataArray) -> list[str]:
     """Return the principal lines, on the axis, of the elements that the file names."""
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     elements = element_names(image.attrs.get("elements", []))
     if not elements:
         raise EdsError("the file names no elements; give lines, such as ['Mg', 'Ca_Ka']")
@@ -91,7 +91,7 @@ def _window_sums(
     image: xr.DataArray, lines: Sequence[str], background: bool
 ) -> tuple[list[str], xr.DataArray]:
     """Return the lines' names and their net counts ``[line, *spatial]``, with variance."""
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     check_energy_in_kev(image)
     energy, resolution = image[ENERGY].values, resolution_of(image.attrs)
     names = [line_on_axis(line, energy, beam_energy_of(image.attrs)) for line in lines]

@@ -48,7 +48,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
         For masks that are not boolean or lie on another grid; for NaN or negative counts when
         computed.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     check_masks(image, masks)
     several = masks if PHASE in masks.dims else masks.expand_dims(PHASE)
     if several.sizes[PHASE] == 0:

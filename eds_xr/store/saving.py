@@ -58,7 +58,7 @@ def save(
     check_target(target, overwrite=overwrite)
     if isinstance(image, xr.DataArray) and image.chunks is not None and ENERGY in image.dims:
         image = image.chunk({ENERGY: -1})
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     dataset = _for_disk(image, images or {})
     if isinstance(target, str) and reads_from(dataset["counts"], target):
         raise EdsError(

@@ -117,9 +117,9 @@ def refine_spectra(
         ``counts`` [phase, energy; counts]: what the pixels hold of each phase. Over phases they
         add up to all counts of the pixels (less stray ones), channel by channel. Never clipped.
         ``variance`` and ``covariance`` [phase, phase_other, energy]: of counting, independent
-        from channel to channel. ``common_error`` [mode, phase, energy; counts]: what all channels share, the
-        error of how much of one phase is in another's spectrum, as independent errors of one
-        standard deviation each (see :func:`eds_xr.add_common_errors`). ``misfit``
+        from channel to channel. ``common_error`` [mode, phase, energy; counts]: what all channels
+        share, the error of how much of one phase is in another's spectrum, as independent errors
+        of one standard deviation each (see :func:`eds_xr.add_common_errors`). ``misfit``
         [phase]: mean square of the given spectra less the refined ones, in their variance, about
         1 or less when the phases are the same everywhere. ``n_pixels``; ``pinned`` as given.
 

@@ -148,6 +148,8 @@ OF_ARRAYS: dict[str, Case] = {
     "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
+    "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
+    "compare_detectors": lambda i: _apart(i.image).eds.compare_detectors(**LINES),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
     "masks": lambda i: i.label.eds.masks(),
@@ -173,6 +175,10 @@ OF_DATASETS: dict[str, Case] = {
         i.spectra.isel(phase=1), scale=0.3
     ),
     "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
+    "sum_detectors": lambda i: i.spectra.rename(phase="detector").eds.sum_detectors(),
+    "compare_detectors": lambda i: i.spectra.rename(phase="detector").eds.compare_detectors(
+        **LINES
+    ),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
@@ -320,6 +326,11 @@ READ_COORDINATES = {"to_table", "write_csv"}
 NOT_OF_IMAGES = {
     "convert", "info", "open", "read_recipe", "save", "standardless_k_factors", "write_recipe",
 }  # fmt: skip
+
+
+def _apart(image: xr.DataArray) -> xr.DataArray:
+    """Return an image of two equal detectors."""
+    return xr.concat([image, image], dim=xr.Variable("detector", ["one", "two"]))
 
 
 def _trained(i: Any) -> classify.PixelClassifier:

@@ -26,6 +26,7 @@ from eds_xr.composition.film.given_charges import (
 from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.recording.detectors import of_each_detector
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
 from eds_xr.composition.recording.thin_film import beam_and_assumptions, needed_beam_kev
 from eds_xr.composition.results import (
@@ -52,6 +53,7 @@ _STEPS = {
 }
 
 
+@of_each_detector
 def quantify(
     lines: xr.Dataset,
     k_factors: Table | None = None,
@@ -82,7 +84,8 @@ def quantify(
     Parameters
     ----------
     lines : Dataset over ``line``
-        From ``fit_lines``, one line an element: ``net`` and ``covariance``, or ``variance``
+        From ``fit_lines``, one line an element (along ``detector``, each with its own elevation
+        and azimuth): ``net`` and ``covariance``, or ``variance``
         alone; then lines are taken as independent and the attribute
         ``covariance_assumed_diagonal`` is 1.
     k_factors : table, mapping or DataArray [line], optional
@@ -192,6 +195,7 @@ def quantify(
     return with_thickness(found, density_g_cm3) if balance else found
 
 
+@of_each_detector
 def quantify_zeta(
     lines: xr.Dataset,
     zeta_factors: Table,
@@ -261,6 +265,7 @@ def quantify_zeta(
     return _quantify_absolute(lines, zeta_factors, "zeta", how)
 
 
+@of_each_detector
 def quantify_cross_sections(
     lines: xr.Dataset,
     cross_sections: Table,

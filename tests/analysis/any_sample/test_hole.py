@@ -59,6 +59,7 @@ def _copper_to_silicon(lines: xr.Dataset) -> tuple[float, float]:
     return float(copper.net) / silicon, float(copper.variance) ** 0.5 / silicon
 
 
+@pytest.mark.slow
 def test_analyse__copper_of_the_grid_is_gone(
     recorded: tuple[xr.DataArray, xr.DataArray, Path],
 ) -> None:
@@ -79,6 +80,7 @@ def test_analyse__copper_of_the_grid_is_gone(
     assert step["scale"] == "dose"
 
 
+@pytest.mark.slow
 def test_analyse_file__keeps_the_hole_and_replays_with_it(
     recorded: tuple[xr.DataArray, xr.DataArray, Path], tmp_path: Path
 ) -> None:

@@ -79,13 +79,18 @@ def _has_pixels(data: Any) -> bool:
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, Any]:
     """What functions take, on NumPy."""
-    image = simulate.spectrum_image(shape=(*SHAPE, 1024), dose=400.0, seed=3)
+    return inputs_of(SHAPE)
+
+
+def inputs_of(shape: tuple[int, int]) -> dict[str, Any]:
+    """Return what functions take of an image of this shape, on NumPy."""
+    image = simulate.spectrum_image(shape=(*shape, 1024), dose=400.0, seed=3)
     image = image.drop_vars("haadf").compute()
     factors = eds_xr.nmf(image, 3, max_iter=10).compute()
     scores = factors.scores.assign_coords(component=["a", "b", "c"])
-    values = 1 + (np.arange(SHAPE[1]) * 3 // SHAPE[1]) + np.zeros((SHAPE[0], 1), int)
+    values = 1 + (np.arange(shape[1]) * 3 // shape[1]) + np.zeros((shape[0], 1), int)
     label = eds_xr.schema.label_array(values.astype(np.uint8), image, ["one", "two", "three"])
-    painted = label.where((np.arange(SHAPE[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
+    painted = label.where((np.arange(shape[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
     painted.attrs = label.attrs
     several = masks.from_labels(label)
     spectra = eds_xr.sum_spectra(image, several).compute()

@@ -130,7 +130,8 @@ def significance(
     median and 1.4826 times the median absolute deviation in the core. What is not there scatters
     about 0 with a spread of 1: ``significance(scores, core) > 6`` is a mask of grains.
 
-    Computes: the core, where the matrix is pure; the map stays lazy.
+    Computes: the core, where the matrix is pure, of which at most about a million pixels on a
+    regular grid come here; the map stays lazy.
 
     Parameters
     ----------
@@ -150,7 +151,7 @@ def significance(
     """
     check_same_grid(scores, checked_mask(core), "the core")
     shares = smoothed_shares(scores, smoothing_pixels)
-    inside = shares.values[core.transpose(*spatial_dims(scores)).values]
+    inside = _values_inside(shares, core)
     if not len(inside):
         raise EdsError(
             "the core is empty: no pixel of pure matrix to compare with; give a mask of pixels "
@@ -177,7 +178,7 @@ def commonest_ratio(
     grain overlaps, they are more. The commonest ratio (median about the densest quarter of the
     values) is the former, even when overlaps are frequent.
 
-    Computes: the pixels inside.
+    Computes: the pixels inside, of which at most about a million come here.
 
     Parameters
     ----------
@@ -195,7 +196,7 @@ def commonest_ratio(
     """
     check_same_grid(scores, checked_mask(inside), "the mask")
     shares = smoothed_shares(scores, smoothing_pixels)
-    values = shares.values[inside.transpose(*spatial_dims(scores)).values].astype(float)
+    values = _values_inside(shares, inside).astype(float)
     own = list(scores["component"].values).index(component)
     values = values[values[:, own] > 0]
     if not len(values):
@@ -239,6 +240,29 @@ def _sample(image: xr.DataArray) -> xr.DataArray:
     if not np.isfinite(sample).all():
         raise EdsError("the scores hold NaN or infinite values; use da.fillna(0)")
     return sample
+
+
+def _values_inside(maps: xr.DataArray, mask: xr.DataArray) -> np.ndarray:
+    """Return values ``[pixel, component]`` inside a mask, few enough for statistics in memory.
+
+    In the order of chunks: for medians and the like.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    dims = spatial_dims(maps)
+    excess = int(mask.sum()) / MAX_SAMPLE_PIXELS
+    step = math.ceil(excess ** (1 / len(dims))) if excess > 1 else 1
+    grid = {d: slice(None, None, step) for d in dims}
+    found = maps.transpose(*dims, COMPONENT).isel(grid)
+    where = mask.transpose(*dims).isel(grid)
+    if found.chunks is None:
+        return np.asarray(found.values[where.values])
+    tiles = found.data.rechunk({len(dims): -1})
+    kept = where.chunk(dict(zip(dims, tiles.chunks, strict=False))).data
+    pairs = zip(tiles.to_delayed().ravel(), kept.to_delayed().ravel(), strict=True)
+    few = delayed(_inside_block, pure=False)
+    return np.concatenate(compute(*(few(tile, inside) for tile, inside in pairs)))
 
 
 def _matrix_index(names: list[str], mean: np.ndarray, matrix: str | int | None) -> int:
@@ -321,3 +345,8 @@ def _gaussian_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(image, sigma, mode="reflect", axes=tuple(range(-axes, 0)))
+
+
+@task_name("pixels inside a mask")
+def _inside_block(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    return values[inside]

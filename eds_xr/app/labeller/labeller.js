@@ -201,7 +201,8 @@ class App {
     this.train.classList.toggle("stop", training)
     this.train.title = training ? "Stop (T)" : "Train (T)"
     const finding = s.busy.includes("phases")
-    this.phases.textContent = finding ? "Stop phases" : "Phases"
+    this.phases.textContent = finding ? "Stop" : "Phases"
+    this.phases.setAttribute("aria-label", finding ? "Stop phases" : "Phases")
     this.phases.classList.toggle("stop", finding)
     this.phases.title = finding ? "Stop finding phases" : "Final phases of the whole image: from its spectra and the strokes"
     this.live.checked = s.live

@@ -40,6 +40,7 @@ from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
@@ -52,6 +53,7 @@ from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.conversion import convert, info
 from eds_xr.store.opening import open
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def __getattr__(name: str) -> str:
@@ -123,6 +125,7 @@ __all__ = [
     "simulate",
     "split_counts",
     "standardless_k_factors",
+    "subtract_hole",
     "subtract_phase",
     "suggest_rank",
     "sum_spectra",
@@ -132,6 +135,7 @@ __all__ = [
     "unexplained",
     "unmix",
     "upper_limits",
+    "with_detector",
     "write_csv",
     "write_recipe",
 ]

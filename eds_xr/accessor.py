@@ -42,6 +42,7 @@ from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.segmentation.confident import confident_pixels, significance
 from eds_xr.segmentation.masks import describe, from_labels
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
@@ -49,6 +50,7 @@ from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.subtraction import subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -68,6 +70,7 @@ class ArrayAccessor:
     def __init__(self, data: xr.DataArray) -> None:
         self._data = data
 
+    with_detector = _method(with_detector)
     rebin = _method(rebin)
     split_counts = _method(split_counts)
     element_map = _method(element_map)
@@ -112,9 +115,11 @@ class DatasetAccessor:
     merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
     remove_baseline = _method(remove_baseline)
+    subtract_hole = _method(subtract_hole)
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
     identify = _method(identify)
+    with_detector = _method(with_detector)
     fit_lines = _method(fit_lines)
     add_common_errors = _method(add_common_errors)
     compare_regions = _method(compare_regions)

@@ -237,6 +237,10 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(help="window_nm=300,dead_layer_nm=50; or CSV with energy_kev, efficiency."),
+    ] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",
@@ -272,19 +276,23 @@ def quantify(
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.composition.recording.thin_film import with_beam
+    from eds_xr.composition.valences import valences_from_text
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
+    from eds_xr.xray.own_detector import detector_from_text, with_detector
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
     spectra = with_beam(labelled_spectra(store, labels, half), beam_energy_kev)
+    if detector:
+        spectra = with_detector(spectra, detector_from_text(detector))
     fitted = _fitted(spectra, elements, stray, lines, range_kev)
     with _warnings_printed():
         found = to_composition(
             fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
-            thickness=thickness, valences=_charges(valences), assume_thin_film=assume_thin_film,
+            thickness=thickness, valences=valences_from_text(valences), assume_thin_film=assume_thin_film,
             take_off_angle_deg=take_off_angle_deg,
         )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
@@ -294,17 +302,6 @@ def quantify(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _charges(text: str) -> dict[str, float] | None:
-    """Return the charges that ``Fe=3,S=-2`` tells."""
-    try:
-        pairs = [name.split("=") for name in _names(text)]
-        return {element.strip(): float(charge) for element, charge in pairs} or None
-    except ValueError:
-        raise EdsError(
-            f"--valences must be charges by element, Fe=3,S=-2; found {text!r}"
-        ) from None
 
 
 def _range_kev(text: str) -> tuple[float, float]:

@@ -31,6 +31,7 @@ from eds_xr import (
     classify,
     features,
     graph_cut,
+    k_factors,
     labelling,
     masks,
     scribbles,
@@ -171,6 +172,7 @@ OF_DATASETS: dict[str, Case] = {
     "subtract_phase": lambda i: i.spectra.isel(phase=0).eds.subtract_phase(
         i.spectra.isel(phase=1), scale=0.3
     ),
+    "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
@@ -233,6 +235,17 @@ OTHERS: dict[str, Case] = {
     "history": lambda i: eds_xr.history(i.image),
     "move_shares": lambda i: eds_xr.move_shares(
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
+    ),
+    "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
+    "k_factors.from_standard": lambda i: k_factors.from_standard(i.maps, "MgSiFeCaAl"),
+    "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
+        i.maps,
+        "MgSiFeCaAl",
+        mass_thickness_kg_m2=3e-4,
+        dose_electrons=1e12,
+        thickness_uncertainty=0.1,
+        dose_uncertainty=0.05,
+        absorption=False,
     ),
     "shared_covariance": lambda i: eds_xr.shared_covariance(
         i.lines, i.composition, phase="one", reference="two", factor=0.5

@@ -10,6 +10,7 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
+from eds_xr.analysis.any_sample.hole import check_hole, hole_of
 from eds_xr.analysis.any_sample.measured import Measured, measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
@@ -28,6 +29,7 @@ from eds_xr.progress import say_where_watched
 from eds_xr.schema import (
     ENERGY,
     LINE,
+    LIVE_TIME,
     PHASE,
     EdsError,
     check_energy_in_kev,
@@ -35,6 +37,7 @@ from eds_xr.schema import (
     texts_of,
 )
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
+from eds_xr.xray.own_detector import with_detector
 
 _RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
 #: All lines of a phase that is quantified stand so many deviations above zero.
@@ -95,17 +98,22 @@ def analyse(
         )
     check_energy_in_kev(image)
     chosen = _given(recipe)
+    if chosen.detector.given() is not None:
+        image = with_detector(image, chosen.detector.given())
     # images that ride along may be large, and no step needs them
-    image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
+    large = [n for n, c in image.coords.items() if c.chunks is not None and n != LIVE_TIME]
+    image = image.drop_vars(large)
     image = with_beam(image, chosen.instrument.beam_energy_kev)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        hole = hole_of(chosen)
+        check_hole(image, hole, chosen)
         found = find_phases(image, chosen, say)
         host_of, matrix = _embedding(found.segmentation, chosen)
-        measured = measure(image, found, host_of, chosen, say)
+        measured = measure(image, found, host_of, chosen, say, hole)
         say("compositions")
         groups = _groups(found) | _measured_groups(measured)
-        notes = [*found.notes, *measured.notes]
+        notes = [*found.notes, *measured.notes, *_of_hole(measured)]
         composed, told = _compositions(image, measured, chosen, matrix)
     notes += told + [str(w.message) for w in caught]
     done = _completed(chosen, found, measured, host_of, matrix)
@@ -152,6 +160,13 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
         host_of = {n: matrix if n != matrix else "" for n in names}
     host_of |= {name: host for name, host in told.items() if name in names}
     return host_of, matrix_of(host_of, segmentation["present"]) if matrix is None else matrix
+
+
+def _of_hole(measured: Measured) -> list[str]:
+    """Say what the subtraction of a hole says."""
+    if measured.hole is None or measured.spectra is None:
+        return []
+    return texts_of(measured.spectra.attrs, "warnings")
 
 
 def _groups(found: Found) -> dict[str, xr.Dataset]:

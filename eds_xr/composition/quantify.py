@@ -23,6 +23,7 @@ from eds_xr.composition.film.given_charges import (
     errors_of_valences,
     with_thickness,
 )
+from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
@@ -38,9 +39,10 @@ from eds_xr.composition.results import (
     marks_of_elements,
     of_lines,
 )
-from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors
+from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
 from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
+from eds_xr.xray.own_detector import described
 
 #: The step of the history that each method is.
 _STEPS = {
@@ -157,8 +159,11 @@ def quantify(
         lines.attrs, table, given_kev=beam_energy_kev, assume_thin_film=assume_thin_film
     )
     if table is None:
-        table = standardless_k_factors(names, beam_energy_kev=needed_beam_kev(beam))
+        table = standardless_k_factors(
+            names, beam_energy_kev=needed_beam_kev(beam), **described(lines.attrs)
+        )
     factors = looked_up(table, names, "k", beam)
+    check_conditions(table, lines, "k")
     given = (thickness_nm, mass_thickness_kg_m2)
     balance = balances(thickness, oxygen, any(v is not None for v in given))
     film = None if balance else mass_thickness_of(given[0], density_g_cm3, given[1])
@@ -172,7 +177,7 @@ def quantify(
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=(*errors_of_factors(factors), *common, *errors_of_valences(elements)),
+        errors=one_each((*errors_of_factors(factors), *common, *errors_of_valences(elements))),
         charges=charges_per_mass(elements) if balance else None,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
@@ -339,6 +344,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         lines.attrs, table, given_kev=how.beam_energy_kev, assume_thin_film=how.assume_thin_film
     )
     factors = looked_up(table, names, kind, beam)
+    check_conditions(table, lines, kind)
     values, zeta = factors.values, kind == "zeta"
     check_fits(how.dose, chosen.net, "the dose")
     elements = elements_of_lines(names, how.oxygen, how.valences, how.valence_uncertainty)
@@ -353,10 +359,12 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
         elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
         own_thickness=True,
-        errors=(
-            *errors_of_factors(factors, power=1 if zeta else -1),
-            *common,
-            *errors_of_valences(elements),
+        errors=one_each(
+            (
+                *errors_of_factors(factors, power=1 if zeta else -1),
+                *common,
+                *errors_of_valences(elements),
+            )
         ),
     )  # fmt: skip
     # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness

@@ -14,6 +14,8 @@ from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Box, flat_places
 from eds_xr.schema import (
     ENERGY,
+    LIVE_TIME,
+    PIXEL_LIVE_TIME,
     EdsError,
     check_counts_block,
     check_energy_in_kev,
@@ -93,7 +95,17 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     second = image.copy(data=image.data - half)
     first.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=1)
     second.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=2)
-    return first, second
+    return _half_as_long(first), _half_as_long(second)
+
+
+def _half_as_long(image: xr.DataArray) -> xr.DataArray:
+    """Return a half of the counts with the live time in which so many are counted."""
+    names = [n for n in ("live_time_s", "real_time_s", PIXEL_LIVE_TIME) if n in image.attrs]
+    image = image.assign_attrs({n: 0.5 * float(image.attrs[n]) for n in names})
+    if LIVE_TIME not in image.coords:
+        return image
+    time = image[LIVE_TIME]
+    return image.assign_coords({LIVE_TIME: (0.5 * time).assign_attrs(time.attrs)})
 
 
 def hold_out(

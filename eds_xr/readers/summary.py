@@ -88,6 +88,9 @@ def as_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in attributes.items():
         if name not in ("history", "units", "long_name"):
             yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    real, live = (attributes.get(f"{n}_time_s") for n in ("real", "live"))
+    if isinstance(real, int | float) and isinstance(live, int | float) and 0 < live <= real:
+        yield "dead time", f"{100 * (1 - live / real):.3g} %"
     if found["images"]:
         yield "images", ", ".join(found["images"])
     yield "decoded", f"{found['dense_bytes'] / 1e9:,.3g} GB"

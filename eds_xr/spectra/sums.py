@@ -11,7 +11,9 @@ from eds_xr import provenance
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
     ENERGY,
+    LIVE_TIME,
     PHASE,
+    PIXEL_LIVE_TIME,
     EdsError,
     check_counts_block,
     check_masks,
@@ -36,7 +38,9 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     -------
     Dataset
         ``counts`` and ``variance`` [phase, energy; counts], exact integers where `image` has
-        integers (both are the same number: Poisson); ``n_pixels`` [phase].
+        integers (both are the same number: Poisson); ``n_pixels`` [phase]; ``live_time_s`` [phase]
+        where the image knows it (a coordinate ``live_time_s``, or the attribute
+        ``pixel_live_time_s``), so that ``quantify_zeta`` needs the current alone.
 
     Raises
     ------
@@ -69,7 +73,28 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     )
     if PHASE in several.coords:
         spectra = spectra.assign_coords({PHASE: several[PHASE]})
+    if (time := _live_time(image, several, pixels)) is not None:
+        spectra = spectra.assign({LIVE_TIME: time})
     return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
+
+
+def _live_time(
+    image: xr.DataArray, masks: xr.DataArray, pixels: xr.DataArray
+) -> xr.DataArray | None:
+    """Return the live time of the pixels of each mask, if the image knows it [s]."""
+    about = {"long_name": "live time of the pixels of the mask", "units": "s"}
+    if LIVE_TIME in image.coords:
+        time = image[LIVE_TIME].reset_coords(drop=True)
+        dims = spatial_dims(image)
+        return (
+            xr.where(
+                masks.drop_vars(dims, errors="ignore"), time.drop_vars(dims, errors="ignore"), 0
+            )
+            .sum(dims)
+            .assign_attrs(about)
+        )
+    each = image.attrs.get(PIXEL_LIVE_TIME)
+    return None if each is None else (pixels * float(each)).assign_attrs(about)
 
 
 def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from eds_xr.provenance import with_step
 from eds_xr.readers import summary
 from eds_xr.readers.frames.sums import with_frames
 from eds_xr.readers.protocol import Recording
-from eds_xr.schema import EdsError
+from eds_xr.schema import LIVE_TIME, PIXEL_LIVE_TIME, EdsError
 from eds_xr.store import pyramid as pyramids
 from eds_xr.store import writing
 from eds_xr.store.opening import is_store, open
@@ -134,8 +135,11 @@ def _described(recording: Recording, source: str) -> xr.Dataset:
         for axis in recording.axes
     }
     for name, values in recording.images.items():
-        coords[name] = (("y", "x"), values, {"units": "1", "long_name": name})
-    attrs = with_step(recording.attrs, "convert", source=source, signal=recording.name)
+        about = {"units": "1", "long_name": name}
+        if name == LIVE_TIME:
+            about = {"units": "s", "long_name": "live time of the pixel"}
+        coords[name] = (("y", "x"), values, about)
+    attrs = with_step(_with_pixel_time(recording), "convert", source=source, signal=recording.name)
     image = xr.DataArray(
         da.zeros(recording.shape, dtype=recording.dtype, chunks=-1),
         dims=recording.dims,
@@ -144,6 +148,18 @@ def _described(recording: Recording, source: str) -> xr.Dataset:
     )
     text = json.dumps(recording.original_metadata, allow_nan=False)
     return image.to_dataset(name="counts").assign_attrs(original_metadata=text)
+
+
+def _with_pixel_time(recording: Recording) -> dict[str, Any]:
+    """Return attributes with the live time of a pixel: an equal share of that of the recording.
+
+    Where the file tells that of each pixel, it is a coordinate instead.
+    """
+    total = recording.attrs.get(LIVE_TIME)
+    if LIVE_TIME in recording.images or not isinstance(total, int | float) or not total > 0:
+        return dict(recording.attrs)
+    pixels = math.prod(recording.shape[:-1])
+    return {**recording.attrs, PIXEL_LIVE_TIME: total / pixels}
 
 
 def _write_blocks(recording: Recording, place: str, groups: Sequence[str]) -> None:

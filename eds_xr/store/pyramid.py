@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.axes import binned_coord, mean_step, sum_dtype
+from eds_xr.axes import binned_coord, mean_step, sum_dtype, with_live_time_of_bins
 from eds_xr.chunks import FACTORS, level_path
 from eds_xr.provenance import with_step
 from eds_xr.schema import spatial_dims
@@ -126,7 +126,7 @@ def _level(dataset: xr.Dataset, factor: int) -> xr.Dataset:
         coords=coords,
         attrs=with_step(counts.attrs, "rebin", **factors),
     )
-    return image.to_dataset(name="counts")
+    return with_live_time_of_bins(image, counts, factors).to_dataset(name="counts")
 
 
 def _binned_dims(counts: xr.DataArray) -> tuple[str, ...]:

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 #: Colours of effects (Tol's muted ones, unlike those of phases).
 EFFECT_COLORS = (
     "#332288", "#88ccee", "#44aa99", "#ddcc77", "#cc6677", "#999933", "#aa4499", "#117733",
+    "#882255", "#bbbbbb", "#661100", "#6699cc",
 )  # fmt: skip
 #: Height of a bar [inches], and how many phases stand side by side.
 BAR, MOST_PHASES = 0.155, 6

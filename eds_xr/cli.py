@@ -292,8 +292,8 @@ def quantify(
     with _warnings_printed():
         found = to_composition(
             fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
-            thickness=thickness, valences=valences_from_text(valences), assume_thin_film=assume_thin_film,
-            take_off_angle_deg=take_off_angle_deg,
+            thickness=thickness, valences=valences_from_text(valences),
+            take_off_angle_deg=take_off_angle_deg, assume_thin_film=assume_thin_film,
         )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:

@@ -286,6 +286,7 @@ def quantify(
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.composition.recording.thin_film import with_beam
+    from eds_xr.composition.valences import valences_from_text
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
@@ -304,8 +305,8 @@ def quantify(
         net = fitted(spectra, named, others, _names(lines), _range_kev(range_kev))
         found = to_composition(
             net, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
-            thickness=thickness, valences=_charges(valences), assume_thin_film=assume_thin_film,
-            take_off_angle_deg=take_off_angle_deg,
+            thickness=thickness, valences=valences_from_text(valences),
+            take_off_angle_deg=take_off_angle_deg, assume_thin_film=assume_thin_film,
         )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:
@@ -314,17 +315,6 @@ def quantify(
 
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
-
-
-def _charges(text: str) -> dict[str, float] | None:
-    """Return the charges that ``Fe=3,S=-2`` tells."""
-    try:
-        pairs = [name.split("=") for name in _names(text)]
-        return {element.strip(): float(charge) for element, charge in pairs} or None
-    except ValueError:
-        raise EdsError(
-            f"--valences must be charges by element, Fe=3,S=-2; found {text!r}"
-        ) from None
 
 
 def _range_kev(text: str) -> tuple[float, float]:

@@ -186,7 +186,7 @@ def test_quantify__thickness_by_the_charge_balance(labelled, tmp_path):
         (["--thickness", "charge_balance"], "have no elevation_angle_deg; give take_off_angle_deg"),
         ([*BALANCE, "--take-off-angle-deg", "22"], "needs an anion, and none was measured"),
         (["--thickness", "80"], "thickness is 'charge_balance' or left out, found '80'"),
-        (["--valences", "Fe3", "--oxygen", "stoichiometry"], "--valences must be charges by elem"),
+        (["--valences", "Fe3", "--oxygen", "stoichiometry"], "valences must be charges, as Fe=3"),
         (["--range-kev", "0.4"], "--range-kev must be two energies, 0.4:12.5; found '0.4'"),
     ],
 )

@@ -96,6 +96,15 @@ def oxygen_per_atom(elements: Sequence[str], valences: Mapping[str, float] | Non
     return np.array([charges[e] / 2 for e in elements])
 
 
+def valences_from_text(text: str) -> dict[str, float] | None:
+    """Return the charges that ``Fe=3,S=-2`` tells; None for an empty text."""
+    try:
+        pairs = [one.split("=") for one in text.split(",") if one.strip()]
+        return {element.strip(): float(charge) for element, charge in pairs} or None
+    except ValueError:
+        raise EdsError(f"valences must be charges, as Fe=3,S=-2; found {text!r}") from None
+
+
 def _checked(valences: Mapping[str, float]) -> dict[str, float]:
     if not isinstance(valences, Mapping):
         raise EdsError(f"valences must be charges by element, {{'Fe': 3}}, found {valences!r}")

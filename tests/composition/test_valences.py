@@ -3,7 +3,13 @@
 import numpy as np
 import pytest
 
-from eds_xr.composition.valences import CHARGES, USUAL_RANGES, charges_of, oxygen_per_atom
+from eds_xr.composition.valences import (
+    CHARGES,
+    USUAL_RANGES,
+    charges_of,
+    oxygen_per_atom,
+    valences_from_text,
+)
 from eds_xr.schema import EdsError
 
 
@@ -75,3 +81,11 @@ def test_charges_of__any_charge_of_the_range_is_as_likely(element):
 def test_charges_of__errors(uncertainty, message):
     with pytest.raises(EdsError, match=message):
         charges_of(["Fe"], None, uncertainty)
+
+
+def test_valences_from_text():
+    assert valences_from_text(" Fe=3, S=-2,") == {"Fe": 3.0, "S": -2.0}
+    assert valences_from_text("") is None
+    for wrong in ("Fe3", "Fe=x", "Fe=1=2"):
+        with pytest.raises(EdsError, match="valences must be charges, as Fe=3,S=-2; found"):
+            valences_from_text(wrong)

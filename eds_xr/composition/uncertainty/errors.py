@@ -102,6 +102,7 @@ def _together(one: SystematicError, other: SystematicError) -> SystematicError:
         np.asarray(one.factors, float) + other.factors,
         one.depths + other.depths,
         np.sum(changes, axis=0) if changes else None,
+        np.asarray(one.charges, float) + other.charges,
     )
 
 

@@ -39,7 +39,7 @@ def test_wedge__intervals_hold_over_drawn_tables():
         for seed in range(3):
             lines = lines_of_film(name, nm, seed)
             table = standard_k(name, lines.line.values.tolist())
-            for _ in range(12):
+            for _ in range(7):
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # a table may leave no thickness
                     found = balanced(name, lines, drawn_table(table, rng)).sel(coverage=0.95)

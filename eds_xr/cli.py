@@ -241,10 +241,7 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
-    detector: Annotated[
-        str,
-        typer.Option(help="window_nm=300,dead_layer_nm=50; or CSV with energy_kev, efficiency."),
-    ] = "",
+    detector: Annotated[str, typer.Option(help="window_nm=300,...; or CSV of efficiency.")] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",

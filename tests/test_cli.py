@@ -137,7 +137,7 @@ def test_quantify__saved_segmentation_k_factors_and_oxygen(labelled, tmp_path):
 
 
 def test_quantify__with_a_detector(labelled, tmp_path):
-    """Behind thick layers soft photons are lost, so there are more of their atoms."""
+    """Behind thick layers soft photons are lost: against magnesium, iron's weigh less."""
     (tmp_path / "seen.csv").write_text("energy_kev,efficiency\n0.05,0.2\n1.5,0.8\n20,1\n")
     relative = {}
     for detector in ("", "window_nm=900", tmp_path / "seen.csv"):

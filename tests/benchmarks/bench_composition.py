@@ -65,7 +65,7 @@ class Film:
 FILMS = (
     Film("spinel", {"Mg": 1, "Al": 2, "O": 4}, Foil(150, 3.6)),
     Film("garnet", {"Fe": 1.8, "Mg": 1.0, "Ca": 0.2, "Al": 2, "Si": 3, "O": 12}, Foil(200, 4.0)),
-    Film("apatite", {"Ca": 5, "P": 3, "O": 13}, Foil(180, 3.2)),
+    Film("apatite", {"Ca": 5, "P": 3, "O": 12.5}, Foil(180, 3.2)),
 )
 STANDARDS = (
     Film("glass", {"Mg": 2, "Al": 2, "Si": 4, "Ca": 2, "Fe": 1, "O": 16}, Foil(90, 2.9)),

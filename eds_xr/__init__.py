@@ -54,6 +54,7 @@ from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.conversion import convert, info
 from eds_xr.store.opening import open
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def __getattr__(name: str) -> str:
@@ -137,6 +138,7 @@ __all__ = [
     "unexplained",
     "unmix",
     "upper_limits",
+    "with_detector",
     "write_csv",
     "write_recipe",
 ]

@@ -51,6 +51,7 @@ from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.subtraction import subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -70,6 +71,7 @@ class ArrayAccessor:
     def __init__(self, data: xr.DataArray) -> None:
         self._data = data
 
+    with_detector = _method(with_detector)
     rebin = _method(rebin)
     split_counts = _method(split_counts)
     element_map = _method(element_map)
@@ -122,6 +124,7 @@ class DatasetAccessor:
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
     identify = _method(identify)
+    with_detector = _method(with_detector)
     fit_lines = _method(fit_lines)
     add_common_errors = _method(add_common_errors)
     compare_regions = _method(compare_regions)

@@ -239,6 +239,10 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
+    detector: Annotated[
+        str,
+        typer.Option(help="window_nm=300,dead_layer_nm=50; or CSV with energy_kev, efficiency."),
+    ] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",
@@ -273,11 +277,14 @@ def quantify(
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
     from eds_xr.spectra.hole import subtract_hole
+    from eds_xr.xray.own_detector import detector_from_text, with_detector
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
     spectra = with_beam(_phase_sums(store, labels, half), beam_energy_kev)
+    if detector:
+        spectra = with_detector(spectra, detector_from_text(detector))
     if hole is not None:
         every = [*_names(elements), *_names(stray)] or None
         spectra = subtract_hole(spectra, read_hole(hole), scale=hole_scale, elements=every)

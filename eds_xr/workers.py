@@ -30,6 +30,14 @@ def cluster() -> Any:
     return owner if isinstance(owner, Client) else None
 
 
+def here() -> dict[str, Any]:
+    """Return how Dask computes in this process, though there may be a cluster.
+
+    For what lies in this process already: it is not sent to workers and back.
+    """
+    return {} if cluster() is None else {"scheduler": "threads"}
+
+
 def threads() -> int:
     """Return how many threads of this process may work: as many as Dask's own."""
     import dask  # late: a fifth of the time that ``import eds_xr`` takes

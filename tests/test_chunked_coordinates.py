@@ -31,6 +31,7 @@ from eds_xr import (
     classify,
     features,
     graph_cut,
+    k_factors,
     labelling,
     masks,
     scribbles,
@@ -237,6 +238,17 @@ OTHERS: dict[str, Case] = {
     "history": lambda i: eds_xr.history(i.image),
     "move_shares": lambda i: eds_xr.move_shares(
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
+    ),
+    "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
+    "k_factors.from_standard": lambda i: k_factors.from_standard(i.maps, "MgSiFeCaAl"),
+    "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
+        i.maps,
+        "MgSiFeCaAl",
+        mass_thickness_kg_m2=3e-4,
+        dose_electrons=1e12,
+        thickness_uncertainty=0.1,
+        dose_uncertainty=0.05,
+        absorption=False,
     ),
     "shared_covariance": lambda i: eds_xr.shared_covariance(
         i.lines, i.composition, phase="one", reference="two", factor=0.5

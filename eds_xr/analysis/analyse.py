@@ -37,6 +37,7 @@ from eds_xr.schema import (
     texts_of,
 )
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
+from eds_xr.xray.own_detector import with_detector
 
 _RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
 #: All lines of a phase that is quantified stand so many deviations above zero.
@@ -97,6 +98,8 @@ def analyse(
         )
     check_energy_in_kev(image)
     chosen = _given(recipe)
+    if chosen.detector.given() is not None:
+        image = with_detector(image, chosen.detector.given())
     # images that ride along may be large, and no step needs them
     large = [n for n, c in image.coords.items() if c.chunks is not None and n != LIVE_TIME]
     image = image.drop_vars(large)

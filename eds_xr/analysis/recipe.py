@@ -17,6 +17,7 @@ from typing import Any
 
 from eds_xr.analysis import recipe_values as values
 from eds_xr.analysis.recipe_choices import Checked, option, options
+from eds_xr.analysis.recipe_choices import DetectorChoice as DetectorChoice
 from eds_xr.analysis.recipe_choices import ElementChoice as ElementChoice
 from eds_xr.analysis.recipe_choices import FitChoice as FitChoice
 from eds_xr.analysis.recipe_choices import InstrumentChoice as InstrumentChoice
@@ -53,6 +54,9 @@ class Recipe(Checked):
         ``range_kev``, ``other_ranges_kev``.
     quantification : QuantificationChoice
         ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``.
+    detector : DetectorChoice
+        ``window_nm``, ``dead_layer_nm``, ``contact_nm``, ``thickness_mm``; or ``energy_kev`` and
+        ``efficiency``.
 
     Raises
     ------
@@ -77,6 +81,7 @@ class Recipe(Checked):
     segmentation: SegmentationChoice = field(default_factory=SegmentationChoice)
     fit: FitChoice = field(default_factory=FitChoice)
     quantification: QuantificationChoice = field(default_factory=QuantificationChoice)
+    detector: DetectorChoice = field(default_factory=DetectorChoice)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -210,6 +215,7 @@ _SECTIONS: dict[str, tuple[type[Checked], str | None]] = {
     "segmentation": (SegmentationChoice, "segmentation"),
     "fit": (FitChoice, "fit"),
     "quantification": (QuantificationChoice, "quantification"),
+    "detector": (DetectorChoice, "detector"),
 }
 
 

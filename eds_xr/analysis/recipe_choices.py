@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from eds_xr.analysis import recipe_values as values
 from eds_xr.composition.results import BY_STOICHIOMETRY
+from eds_xr.schema import EdsError
+from eds_xr.xray.own_detector import detector_attrs
 
 
 def option(check: values.Check, comment: str, default: Any = None, **metadata: str) -> Any:
@@ -155,6 +157,35 @@ class InstrumentChoice(Checked):
         values.name,
         'a line that the sample has not, as "Cu_Ka"; left out: by live time (and current)',
     )
+
+
+@dataclass(frozen=True)
+class DetectorChoice(Checked):
+    """The detector: its layers, or a table of its efficiency."""
+
+    table: ClassVar[str] = "detector"
+    window_nm: float | None = option(
+        values.real_number(0, closed=True), "of polymer; 0: windowless; left out: as recorded"
+    )
+    dead_layer_nm: float | None = option(values.real_number(0, closed=True), "of silicon")
+    contact_nm: float | None = option(values.real_number(0, closed=True), "of aluminium")
+    thickness_mm: float | None = option(values.real_number(0), "of the crystal")
+    energy_kev: tuple[float, ...] | None = option(
+        values.real_numbers, "instead: energies at which the efficiency is known ..."
+    )
+    efficiency: tuple[float, ...] | None = option(values.real_numbers, "... and the efficiency")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        try:
+            detector_attrs(self.given())
+        except EdsError as error:
+            raise EdsError(f"[detector]: {error}") from None
+
+    def given(self) -> dict[str, Any] | None:
+        """Return the detector as :func:`eds_xr.with_detector` takes it; None for as recorded."""
+        every = {one.name: getattr(self, one.name) for one in options(type(self))}
+        return {name: value for name, value in every.items() if value is not None} or None
 
 
 def options(kind: type[Any], section: str | None = None) -> Iterator[Field[Any]]:

@@ -109,6 +109,12 @@ def lines(given: Any, what: str) -> tuple[str, ...]:
     return _each(given, what, split_line, 'a list of lines: ["Si_Ka"]')
 
 
+def real_numbers(given: Any, what: str) -> tuple[float, ...]:
+    """Check a list of numbers."""
+    expected = "a list of numbers: [0.1, 0.2]"
+    return tuple(real_number(-math.inf)(one, what) for one in _list(given, what, expected))
+
+
 def shares(given: Any, what: str) -> dict[str, float]:
     """Check shares of net counts by element, not all of them zero."""
     if not isinstance(given, Mapping):

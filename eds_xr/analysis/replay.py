@@ -22,6 +22,7 @@ from eds_xr.provenance import history
 from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.store import conversion, opening
+from eds_xr.xray.own_detector import with_detector
 
 Steps = list[dict[str, Any]]
 
@@ -277,4 +278,5 @@ _IMAGE_STEPS: dict[str, Callable[[xr.DataArray, Mapping[str, Any]], xr.DataArray
     "rebin": _rebinned,
     "split_counts": _half,
     "hold_out": _without_lines,
+    "with_detector": lambda image, step: with_detector(image, step["detector"]),
 }

@@ -45,6 +45,7 @@ from eds_xr.segmentation.presence.painted import (
 )
 from eds_xr.segmentation.presence.purity import most_of, pure_pixels
 from eds_xr.segmentation.presence.sample import sample_windows
+from eds_xr.segmentation.tiled_filters import in_tiles
 
 #: What is learnt from of channels that are no scores: the pixel, and Gaussians about it.
 FEATURE_KINDS = ("intensity", "gaussian")
@@ -64,8 +65,9 @@ def segment(
 ) -> xr.Dataset:
     """Tell which phases are present in each pixel.
 
-    Computes: amounts of the components, training, probabilities and one graph cut a phase.
-    Amounts and probabilities are kept in the memory of the workers; the spectra are read in blocks.
+    Computes: amounts of the components, training, probabilities and one graph cut a phase, in tiles
+    that depend on the image's shape alone; the spectra are read in blocks. On a cluster all that is
+    as large as the image stays with the workers: only samples of it and results come back.
 
     Counts of each component are fitted to a pixel's spectrum without bias, with their noise. What
     they say by themselves, joined by a graph cut, is a draft. The image is rehearsed: drawn anew
@@ -234,7 +236,7 @@ def _rehearsed(
         "phase_notes": notes,
     }
     found = segmentation_of(present, probability, pure, label)
-    return found.assign_attrs(attrs), counts
+    return persisted(found.assign_attrs(attrs)), counts
 
 
 def _without_mixing(amounts: Amounts, names: list[str]) -> tuple[Amounts, np.ndarray, list[str]]:
@@ -265,12 +267,14 @@ def _cut(
 
     Nothing is in pixels without counts.
     """
-    some = (counts.sum(COMPONENT) > 0.5).compute()
+    some = counts.sum(COMPONENT) > 0.5
     cut = cut_presence(probability, smoothness)
     # each phase is cut by itself: where all were cut away, what is most probable is there
     most = (probability == probability.max(PHASE)) & ~cut.any(PHASE)
     present = ((cut | most) & some).transpose(*cut.dims)
-    return probability * some, present, cut.attrs["history"]
+    found = xr.Dataset({"probability": probability * some, "present": present})
+    found = found.persist()  # one pass for both
+    return found["probability"], found["present"], cut.attrs["history"]
 
 
 def _pure_and_label(
@@ -308,11 +312,11 @@ def _painted(
                 )[0]
             features = share_features(amounts.counts)
     classifier = train(features, scribbles, seed=seed)
-    of_class = predict(classifier, features).persist()
+    of_class = in_tiles(predict(classifier, features)).persist()
     found = phases_of_classes(
         of_class, smoothness=smoothness, n_painted=classifier.n_painted, colors=classifier.colors
     )
-    return found.assign_attrs(out_of_bag_accuracy=classifier.out_of_bag_accuracy)
+    return persisted(found.assign_attrs(out_of_bag_accuracy=classifier.out_of_bag_accuracy))
 
 
 class _Channels(NamedTuple):
@@ -361,7 +365,8 @@ def _amounts(image: xr.DataArray, given: _Channels) -> Amounts:
     history = {"history": given.scores.attrs.get("history", [])}
     riding = [name for name in found.counts.coords if name not in found.counts.dims]
     counts = found.counts.drop_vars(riding)  # an image recorded with it is not read
-    counts = counts.assign_coords({COMPONENT: given.names}).persist()
+    counts = counts.assign_coords({COMPONENT: given.names})
+    counts = counts if counts.chunks is None else in_tiles(counts).persist()
     return found._replace(counts=counts.assign_attrs(history))
 
 

@@ -15,6 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, relative_uncertainty, with_assumptions
 from eds_xr.composition.amounts import QuantificationModel
+from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
 from eds_xr.composition.recording.detectors import of_each_detector
@@ -31,9 +32,10 @@ from eds_xr.composition.results import (
     marks_of_elements,
     of_lines,
 )
-from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors
+from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
 from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
+from eds_xr.xray.own_detector import described
 
 #: The step of the history that each method is.
 _STEPS = {
@@ -137,8 +139,11 @@ def quantify(
         lines.attrs, table, given_kev=beam_energy_kev, assume_thin_film=assume_thin_film
     )
     if table is None:
-        table = standardless_k_factors(names, beam_energy_kev=needed_beam_kev(beam))
+        table = standardless_k_factors(
+            names, beam_energy_kev=needed_beam_kev(beam), **described(lines.attrs)
+        )
     factors = looked_up(table, names, "k", beam)
+    check_conditions(table, lines, "k")
     film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
@@ -148,7 +153,7 @@ def quantify(
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=(*errors_of_factors(factors), *common_errors(0.0, absorption)),
+        errors=one_each((*errors_of_factors(factors), *common_errors(0.0, absorption))),
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
@@ -310,6 +315,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         lines.attrs, table, given_kev=how.beam_energy_kev, assume_thin_film=how.assume_thin_film
     )
     factors = looked_up(table, names, kind, beam)
+    check_conditions(table, lines, kind)
     values, zeta = factors.values, kind == "zeta"
     check_fits(how.dose, chosen.net, "the dose")
     elements = elements_of_lines(names, how.oxygen, how.valences)
@@ -324,7 +330,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
         elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
         own_thickness=True,
-        errors=(*errors_of_factors(factors, power=1 if zeta else -1), *common),
+        errors=one_each((*errors_of_factors(factors, power=1 if zeta else -1), *common)),
     )  # fmt: skip
     # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness
     found = composition_of(counts_per_electron(chosen, how.dose * way), elements, model, None)

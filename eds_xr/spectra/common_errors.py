@@ -24,6 +24,7 @@ from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, p
 from eds_xr.spectra.shapes.linear_fit import model_variance
 from eds_xr.spectra.shapes.weak_knowledge import WeakKnowledge
 from eds_xr.workers import task_name
+from eds_xr.xray.own_detector import detector_of
 
 
 def common_covariances(lines: xr.Dataset, spectra: xr.Dataset) -> dict[str, xr.DataArray]:
@@ -210,7 +211,8 @@ def _design(
     step = _fitted(lines)
     told = {n: lines.attrs[f"calibration_{n}"] for n in ("gain", "offset_kev", "noise_kev2")}
     calibration = Calibration(**told, tails=tuple(lines.attrs["calibration_tails"]))
-    tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam)
+    detector = detector_of(lines.attrs)
+    tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam, detector=detector)
     weak = WeakKnowledge(
         energy, tabulated, calibration, beam, escape=bool(step.get("escape", False))
     )
@@ -224,7 +226,7 @@ def _design(
             "their energies"
         )
     columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
-    smooth = flexible_background(tuple(energy.tolist()), beam)
+    smooth = flexible_background(tuple(energy.tolist()), beam, detector)
     smooth = smooth * weak.background_factor(learned)[:, None]
     design = Shapes(energy, families, calibration, beam, background=smooth).design
     return design, list(columns), np.array(shares)

@@ -110,8 +110,8 @@ def way_through_film(attrs: Mapping[str, Any], given_deg: float | None = None) -
 
     Examples
     --------
-    >>> way_through_film({"tilt_deg": 60.0})
-    2.0...
+    >>> round(way_through_film({"tilt_deg": 60.0}), 6)
+    2.0
     """
     told = attribute_number(attrs, "tilt_deg", 0.0)
     tilt = told if given_deg is None else number(given_deg, "tilt_deg")

@@ -18,6 +18,7 @@ from eds_xr.analysis.recipe import (
     read_recipe,
     write_recipe,
 )
+from eds_xr.analysis.recipe_choices import DetectorChoice
 from eds_xr.schema import EdsError
 
 FULL = """
@@ -59,6 +60,11 @@ k_factors = "k.csv"
 oxygen = "stoichiometry"
 thickness_nm = 100
 density_g_cm3 = 4.5
+[detector]
+window_nm = 300
+dead_layer_nm = 50
+contact_nm = 30
+thickness_mm = 0.5
 """
 
 
@@ -81,6 +87,7 @@ def test_from_toml__every_key():
         segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
         quantification=QuantificationChoice("k.csv", "stoichiometry", 100.0, 4.5),
+        detector=DetectorChoice(300.0, 50.0, 30.0, 0.5),
     )  # fmt: skip
     assert type(found.quantification.thickness_nm) is float
 
@@ -118,6 +125,29 @@ RECIPES = st.builds(
 )
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("window_nm = -1", r"\[detector\] window_nm must be a number at least 0"),
+        ("window_nm = 3\nenergy_kev = [0.1, 1]\nefficiency = [0.1, 1]", "keep one of them"),
+        ("energy_kev = [0.1, 1]", r"\[detector\]: .*needs energy_kev and efficiency"),
+        ("energy_kev = [0.1, 1]\nefficiency = [10, 90]", "divide by 100"),
+        ("windows_nm = 3", "do you mean window_nm"),
+    ],
+)
+def test_from_toml__of_a_detector_that_cannot_be(text, message):
+    with pytest.raises(EdsError, match=message):
+        Recipe.from_toml(f"[detector]\n{text}\n")
+
+
+def test_detector_choice__is_what_with_detector_takes():
+    text = "[detector]\nenergy_kev = [0.1, 1.0]\nefficiency = [0.1, 0.9]\n"
+    found = Recipe.from_toml(text)
+    assert found.detector.given() == {"energy_kev": (0.1, 1.0), "efficiency": (0.1, 0.9)}
+    assert Recipe.from_toml(found.to_toml()) == found
+    assert Recipe().detector.given() is None
+
+
 @given(recipe=RECIPES)
 def test_to_toml__is_read_as_the_same_recipe(recipe):
     assert Recipe.from_toml(recipe.to_toml()) == recipe
@@ -126,6 +156,7 @@ def test_to_toml__is_read_as_the_same_recipe(recipe):
 def test_to_toml__names_every_choice_and_what_it_means():
     written = Recipe(phases=(PhaseRecipe("Fp"),)).to_toml()
     keys = {line.split(" =")[0].removeprefix("# ") for line in FULL.splitlines() if "=" in line}
+    keys |= {"energy_kev", "efficiency"}  # a table, instead of the layers
     shown = [line for line in written.splitlines() if " =" in line]
     assert {line.removeprefix("# ").split(" =")[0] for line in shown} == keys
     assert tomllib.loads(written)["segmentation"]["least_share"] == 0.1

@@ -128,7 +128,10 @@ class Surface {
     }
     this.repaint()
     if (kept) this.takeUp(kept, m.launch)
-    if (m.complete) for (const stroke of this.pending.values()) this.tell(stroke, true)
+    if (!m.complete) return
+    for (const stroke of this.pending.values()) this.tell(stroke, true)
+    this.complete = true
+    this.takeEarly()
   }
 
   on_set(m) {
@@ -251,6 +254,19 @@ class Surface {
     if (launch !== now) this.send({ type: "remembered", outlines })
   }
 
+  // What the hand did since the page was built anew, before this surface knew its image.
+  takeEarly() {
+    const early = window.edsConnection && window.edsConnection.early
+    if (!early || !this.complete || !this.size) return
+    window.edsConnection.early = null
+    const box = this.canvas.getBoundingClientRect()
+    for (const e of early) {
+      if (e.type === "pointermove") this.move(e)
+      else if (e.type !== "pointerdown") this.up(e)
+      else if (e.clientX >= box.left && e.clientX < box.right && e.clientY >= box.top && e.clientY < box.bottom) this.down(e)
+    }
+  }
+
   say(text) { this.note.textContent = text; this.note.hidden = !text }
 
   // -- view -------------------------------------------------------------------------------------
@@ -264,6 +280,7 @@ class Surface {
     this.canvas.height = this.scratch.height = Math.round(h * ratio)
     if (!this.view || this.fitted) this.fit()
     else { this.tellView(); this.draw() }
+    this.takeEarly()
   }
 
   fit() {
@@ -316,10 +333,10 @@ class Surface {
   // -- pointer ----------------------------------------------------------------------------------
 
   down(e) {
-    if (!this.view || this.live) return
+    if (!this.complete || !this.view || this.live) return
     this.root.focus({ preventScroll: true })
     e.preventDefault()
-    this.canvas.setPointerCapture(e.pointerId)
+    try { this.canvas.setPointerCapture(e.pointerId) } catch (error) { /* it is up again */ }
     const at = this.place(e)
     if (e.button === 1 || this.space || (e.button === 0 && this.tool === "pan")) {
       this.live = { kind: "pan", from: [e.clientY, e.clientX], view: { ...this.view }, pointer: e.pointerId }

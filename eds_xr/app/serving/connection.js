@@ -3,10 +3,10 @@
 // later for its rest; so each new connection gets a new receiver here. If that does not help, or the
 // page was not there yet, it is loaded again: what was done is kept by the server.
 (() => {
-  const WAITS_MS = [0, 500, 1000, 2000, 4000], ANSWER_MS = 60000, MOST_FAILURES = 3
+  const WAITS_MS = [0, 500, 1000, 2000, 4000], ANSWER_MS = 60000, MOST_FAILURES = 3, EARLY_MS = 5000
   const LOST = "Connection lost, reconnecting …"
   const REFUSED = "The server was started anew: open the address that it has printed. This page then goes on."
-  const watched = new WeakSet(), sockets = new Set()
+  const watched = new WeakSet(), sockets = new Set(), pressed = new Set()
   let reconnecting = false, leaving = false, banner = null
 
   const Plain = window.WebSocket
@@ -27,13 +27,21 @@
       })
     }
   }
+  for (const name of ["pointerdown", "pointermove", "pointerup", "pointercancel"]) addEventListener(name, pointed, true)
   addEventListener("beforeunload", () => { leaving = true })
   addEventListener("pageshow", e => { if (e.persisted) location.reload() })
-  // the surface asks for this when its server is silent although the socket is open
-  window.edsConnection = { renewed: 0, renew: () => sockets.forEach(s => s.close()) }
+  // `renew` is for a surface whose server is silent although the socket is open; `early` are the
+  // events of the hand since the page was built anew: the new surface takes them once it is there
+  window.edsConnection = { renewed: 0, renew: () => sockets.forEach(s => s.close()), early: null }
 
   const documents = () => (window.Bokeh && Bokeh.documents) || []
   const pause = ms => new Promise(done => setTimeout(done, ms))
+
+  function pointed(e) {
+    if (e.type === "pointerdown") pressed.add(e.pointerId)
+    else if (e.type !== "pointermove") pressed.delete(e.pointerId)
+    if (window.edsConnection.early) window.edsConnection.early.push(e)
+  }
 
   function watch() {
     for (const one of documents()) {
@@ -76,20 +84,26 @@
   }
 
   async function connected(connection) {
-    const { session } = connection, page = session.document
+    const { session } = connection, page = session.document, later = []
+    let arrays, pulled = false
     connection._receiver = new connection._receiver.constructor()
-    session.handle = () => {} // what comes before the whole page is part of it
-    // BokehJS builds the page anew without its arrays, and fails where there are any; and it takes
-    // the models for its own, of which the server knows nothing
-    let arrays
+    // what comes before the whole page is part of it, what comes after it waits for it
+    session.handle = message => { if (pulled) later.push(message) }
     connection._pull_doc_json = async () => {
-      const pulled = await Object.getPrototypeOf(connection)._pull_doc_json.call(connection)
-      arrays = pulled.buffers
-      return pulled
+      const found = await Object.getPrototypeOf(connection)._pull_doc_json.call(connection)
+      arrays = found.buffers
+      pulled = true
+      while (pressed.size) await pause(20) // no canvas is taken from under a hand that draws
+      return found
     }
+    // BokehJS builds the page anew without its arrays, fails where there are any, and sends the
+    // server its own page back
     page.replace_with_json = json => {
+      page.remove_on_change(session._document_listener)
       page.constructor.from_json(json, [], arrays).destructively_move(page)
       page._new_models.clear()
+      page.on_change(session._document_listener, true)
+      window.edsConnection.early = []
     }
     const late = setTimeout(() => connection.socket && connection.socket.close(), ANSWER_MS)
     try { await connection.connect() }
@@ -99,6 +113,8 @@
       delete connection._pull_doc_json
       delete page.replace_with_json
     }
+    for (const message of later) session.handle(message)
+    setTimeout(() => { window.edsConnection.early = null }, EARLY_MS)
   }
 
   // -- a text that is being typed outlives the new page ------------------------------------------

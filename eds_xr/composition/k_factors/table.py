@@ -27,7 +27,8 @@ LONG_NAMES = {
     "zeta": "zeta-factor, per electron and photon",
     "cross_section": "partial ionisation cross-section of X-rays counted",
 }
-_WORD = {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}
+#: What each kind is called.
+WORD = {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"}
 #: What tells independent errors of a table apart, over `ERROR` and line.
 RELATIVE_ERROR = "relative_error"
 #: Beam energies that differ by less are the same [relative].
@@ -77,14 +78,14 @@ def looked_up(
     missing = [n for n in lines if n not in values]
     if missing:
         raise EdsError(
-            f"no {_WORD[kind]} for {', '.join(missing)}; the table has {', '.join(values)}. "
-            f"{_WORD[kind]}s are matched by line, never by position"
+            f"no {WORD[kind]} for {', '.join(missing)}; the table has {', '.join(values)}. "
+            f"{WORD[kind]}s are matched by line, never by position"
         )
     factors = np.array([values[n] for n in lines], float)
     spread = np.array([deviations[n] for n in lines], float)
     if not (np.isfinite(factors) & (factors > 0)).all():
         shown = dict(zip(lines, factors.tolist(), strict=True))
-        raise EdsError(f"{_WORD[kind]}s must be positive, found {shown}")
+        raise EdsError(f"{WORD[kind]}s must be positive, found {shown}")
     if not (np.isfinite(spread) & (spread >= 0)).all():
         shown = dict(zip(lines, spread.tolist(), strict=True))
         raise EdsError(f"standard deviations must be finite and not negative, found {shown}")
@@ -152,16 +153,23 @@ def checked_lines(lines: Sequence[str]) -> list[str]:
     return names
 
 
+def kind_of(table: xr.Dataset) -> str:
+    """Return the kind of a table of factors; raise for what is none."""
+    kind = next((k for k in UNITS if isinstance(table, xr.Dataset) and k in table), "k")
+    check_table(table, kind)
+    return kind
+
+
 def check_table(table: xr.Dataset, kind: str) -> None:
     """Raise unless a Dataset is a table of this kind of factors."""
     if not isinstance(table, xr.Dataset) or not {kind, "standard_deviation"} <= set(table):
         found = list(table) if isinstance(table, xr.Dataset) else type(table).__name__
         raise EdsError(
-            f"expected a table of {_WORD[kind]}s (a Dataset over 'line' with {kind!r} and "
+            f"expected a table of {WORD[kind]}s (a Dataset over 'line' with {kind!r} and "
             f"'standard_deviation'), found {found}"
         )
     if table[kind].dims != (LINE,) or LINE not in table.coords:
-        raise EdsError(f"{_WORD[kind]}s must lie along named lines, found {table[kind].dims}")
+        raise EdsError(f"{WORD[kind]}s must lie along named lines, found {table[kind].dims}")
 
 
 def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float], str]:
@@ -174,22 +182,22 @@ def _columns(table: Table, kind: str) -> tuple[dict[str, float], dict[str, float
         values = _by_line(table, kind)
         return values, dict.fromkeys(values, 0.0), _units(table, kind)
     if not isinstance(table, Mapping):
-        reader = f"eds_xr.k_factors.read_{_WORD[kind].replace('-', '_')}s"
+        reader = f"eds_xr.k_factors.read_{WORD[kind].replace('-', '_')}s"
         raise EdsError(
-            f"expected {_WORD[kind]}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
+            f"expected {WORD[kind]}s by line, {{'Si_Ka': 1.0, ...}} or a table, found "
             f"{type(table).__name__}; read a file with {reader}"
         )
-    plain = {str(n): number(v, f"the {_WORD[kind]} of {n}") for n, v in table.items()}
+    plain = {str(n): number(v, f"the {WORD[kind]} of {n}") for n, v in table.items()}
     return plain, dict.fromkeys(plain, 0.0), UNITS[kind][0]
 
 
 def _by_line(column: xr.DataArray, kind: str) -> dict[str, float]:
     if column.dims != (LINE,) or LINE not in column.coords:
-        raise EdsError(f"{_WORD[kind]}s must lie along named lines, found {column.dims}")
+        raise EdsError(f"{WORD[kind]}s must lie along named lines, found {column.dims}")
     names = [str(n) for n in column[LINE].values]
     twice = sorted({n for n in names if names.count(n) > 1})
     if twice:
-        raise EdsError(f"more than one {_WORD[kind]} of {', '.join(twice)}; leave one")
+        raise EdsError(f"more than one {WORD[kind]} of {', '.join(twice)}; leave one")
     return dict(zip(names, column.values.tolist(), strict=True))
 
 
@@ -202,7 +210,7 @@ def _units(column: xr.DataArray, kind: str) -> str:
 def _check_units(units: str, kind: str) -> None:
     if units not in UNITS[kind]:
         raise EdsError(
-            f"the units of {_WORD[kind]}s must be {' or '.join(UNITS[kind])}, found {units!r}"
+            f"the units of {WORD[kind]}s must be {' or '.join(UNITS[kind])}, found {units!r}"
         )
 
 
@@ -212,7 +220,7 @@ def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> 
     table_kev = number(table_kev, "the attribute beam_energy_kev of the table")
     if abs(table_kev - lines_kev) > _SAME_BEAM * lines_kev:
         raise EdsError(
-            f"the {_WORD[kind]}s are for a beam of {table_kev:g} keV, the spectra were "
+            f"the {WORD[kind]}s are for a beam of {table_kev:g} keV, the spectra were "
             f"recorded at {lines_kev:g} keV; take a table measured at {lines_kev:g} keV, or "
             "compute one with eds_xr.standardless_k_factors"
         )

@@ -77,6 +77,30 @@ def common_errors(dose: float, absorption: float) -> tuple[SystematicError, ...]
     )
 
 
+def one_each(errors: Sequence[SystematicError]) -> tuple[SystematicError, ...]:
+    """Return errors with those of one name as one: the attenuation of a standard is the film's.
+
+    What they change adds up, with its sign: so an error that a factor took in where it was measured
+    cancels where it is used, as far as both films are alike. The last tells the effect.
+    """
+    found: dict[str, SystematicError] = {}
+    for error in errors:
+        before = found.pop(error.name, None)
+        found[error.name] = error if before is None else _together(before, error)
+    return tuple(found.values())
+
+
+def _together(one: SystematicError, other: SystematicError) -> SystematicError:
+    changes = [e.mass_per_line_mass for e in (one, other) if e.mass_per_line_mass is not None]
+    return SystematicError(
+        other.name,
+        other.effect,
+        np.asarray(one.factors, float) + other.factors,
+        one.depths + other.depths,
+        np.sum(changes, axis=0) if changes else None,
+    )
+
+
 def changes_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative change of each line's factor by each error [line, error]."""
     columns = [np.broadcast_to(np.asarray(e.factors, float), (lines,)) for e in errors]

@@ -21,6 +21,7 @@ import xarray as xr
 from eds_xr.provenance import with_step
 from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE, EdsError, check_one_of, spatial_coords
 from eds_xr.segmentation.features.kinds import KINDS
+from eds_xr.segmentation.tiled_filters import TILE_PIXELS, tile_sizes
 from eds_xr.workers import task_name
 
 FEATURE = "feature"
@@ -39,8 +40,6 @@ DEFAULT_KINDS = (
 ALL_KINDS = tuple(KINDS)
 #: Decoded size of the features of one tile.
 TILE_BYTES = 64 * 2**20
-#: Side of a tile of few features: small enough that all processors have work.
-TILE_PIXELS = 384
 
 
 def pixel_features(
@@ -254,7 +253,7 @@ def _map_tiles(
     line = stack.ndim == 2
     array = da.asarray(stack.data)
     array = array[:, None] if line else array  # a line scan is an image of one row
-    sides = [_tile_sizes(n, tile, halo) for n in array.shape[-2:]]
+    sides = [tile_sizes(n, tile, halo) for n in array.shape[-2:]]
     array = array.rechunk((-1, *((1,) * n for n in array.shape[1:-2]), *sides))
     depth = {array.ndim - 2 + i: halo if len(side) > 1 else 0 for i, side in enumerate(sides)}
     extremes = None  # the lowest and highest value of each channel
@@ -271,18 +270,6 @@ def _map_tiles(
         meta=np.empty((0,) * array.ndim, np.float32),
     )
     return result[:, 0] if line else result
-
-
-def _tile_sizes(size: int, tile: int, halo: int) -> tuple[int, ...]:
-    """Cut `size` into equal parts of at most `tile`, but not narrower than the margin `halo`.
-
-    Examples
-    --------
-    >>> _tile_sizes(1025, 512, 28)
-    (342, 342, 341)
-    """
-    count = max(1, min(math.ceil(size / tile), size // max(halo, 1)))
-    return tuple(size // count + (i < size % count) for i in range(count))
 
 
 @task_name("features")

@@ -18,6 +18,8 @@ from eds_xr.provenance import with_step
 from eds_xr.schema import PHASE, EdsError, check_same_grid, label_array, spatial_dims
 from eds_xr.segmentation.graph_cut.expansion import MAX_WEIGHT
 from eds_xr.segmentation.graph_cut.tiles import (
+    How,
+    Labels,
     PottsModel,
     bytes_needed,
     difference_sums,
@@ -26,12 +28,13 @@ from eds_xr.segmentation.graph_cut.tiles import (
     label_tiled,
     label_whole,
 )
+from eds_xr.workers import here
 
 if TYPE_CHECKING:
     import dask.array as da
 
-#: Images that need more memory than this are labelled in tiles.
-MEMORY_BYTES = 4e9
+#: Images that need more memory than this are labelled in tiles: workers of a GiB must hold them.
+MEMORY_BYTES = 5e8
 #: In the plane without and with diagonals, in the volume without and with them.
 NEIGHBOURS = (4, 8, 6, 26)
 #: Pixels of a task when probabilities come without chunks.
@@ -58,12 +61,13 @@ def smooth(
     it is sought by alpha expansion, which in theory ends within a factor of two of the minimum, and
     in practice far nearer.
 
-    Computes: the labels. An image takes about ``4 neighbours + 8 phases + 22`` bytes a pixel, with
-    an edge image ``2 neighbours + 8 channels + 12`` more (up to 512 x 512 pixels PyMaxflow solves,
-    with the same result and at most 250 MB more). Where that exceeds `memory_bytes`, it is
-    labelled in tiles of 2048 x 2048 pixels (160 x 160 x 160 in a volume), one a task, and the
-    probabilities are computed twice: persist them. The energy is then not quite the lowest, by
-    less than 0.1 %. The result depends neither on the chunks nor on the number of workers.
+    Computes: the labels; of probabilities on a cluster they stay with its workers. An image takes
+    about ``4 neighbours + 8 phases + 22`` bytes a pixel, with an edge image ``2 neighbours + 8
+    channels + 12`` more (up to 512 x 512 pixels PyMaxflow solves, with the same result and at most
+    250 MB more). Where that exceeds `memory_bytes`, it is labelled in tiles of 2048 x 2048 pixels
+    (160 x 160 x 160 in a volume), one a task, and the probabilities are computed twice: persist
+    them. The energy is then not quite the lowest, by less than 0.1 %. The result depends neither on
+    the chunks nor on the number of workers.
 
     Parameters
     ----------
@@ -113,8 +117,10 @@ def smooth(
     model = _model(probability, smoothness, neighbours, edge_image, edge_weight, edge_variance)
     probability = probability.transpose(PHASE, ...)
     images = _images(probability, edge_image, neighbours)
-    found = [_label(*image, model, memory_bytes) for image in images]
-    values = np.stack([label for label, _ in found]).reshape(probability.shape[1:])
+    how = _how(probability, edge_image)
+    found = [_label(*image, model, memory_bytes, how) for image in images]
+    labels = [label for label, _ in found]
+    values = (labels[0] if len(labels) == 1 else _stacked(labels)).reshape(probability.shape[1:])
     result = label_array(values + np.uint8(1), probability, _names(probability))
     result.attrs |= with_step(
         {"history": probability.attrs.get("history", [])}, "graph_cut", **_step(model, edge_image)
@@ -155,7 +161,8 @@ def potts_energy(
     values = _label_values(label, probability)
     images = list(_images(probability, edge_image, neighbours))
     values = values.reshape(len(images), *images[0][0].shape[1:])
-    return sum(energy_of(v, *image, model) for v, image in zip(values, images, strict=True))
+    how = _how(probability, edge_image, label)
+    return sum(energy_of(v, *image, model, how) for v, image in zip(values, images, strict=True))
 
 
 def edge_image(channels: xr.DataArray) -> xr.DataArray:
@@ -211,7 +218,7 @@ def _model(
     model = PottsModel(smoothness, neighbours, edge_weight)
     # values are looked at even when a variance is given: NaN would be no weight at all
     sums = [
-        difference_sums(edges, model)
+        difference_sums(edges, model, _how(probability, edge_image))
         for _, edges in _images(probability.transpose(PHASE, ...), edge_image, neighbours)
         if edges is not None
     ]
@@ -220,13 +227,24 @@ def _model(
 
 
 def _label(
-    image: da.Array, edges: da.Array | None, model: PottsModel, memory_bytes: float
-) -> tuple[np.ndarray, float]:
+    image: da.Array, edges: da.Array | None, model: PottsModel, memory_bytes: float, how: How
+) -> tuple[Labels, float]:
     if model.smoothness == model.edge_weight == 0:
-        return label_alone(image, model)
+        return label_alone(image, model, how)
     if bytes_needed(image, edges, model) <= memory_bytes:
-        return label_whole(image, edges, model)
-    return label_tiled(image, edges, model)
+        return label_whole(image, edges, model, how)
+    return label_tiled(image, edges, model, how)
+
+
+def _how(*given: xr.DataArray | None) -> How:
+    """Return where to compute: here, when all that is given is here already."""
+    return here() if all(a is None or a.chunks is None for a in given) else {}
+
+
+def _stacked(labels: list[Labels]) -> Labels:
+    import dask.array as da
+
+    return np.stack(labels) if isinstance(labels[0], np.ndarray) else da.stack(labels)
 
 
 def _images(
@@ -266,7 +284,7 @@ def _step(model: PottsModel, edge_image: xr.DataArray | None) -> dict[str, Any]:
     return model._asdict() | {"edge_image": str(edge_image.name or "unnamed")}
 
 
-def _label_values(label: xr.DataArray, probability: xr.DataArray) -> np.ndarray:
+def _label_values(label: xr.DataArray, probability: xr.DataArray) -> Labels:
     """Return labels from 0, in the order of the pixels of `probability`."""
     if not isinstance(label, xr.DataArray) or label.dtype.kind not in "iu":
         found = getattr(label, "dtype", type(label).__name__)
@@ -274,10 +292,12 @@ def _label_values(label: xr.DataArray, probability: xr.DataArray) -> np.ndarray:
     check_same_grid(probability, label, "the label image")
     if label.ndim != probability.ndim - 1:
         raise EdsError(f"labels may have no dimensions but the spatial ones, found {label.dims}")
-    values = np.asarray(label.transpose(*spatial_dims(probability)).values)
-    phases = probability.sizes[PHASE]
-    if not 1 <= values.min() <= values.max() <= phases:
-        raise EdsError(f"labels must be 1 to {phases}, found {values.min()} to {values.max()}")
+    from dask.base import compute
+
+    values = label.transpose(*spatial_dims(probability)).data
+    phases, (least, most) = probability.sizes[PHASE], compute(values.min(), values.max())
+    if not 1 <= least <= most <= phases:
+        raise EdsError(f"labels must be 1 to {phases}, found {least} to {most}")
     return (values - 1).astype(np.uint8)
 
 

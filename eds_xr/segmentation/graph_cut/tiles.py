@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ from eds_xr.segmentation.graph_cut.expansion import (
     squared_differences,
     uniform_pairs,
 )
-from eds_xr.workers import task_name
+from eds_xr.workers import cluster, task_name
 
 if TYPE_CHECKING:
     import dask.array as da
@@ -38,6 +39,10 @@ PLANE_TILE, PLANE_HALO = (1, 2048, 2048), (0, 64, 64)
 VOLUME_TILE, VOLUME_HALO = (160, 160, 160), (16, 16, 16)
 
 Box = tuple[slice, ...]  # z, y, x
+#: Where Dask computes, see :func:`eds_xr.workers.here`; nothing means: where it always does.
+How = Mapping[str, Any]
+#: From 0; in the memory of the workers where there is a cluster.
+Labels = Any
 
 
 class PottsModel(NamedTuple):
@@ -75,101 +80,143 @@ def bytes_needed(image: da.Array, edges: da.Array | None, model: PottsModel) -> 
     return math.prod(image.shape[1:]) * pixel_bytes(image.shape[0], model.neighbours, channels)
 
 
-def label_alone(image: da.Array, model: PottsModel) -> tuple[np.ndarray, float]:
+def label_alone(image: da.Array, model: PottsModel, how: How) -> tuple[Labels, float]:
     """Return the most probable label of each pixel, without rounding. Computes: twice."""
-    labels = image.rechunk({0: -1}).argmax(axis=0).compute().astype(np.uint8)
-    return labels, energy_of(labels, image, None, model)
+    labels = _kept(image.rechunk({0: -1}).argmax(axis=0).astype(np.uint8), how)
+    return labels, energy_of(labels, image, None, model, how)
 
 
 def label_whole(
-    image: da.Array, edges: da.Array | None, model: PottsModel
-) -> tuple[np.ndarray, float]:
-    """Return labels (from 0) of least energy, and the energy. Computes: the whole image."""
-    from dask.base import compute
+    image: da.Array, edges: da.Array | None, model: PottsModel, how: How
+) -> tuple[Labels, float]:
+    """Return labels (from 0) of least energy, and the energy. Computes: the whole image.
 
+    On a cluster one worker does, and keeps the labels.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    shape = image.shape[1:]
+    if not how and cluster() is not None:
+        both = delayed(_whole_block, pure=False, nout=2)(image, edges, model).persist()
+        labels = assembled([both[0]], tuple((n,) for n in shape)).persist()
+        return labels, both[1].compute() * COST_STEP
     whole = image.rechunk({0: -1})
-    costs, edge_values = compute(whole.map_blocks(_costs_block, dtype=np.int32), edges)
-    pairs = model.pairs(image.shape[1:], edge_values)
-    labels = minimise(costs, pairs)
-    return labels, energy_steps(costs, pairs, labels, [slice(None)] * 3) * COST_STEP
+    costs, edge_values = compute(whole.map_blocks(costs_of, dtype=np.int32), edges, **how)
+    pairs = model.pairs(shape, edge_values)
+    found = minimise(costs, pairs)
+    return found, energy_steps(costs, pairs, found, [slice(None)] * 3) * COST_STEP
 
 
 def label_tiled(
-    image: da.Array, edges: da.Array | None, model: PottsModel
-) -> tuple[np.ndarray, float]:
+    image: da.Array, edges: da.Array | None, model: PottsModel, how: How
+) -> tuple[Labels, float]:
     """Return labels and energy, a tile a task. Computes: probabilities, twice.
 
     First every tile by itself with a halo. Then tiles that lie half a tile further, so that seams
     come to lie in the middle, with the labels at their rims held: no seam can raise the energy.
     """
+    from dask.base import compute, persist
+
     shape = image.shape[1:]
     tiles = list(_boxes(shape, model.tile, 0))
     jobs = [(box, _grown(box, model.halo, shape)) for box in tiles]
-    first: np.ndarray = np.empty(shape, np.uint8)
-    for box, labels in zip(tiles, _tasks(_label_block, image, edges, model, jobs), strict=True):
-        first[box] = labels
+    found = _tasks(_label_block, image, edges, model, jobs)
+    first = assembled(found, _cuts(shape, model.tile, 0)).persist(**how)
     tiles = list(_boxes(shape, model.tile, 1))
     jobs = [(box, _grown(box, (1, 1, 1), shape)) for box in tiles]
     known = [(first[outer], _held(box, outer, shape)) for box, outer in jobs]
-    found = _tasks(_repair_block, image, edges, model, jobs, known)
-    result = np.empty_like(first)
-    for box, (labels, _) in zip(tiles, found, strict=True):
-        result[box] = labels
-    return result, sum(steps for _, steps in found) * COST_STEP
+    pairs = persist(*_tasks(_repair_block, image, edges, model, jobs, known), **how)
+    result = assembled([labels for labels, _ in pairs], _cuts(shape, model.tile, 1))
+    return _kept(result, how), sum(compute(*(steps for _, steps in pairs), **how)) * COST_STEP
 
 
 def energy_of(
-    labels: np.ndarray, image: da.Array, edges: da.Array | None, model: PottsModel
+    labels: Labels, image: da.Array, edges: da.Array | None, model: PottsModel, how: How
 ) -> float:
     """Return the energy of labels (from 0). Computes: the probabilities, a tile a task."""
+    from dask.base import compute
+
     shape = image.shape[1:]
     jobs = [(box, _grown(box, (1, 1, 1), shape)) for box in _boxes(shape, model.tile, 0)]
     known = [(labels[outer],) for _, outer in jobs]
-    return float(sum(_tasks(_energy_block, image, edges, model, jobs, known)) * COST_STEP)
+    tasks = _tasks(_energy_block, image, edges, model, jobs, known)
+    return float(sum(compute(*tasks, **how)) * COST_STEP)
 
 
-def difference_sums(edges: da.Array, model: PottsModel) -> tuple[float, int]:
+def assembled(tasks: Sequence[Any], chunks: tuple[tuple[int, ...], ...]) -> da.Array:
+    """Return what delayed tasks make of each tile, in order, as one array of labels. Lazy."""
+    import dask.array as da
+    from dask.highlevelgraph import HighLevelGraph
+
+    name = f"labels of the graph cut-{uuid.uuid4().hex}"
+    places = np.ndindex(*(len(sizes) for sizes in chunks))
+    layer: dict[Any, Any] = {
+        (name, *place): task.key for place, task in zip(places, tasks, strict=True)
+    }
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=tasks)
+    return da.Array(graph, name, chunks, dtype=np.uint8)
+
+
+def _kept(labels: da.Array, how: How) -> Labels:
+    """Return labels in memory: that of the workers, where these compute."""
+    found: Labels = labels.compute(**how) if how or cluster() is None else labels.persist()
+    return found
+
+
+def difference_sums(edges: da.Array, model: PottsModel, how: How) -> tuple[float, int]:
     """Return the sum of the squared differences of neighbours, and their number, tile by tile."""
     from dask.base import compute
     from dask.delayed import delayed
 
     boxes = _boxes(edges.shape[1:], model.tile, 0)
     function = delayed(_differences_block, pure=False)
-    found = compute(*(function(edges[(slice(None), *box)], model.neighbours) for box in boxes))
+    tasks = [function(edges[(slice(None), *box)], model.neighbours) for box in boxes]
+    found = compute(*tasks, **how)
     return math.fsum(total for total, _ in found), sum(n for _, n in found)
 
 
 def _tasks(
     function: Any, image: da.Array, edges: da.Array | None, model: PottsModel,
     jobs: list[tuple[Box, Box]], known: list[tuple[Any, ...]] | None = None,
-) -> tuple[Any, ...]:  # fmt: skip
-    """Compute ``function(probabilities, edges, model, inner, *known)`` of every (box, outer)."""
-    from dask.base import compute
+) -> list[Any]:  # fmt: skip
+    """Return delayed ``function(probabilities, edges, model, inner, *known)`` of each job."""
     from dask.delayed import delayed
 
-    late = delayed(function, pure=False)
-    return compute(
-        *(
-            late(
-                image[(slice(None), *outer)],
-                None if edges is None else edges[(slice(None), *outer)],
-                model,
-                _within(box, outer),
-                *more,
-            )
-            for (box, outer), more in zip(jobs, known or [()] * len(jobs), strict=True)
+    late = delayed(function, pure=False, nout=2 if function is _repair_block else None)
+    return [
+        late(
+            image[(slice(None), *outer)],
+            None if edges is None else edges[(slice(None), *outer)],
+            model,
+            _within(box, outer),
+            *more,
         )
-    )
+        for (box, outer), more in zip(jobs, known or [()] * len(jobs), strict=True)
+    ]
 
 
-def _boxes(shape: tuple[int, ...], tile: tuple[int, ...], half_tiles: int) -> Iterator[Box]:
-    """Yield boxes that fill the image; the first borders lie half a tile further if asked."""
-    parts = []
+def _cuts(
+    shape: tuple[int, ...], tile: tuple[int, ...], half_tiles: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return the sides of tiles that fill the image along each axis.
+
+    The first borders lie half a tile further if asked.
+    """
+    sides = []
     for n, side in zip(shape, tile, strict=True):
         start = side // 2 if half_tiles and n > side else 0
         edges = [0, *range(start or side, n, side), n]
-        parts.append([slice(a, b) for a, b in itertools.pairwise(edges)])
-    yield from itertools.product(*parts)
+        sides.append(tuple(b - a for a, b in itertools.pairwise(edges)))
+    return tuple(sides)
+
+
+def _boxes(shape: tuple[int, ...], tile: tuple[int, ...], half_tiles: int) -> Iterator[Box]:
+    """Yield boxes that fill the image, as :func:`_cuts` has them."""
+    edges = [np.cumsum((0, *sides)).tolist() for sides in _cuts(shape, tile, half_tiles)]
+    yield from itertools.product(
+        *([slice(a, b) for a, b in itertools.pairwise(along)] for along in edges)
+    )
 
 
 def _grown(box: Box, by: tuple[int, ...], shape: tuple[int, ...]) -> Box:
@@ -195,7 +242,7 @@ def _held(box: Box, outer: Box, shape: tuple[int, ...]) -> Box:
 
 
 @task_name("costs of the graph cut")
-def _costs_block(values: np.ndarray) -> np.ndarray:
+def costs_of(values: np.ndarray) -> np.ndarray:
     """Return -ln p in whole steps; refuse what is no probability."""
     from eds_xr.segmentation.graph_cut.expansion_kernels import costs_block
 
@@ -219,7 +266,18 @@ def _label_block(
     values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box
 ) -> np.ndarray:
     pairs = model.pairs(values.shape[1:], edges)
-    return minimise(_costs_block(values), pairs, in_parallel=map)[inner]
+    return minimise(costs_of(values), pairs, in_parallel=map)[inner]
+
+
+@task_name("graph cut")
+def _whole_block(
+    values: np.ndarray, edges: np.ndarray | None, model: PottsModel
+) -> tuple[np.ndarray, int]:
+    """Return labels of an image, and the energy in steps."""
+    costs = costs_of(values)
+    pairs = model.pairs(values.shape[1:], edges)
+    found = minimise(costs, pairs, in_parallel=map)
+    return found, energy_steps(costs, pairs, found, [slice(None)] * 3)
 
 
 @task_name("graph cut at seams")
@@ -228,7 +286,7 @@ def _repair_block(
     labels: np.ndarray, free: Box,
 ) -> tuple[np.ndarray, int]:  # fmt: skip
     """Return new labels of the inner box, free ones changed, and its share of the energy."""
-    costs = _costs_block(values)
+    costs = costs_of(values)
     pairs = model.pairs(values.shape[1:], edges)
     fixed = np.ones(labels.shape, bool)
     fixed[free] = False
@@ -243,7 +301,7 @@ def _energy_block(
     values: np.ndarray, edges: np.ndarray | None, model: PottsModel, inner: Box, labels: np.ndarray
 ) -> int:
     pairs = model.pairs(values.shape[1:], edges)
-    return energy_steps(_costs_block(values), pairs, labels, inner)
+    return energy_steps(costs_of(values), pairs, labels, inner)
 
 
 @task_name("edges of the graph cut")

@@ -14,6 +14,7 @@ import xarray as xr
 
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import compress_block
+from eds_xr.image.stored_sums import total_spectrum
 from eds_xr.image.weighted_sums import counts_times_table, linear_weights
 from eds_xr.schema import COMPONENT, ENERGY, spatial_dims
 from eds_xr.workers import task_name
@@ -52,7 +53,7 @@ def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
     loadings : DataArray [component, energy; sum 1]
     """
     table = loadings.transpose(COMPONENT, ENERGY).values.astype(float)
-    mean = as_chunked(image).mean(spatial_dims(image)).values
+    mean = total_spectrum(image) / (image.size / image.sizes[ENERGY])
     # of a mixture of the loadings: only then do the amounts sum to the pixel's counts
     weights = linear_weights(table, (linear_weights(table, mean) @ mean).clip(0) @ table)
     counts = xr.apply_ufunc(

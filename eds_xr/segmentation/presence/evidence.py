@@ -5,16 +5,19 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from eds_xr.provenance import with_step
 from eds_xr.schema import COMPONENT, PHASE
+from eds_xr.segmentation.graph_cut.binary_tiles import cut_in_tiles
 from eds_xr.segmentation.graph_cut.potts import smooth
+from eds_xr.segmentation.graph_cut.tiles import PottsModel
 from eds_xr.segmentation.presence.amounts import (
     Amounts,
     covariance,
     local_composition,
     noise_sigma,
 )
-from eds_xr.segmentation.tiled_filters import map_planes
-from eds_xr.workers import task_name
+from eds_xr.segmentation.tiled_filters import in_tiles, map_planes
+from eds_xr.workers import cluster, task_name
 
 #: No pixel's evidence outweighs this: what the model leaves out would pose as certainty.
 MOST_EVIDENCE = 20.0
@@ -56,8 +59,10 @@ def share_evidence(counts: np.ndarray, noise: np.ndarray, level: float, mean: fl
 def draft_presence(counts: np.ndarray, noise: np.ndarray, level: float) -> np.ndarray:
     """Return the first guess of which phases are present ``[..., y, x, component; bool]``."""
     evidence = share_evidence(counts, noise, level, float(counts.sum(-1).mean()))
-    found = [_cut_of(part, DRAFT_SMOOTHNESS) for part in np.moveaxis(evidence, -1, 0)]
-    return np.stack(found, axis=-1)
+    present = 1 / (1 + np.exp(-evidence))
+    dims = (*(f"axis_{i}" for i in range(evidence.ndim - 1)), PHASE)
+    maps = xr.DataArray(present, dims=dims).transpose(PHASE, ...)
+    return np.stack([_cut_of(one, DRAFT_SMOOTHNESS).values for one in maps], axis=-1)
 
 
 def with_own_counts(
@@ -93,6 +98,9 @@ def with_own_counts(
 def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
     """Return which phases are present: one binary graph cut a phase.
 
+    Computes: the cuts. On a cluster they are made in tiles and stay with the workers; otherwise
+    each is one of the whole image, where that fits. Both give the same.
+
     Parameters
     ----------
     probability : DataArray [phase, y, x]
@@ -100,17 +108,20 @@ def cut_presence(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
     smoothness : float
         1 is usual.
     """
-    found = []
-    for name in probability[PHASE].values:
-        one = probability.sel({PHASE: name}, drop=True)
-        held = one.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
-        pair = xr.concat([1 - held, held], dim=PHASE)
-        pair.attrs = probability.attrs
-        found.append(smooth(pair, smoothness=smoothness * SMOOTHNESS))
-    present = xr.concat([label == 2 for label in found], dim=probability[PHASE])
+    held = probability.clip(LEAST_PROBABILITY, 1 - LEAST_PROBABILITY)
+    cost = smoothness * SMOOTHNESS
+    if cluster() is not None and held.chunks is not None and cost > 0:
+        tiles = in_tiles(held)
+        present = tiles.copy(data=cut_in_tiles(tiles.data, PottsModel(cost, 8)))
+    else:
+        found = [_cut_of(one, cost) for one in held]
+        present = xr.concat(found, dim=probability[PHASE])
     # what the label says of its numbers is not true of presence
-    history = found[0].attrs["history"]
-    return present.rename("present").drop_attrs(deep=False).assign_attrs(history=history)
+    step = with_step(
+        {"history": probability.attrs.get("history", [])}, "graph_cut", smoothness=cost,
+        neighbours=8,
+    )  # fmt: skip
+    return present.rename("present").drop_attrs(deep=False).assign_attrs(step)
 
 
 @task_name("evidence of presence")
@@ -123,8 +134,7 @@ def _evidence_block(
     return np.moveaxis(found, -1, -1 - axes).astype(np.float32)
 
 
-def _cut_of(evidence: np.ndarray, smoothness: float) -> np.ndarray:
-    present = 1 / (1 + np.exp(-evidence))
-    dims = (PHASE, *(f"axis_{i}" for i in range(evidence.ndim)))
-    pair = xr.DataArray(np.stack([1 - present, present]), dims=dims)
-    return np.asarray(smooth(pair, smoothness=smoothness).values == 2)
+def _cut_of(probability: xr.DataArray, smoothness: float) -> xr.DataArray:
+    one = probability.drop_vars(PHASE, errors="ignore").drop_attrs()
+    pair = xr.concat([1 - one, one], dim=PHASE)
+    return smooth(pair, smoothness=smoothness) == 2

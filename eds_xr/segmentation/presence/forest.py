@@ -14,7 +14,8 @@ from eds_xr.segmentation.classify.training import random_trees, train
 from eds_xr.segmentation.features.stack import pixel_features
 from eds_xr.segmentation.presence.evidence import draft_presence
 from eds_xr.segmentation.presence.rehearsal import draft_shares, drawn_amounts
-from eds_xr.workers import task_name
+from eds_xr.segmentation.tiled_filters import TILE_PIXELS
+from eds_xr.workers import here, task_name
 
 #: Standard deviations of the Gaussians [pixels], beside the pixel itself: boundaries are where
 #: single pixels put them, faint grains show over some ten.
@@ -82,7 +83,9 @@ def share_features(counts: xr.DataArray) -> xr.DataArray:
     stack = xr.concat([held.astype(np.float32), total.astype(np.float32)], dim=COMPONENT)
     if stack.chunks is not None:
         stack = stack.chunk({COMPONENT: -1})
-    features = pixel_features(stack, kinds=("intensity", "gaussian"), scales=_SCALES)
+    features = pixel_features(
+        stack, kinds=("intensity", "gaussian"), scales=_SCALES, tile_pixels=TILE_PIXELS
+    )
     data = features.data.map_blocks(_shares_block, len(names), dtype=np.float32)
     kinds = ["", *(f"_{sigma:g}" for sigma in SIGMAS)]
     shown = [*(f"{name} share" for name in names), "counts"]
@@ -131,7 +134,7 @@ def rehearsed_forest(
     rehearsed = xr.DataArray(stack, {COMPONENT: names}, (*dims, COMPONENT))
     classes = [AND.join(np.array(names)[row]) for row in sets]
     strokes = [label_array(chosen.reshape(stack.shape[:-1]), rehearsed, classes)]
-    features = [share_features(rehearsed).compute()]
+    features = [share_features(rehearsed).compute(**here())]
     if painted is not None:
         of_strokes, own = _repeated(*painted)
         features, strokes = [*features, of_strokes], [*strokes, own]

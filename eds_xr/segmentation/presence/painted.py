@@ -7,10 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import xarray as xr
 
-from eds_xr.schema import PHASE, label_array, phase_colors, phase_names
+from eds_xr.schema import PHASE, label_array, phase_colors, phase_names, spatial_dims
 from eds_xr.segmentation.graph_cut.potts import smooth
 from eds_xr.segmentation.presence.forest import AND, phase_sums
 from eds_xr.segmentation.presence.purity import alone_pixels
+from eds_xr.segmentation.tiled_filters import in_tiles
+from eds_xr.workers import task_name
 
 
 def phases_of_classes(
@@ -42,6 +44,7 @@ def phases_of_classes(
         as :func:`eds_xr.segment` has them; attributes ``n_painted`` and ``phase_notes``.
     """
     classes = smooth(of_class, smoothness=smoothness)
+    classes = classes if classes.chunks is None else in_tiles(classes)
     if colors:
         classes.attrs["flag_colors"] = " ".join(["none", *colors])
     parts = [name.split(AND) for name in phase_names(classes)]
@@ -49,11 +52,8 @@ def phases_of_classes(
     sets = np.array([[name in part for name in names] for part in parts])
     painted = np.ones(len(parts), int) if n_painted is None else np.array(n_painted)
     probability = phase_sums(of_class, sets, names)
-    chosen = np.vstack([np.zeros(len(names), bool), sets])[classes.values]
-    present = xr.DataArray(
-        np.moveaxis(chosen, -1, 0), {PHASE: names}, (PHASE, *classes.dims), "present"
-    ).assign_coords(classes.coords)
-    kept = chosen.reshape(-1, len(names)).any(0) & (painted @ sets > 0)
+    present = _held_by(classes, sets, names)
+    kept = present.any(spatial_dims(present)).values & (painted @ sets > 0)
     probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
     best = (probability.where(present, -1).argmax(PHASE) + 1).astype(np.uint8)
     label = label_array(best.data, best, list(present[PHASE].values))
@@ -65,6 +65,21 @@ def phases_of_classes(
         "phase_notes": [f"no pixel has {n}" for n, k in zip(names, kept, strict=True) if not k],
     }
     return segmentation_of(present, probability, pure, label).assign_attrs(attrs)
+
+
+def _held_by(classes: xr.DataArray, sets: np.ndarray, names: list[str]) -> xr.DataArray:
+    """Return which phases the class of each pixel holds ``[phase, *spatial; bool]``. Lazy."""
+    held = xr.apply_ufunc(
+        _held_block,
+        classes.drop_attrs(),
+        kwargs={"table": np.vstack([np.zeros(len(names), bool), sets])},
+        output_core_dims=[[PHASE]],
+        dask="parallelized",
+        output_dtypes=[bool],
+        dask_gufunc_kwargs={"output_sizes": {PHASE: len(names)}},
+    )
+    held = held.assign_coords({PHASE: names}).transpose(PHASE, *classes.dims)
+    return held.rename("present")
 
 
 def painted_counts(scribbles: xr.DataArray, phases: Sequence[str]) -> np.ndarray:
@@ -109,3 +124,12 @@ def segmentation_of(
             ),
         }
     )
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+@task_name("phases of the classes")
+def _held_block(classes: np.ndarray, *, table: np.ndarray) -> np.ndarray:
+    """Return ``[..., phase]`` of classes ``[...]``."""
+    return np.asarray(table[classes])

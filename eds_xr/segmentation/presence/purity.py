@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.schema import PHASE, spatial_dims
 from eds_xr.segmentation.presence.amounts import MOST_SIGMA, width_gathering
-from eds_xr.segmentation.tiled_filters import map_planes
-from eds_xr.workers import task_name
+from eds_xr.segmentation.tiled_filters import (
+    in_tiles,
+    inside_margins,
+    map_planes,
+    plane_dims,
+    with_margins,
+)
+from eds_xr.workers import here, task_name
 
 #: Nothing else is present so near [pixels]: grains' rims are thinner than "present" asks for.
 MARGIN = 2
@@ -41,10 +48,9 @@ def pure_pixels(
         Counts of a pixel, on average.
     pure_share : float
     """
-    found = [
-        only_pixels(counts, present, [name], mean, pure_share) for name in present[PHASE].values
-    ]
-    result = xr.concat(found, dim=present[PHASE]).transpose(*present.dims)
+    asked = np.eye(present.sizes[PHASE], dtype=bool)
+    found = _where_only(counts, present, asked, mean, pure_share)
+    result = found.rename(asked=PHASE).assign_coords({PHASE: present[PHASE]})
     return result.rename("pure").assign_attrs(long_name="nothing but the phase")
 
 
@@ -63,17 +69,8 @@ def only_pixels(
     -------
     DataArray of bool [*spatial]
     """
-    asked = present[PHASE].isin(list(phases))
-    others = present.sel({PHASE: ~asked}).any(PHASE).astype(np.uint8)
-    near_others = map_planes(others, _grown_block, MARGIN) > 0
-    here = present.sel({PHASE: asked}).all(PHASE) & ~near_others
-    near = _smooth(counts * here, width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA))
-    total = near.sum(PHASE).where(here, 0.0).clip(min=0)
-    share = near.sel({PHASE: ~asked}) / total.where(total > 0)
-    weight, dims = total * (share < 0), spatial_dims(share)  # below zero there is only noise
-    noise = ((weight * share**2).sum(dims) / weight.sum(dims).clip(min=1e-9)) ** 0.5
-    most = (NOISE_SIGMA * noise).clip(min=pure_share)
-    return here & ((share <= most) | ~(total > 0)).all(PHASE)
+    asked = present[PHASE].isin(list(phases)).values[None]
+    return _where_only(counts, present, asked, mean, pure_share).isel(asked=0)
 
 
 def alone_pixels(present: xr.DataArray) -> xr.DataArray:
@@ -106,6 +103,37 @@ def _smooth(counts: xr.DataArray, sigma: float) -> xr.DataArray:
     return map_planes(ordered, _smoothed_block, int(4 * sigma + 0.5), sigma=sigma)
 
 
+def _where_only(
+    counts: xr.DataArray, present: xr.DataArray, asked: np.ndarray, mean: float, pure_share: float
+) -> xr.DataArray:
+    """Return where just the asked phases are, and nothing of others ``[asked, *spatial; bool]``.
+
+    Two looks at each tile: what noise makes of shares, all over the image; then, pixel by pixel.
+    """
+    import dask.array as da
+
+    dims, planes = spatial_dims(present), len(plane_dims(present))
+    sigma = width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA)
+    margin = int(4 * sigma + 0.5) + MARGIN
+    tiles = [in_tiles(a.transpose(PHASE, *dims)) for a in (counts, present)]
+    wide = [with_margins(a.data, margin, planes) for a in tiles]
+    chunks = tiles[0].data.chunks[1:]
+    meta: np.ndarray = np.empty((0,) * (len(dims) + 1))
+    known = {"asked": asked, "sigma": sigma, "margin": margin, "planes": planes}
+    sums = da.map_blocks(
+        _noise_block, *wide, **known, dtype=float, meta=meta,
+        chunks=((2 * asked.size,), *((1,) * len(sizes) for sizes in chunks)),
+    ).sum(tuple(range(1, 1 + len(dims))))  # fmt: skip
+    found = da.map_blocks(
+        _only_block, *wide, **known, sums=sums, pure_share=pure_share, dtype=bool,
+        chunks=((len(asked),), *chunks), meta=meta.astype(bool),
+    )  # fmt: skip
+    if counts.chunks is None and present.chunks is None:
+        found = found.compute(**here())
+    coords = {d: present[d] for d in dims if d in present.coords}
+    return xr.DataArray(found, coords, ("asked", *dims))
+
+
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
@@ -121,3 +149,54 @@ def _smoothed_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray
     from scipy.ndimage import gaussian_filter
 
     return gaussian_filter(image, sigma, axes=tuple(range(-axes, 0)))
+
+
+@task_name("noise of shares")
+def _noise_block(
+    counts: np.ndarray, present: np.ndarray, *, asked: np.ndarray, sigma: float, margin: int,
+    planes: int, block_info: Any,
+) -> np.ndarray:  # fmt: skip
+    """Return sums of weights, and of weights times squares of shares below zero, of a tile."""
+    inner = inside_margins(counts, block_info[0], margin, planes)
+    found: np.ndarray = np.zeros((2, *asked.shape))
+    for number, phases in enumerate(asked):
+        _, total, share = _shares(counts, present, phases, sigma, planes)
+        total, share = total[inner[1:]], share[inner]
+        # below zero there is only noise
+        weight = np.where(share < 0, total, 0)
+        axes = tuple(range(1, share.ndim))
+        found[0, number, ~phases] = weight.sum(axes, dtype=float)
+        found[1, number, ~phases] = (weight * np.where(share < 0, share, 0) ** 2).sum(
+            axes, dtype=float
+        )
+    return found.reshape(-1, *(1,) * (counts.ndim - 1))
+
+
+@task_name("pure pixels")
+def _only_block(
+    counts: np.ndarray, present: np.ndarray, *, asked: np.ndarray, sigma: float, margin: int,
+    planes: int, sums: np.ndarray, pure_share: float, block_info: Any,
+) -> np.ndarray:  # fmt: skip
+    """Return where just the asked phases are in a tile ``[asked, *spatial; bool]``."""
+    inner = inside_margins(counts, block_info[0], margin, planes)
+    weight, squares = sums.reshape(2, *asked.shape)
+    most = (NOISE_SIGMA * np.sqrt(squares / weight.clip(min=1e-9))).clip(min=pure_share)
+    found: np.ndarray = np.empty((len(asked), *counts[inner].shape[1:]), bool)
+    for number, phases in enumerate(asked):
+        where, total, share = _shares(counts, present, phases, sigma, planes)
+        limit = most[number][~phases].reshape(-1, *(1,) * (share.ndim - 1))
+        only = where & ((share <= limit) | ~(total > 0)).all(0)
+        found[number] = only[inner[1:]]
+    return found
+
+
+def _shares(
+    counts: np.ndarray, present: np.ndarray, phases: np.ndarray, sigma: float, planes: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return where just some phases are, the counts there, and the shares of the others nearby."""
+    others = present[~phases].any(0).astype(np.uint8)
+    where = present[phases].all(0) & (_grown_block(others, axes=planes) == 0)
+    near = _smoothed_block(counts * where, axes=planes, sigma=sigma)
+    total = np.where(where, near.sum(0), 0).clip(min=0)
+    share = near[~phases] / np.where(total > 0, total, np.nan)
+    return where, total, share

@@ -53,6 +53,7 @@ from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
 from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
+from eds_xr.xray.own_detector import detector_of
 
 METHODS = ("least_squares", "poisson")
 
@@ -238,9 +239,11 @@ def calibrate(
     check_energy_in_kev(spectra)
     part, beam = _in_range(computed(spectra), range_kev), beam_energy_of(spectra.attrs)
     energy = part[ENERGY].values.astype(float)
-    families = families_seen(element_names(elements), energy, beam)
+    detector = detector_of(spectra.attrs)
+    families = families_seen(element_names(elements), energy, beam, detector=detector)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
-    return find_calibration(energy, counts, variance, families, beam, resolution_of(spectra.attrs))
+    resolution = resolution_of(spectra.attrs)
+    return find_calibration(energy, counts, variance, families, beam, resolution, detector)
 
 
 # -- what is fitted ------------------------------------------------------------------------------
@@ -292,11 +295,13 @@ def _model_of(
     """Return the model that all spectra have, as they teach it, and the lines to report."""
     energy = part[ENERGY].values.astype(float)
     every = [*asked.elements, *asked.stray]
-    families, low = (f(every, energy, beam) for f in (families_seen, families_below))
+    detector = detector_of(part.attrs)
+    seen = (f(every, energy, beam, detector=detector) for f in (families_seen, families_below))
+    families, low = seen
     reported_lines(asked.elements, asked.lines, energy, beam, families)  # or an error, before a fit
     smooth = background_shapes(asked.background, energy, beam, part.attrs)
     known = asked.calibration or Calibration()
-    tabulated = Shapes(energy, families, known, beam, background=smooth)
+    tabulated = Shapes(energy, families, known, beam, background=smooth, detector=detector)
     counts, variance = _as_rows(part)
     learned = learned_shapes(
         energy, counts, variance, families, beam, resolution_of(part.attrs),
@@ -306,7 +311,9 @@ def _model_of(
     chosen = reported_lines(asked.elements, asked.lines, energy, beam, learned.families)
     tabulated.check_separable(column for column, _ in chosen.values())
     smooth = smooth * learned.background_factor[:, None]
-    shapes = Shapes(energy, learned.families, learned.calibration, beam, background=smooth)
+    shapes = Shapes(
+        energy, learned.families, learned.calibration, beam, background=smooth, detector=detector
+    )
     sums = _sum_peaks(part, shapes, low)[0] if asked.sum_peaks else None
     columns, shares, windows = _reported(shapes, chosen)
     errors = ByParameter(learned, tuple(chosen), columns, shares)

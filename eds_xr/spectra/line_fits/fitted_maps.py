@@ -36,8 +36,9 @@ def fitted_maps(
 ) -> xr.Dataset:
     """Map net counts freed of overlaps and background: line families fitted to every pixel.
 
-    Computes: the sum of all pixels, one pass over the image (or over its stored sums of pixels),
-    for calibration and weights. The maps themselves are lazy, one pass for all of them.
+    Lazy: but for the sum of all pixels, of which calibration and weights are made: of a store as
+    opened, from its stored sums of 8 x 8 pixels, a 64th of the image; of anything else, one pass.
+    The maps themselves are lazy, one pass for all of them.
 
     Parameters
     ----------

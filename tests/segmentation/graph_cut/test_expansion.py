@@ -29,7 +29,7 @@ def test_neighbours__each_pair_once_on_all_axes(shape: Any, neighbours: int) -> 
 
 @pytest.mark.usefixtures("no_pymaxflow")
 def test_minimise__bands_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = tiles._costs_block(noisy((60, 47)).values[:, None])
+    costs = tiles.costs_of(noisy((60, 47)).values[:, None])
     pairs = expansion.uniform_pairs((1, 60, 47), 8, 0.8)
     found = []
     for pixels in (10**6, 1000, 200, 47):
@@ -40,7 +40,7 @@ def test_minimise__bands_and_threads_change_nothing(monkeypatch: pytest.MonkeyPa
 
 
 def test_minimise__holding_settled_blocks_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    costs = tiles._costs_block(noisy((120, 130)).values[:, None])
+    costs = tiles.costs_of(noisy((120, 130)).values[:, None])
     pairs = expansion.uniform_pairs((1, 120, 130), 8, 1.0)
     held = expansion.minimise(costs, pairs)
     monkeypatch.setattr(expansion, "_with_neighbours", np.ones_like)

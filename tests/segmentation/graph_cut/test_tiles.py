@@ -49,11 +49,11 @@ def test_smooth__repair_of_seams_lowers_the_energy(monkeypatch: pytest.MonkeyPat
     p = noisy((100, 100))
     model = tiles.PottsModel(1.0, 8)
     image = da.from_array(p.values[:, None])
-    repaired, least = tiles.label_tiled(image, None, model)
+    repaired, least = tiles.label_tiled(image, None, model, {})
     apart = np.empty_like(repaired)
     for box in tiles._boxes(image.shape[1:], model.tile, 0):
         apart[box] = tiles._label_block(
             p.values[:, None][(slice(None), *box)], None, model, (slice(None),) * 3
         )
-    assert least < tiles.energy_of(apart, image, None, model)
-    assert least == pytest.approx(tiles.energy_of(repaired, image, None, model), abs=1e-9)
+    assert least < tiles.energy_of(apart, image, None, model, {})
+    assert least == pytest.approx(tiles.energy_of(repaired, image, None, model, {}), abs=1e-9)

@@ -23,6 +23,7 @@ from eds_xr.composition.partition import partition_coefficients, shared_covarian
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty.budget import budget
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unexplained import unexplained
@@ -76,6 +77,7 @@ __all__ = [
     "SubtractionWarning",
     "add_common_errors",
     "analyse",
+    "budget",
     "calibrate",
     "classify",
     "compare_detectors",

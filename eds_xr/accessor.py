@@ -17,6 +17,7 @@ from eds_xr.composition.partition import partition_coefficients
 from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty.budget import budget
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unexplained import unexplained
@@ -137,6 +138,7 @@ class DatasetAccessor:
     formula_text = _method(formula_text)
     partition_coefficients = _method(partition_coefficients)
     upper_limits = _method(upper_limits)
+    budget = _method(budget)
     to_table = _method(to_table)
     to_text = _method(to_text)
     write_csv = _method(write_csv)

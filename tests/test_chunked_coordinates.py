@@ -210,6 +210,7 @@ OF_DATASETS: dict[str, Case] = {
     "partition_coefficients": lambda i: i.composition.eds.partition_coefficients(
         "one", reference="two"
     ),
+    "budget": lambda i: i.composition.eds.budget(),
     "upper_limits": lambda i: i.line_maps.eds.upper_limits(),
     "to_table": lambda i: i.line_maps.eds.to_table(),
     "to_text": lambda i: i.composition_maps.eds.to_text(),

@@ -113,7 +113,7 @@ def test_quantify__table_and_csv(labelled, tmp_path):
     done = quantified(labelled, "--labels", labelled / "labels.png", "--csv", path)
     assert done.exit_code == 0, done.output
     assert "warning: no pixel is labelled nothing" in done.output
-    assert "k-factors computed" in done.output
+    assert "not in brackets: computed k-factors" in done.output
     assert "warning: phase rest: a peak at" in done.output  # Nd, Sm and U are not asked for
     table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
     assert set(table.index.get_level_values(0)) == {"Brg", "rest"}

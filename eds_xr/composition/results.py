@@ -15,10 +15,15 @@ from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.effects import (
     ERROR,
     ERROR_EFFECT,
+    FACTOR_LINE,
     as_counting,
     with_systematic,
 )
-from eds_xr.composition.uncertainty.errors import deviations_of_factors
+from eds_xr.composition.uncertainty.errors import (
+    SystematicError,
+    changes_of_factors,
+    deviations_of_factors,
+)
 from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import (
     ASSUMED,
@@ -182,7 +187,9 @@ def composition_of(
     _check_found(result, lines, model)
     text = "relative uncertainty of the factor"
     own = of_lines(deviations_of_factors(model.errors, lines.sizes[LINE]), elements, text, "1")
-    return result.assign(systematic=own.fillna(0.0))
+    return result.assign(
+        systematic=own.fillna(0.0), factor_error=_factor_error(lines, result, model)
+    )
 
 
 def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str) -> xr.DataArray:
@@ -191,6 +198,15 @@ def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str)
     padded = np.pad(values, (0, more), constant_values=np.nan)
     attrs = {"long_name": long_name, "units": units}
     return xr.DataArray(padded, {ELEMENT: elements.symbols}, (ELEMENT,), attrs=attrs)
+
+
+def _factor_error(lines: xr.Dataset, found: xr.Dataset, model: QuantificationModel) -> xr.DataArray:
+    """Return what each error does to each line's factor: budgets tell from it what standards do."""
+    of_factors = [e if e.effect == "k_factor" else SystematicError("", "") for e in model.errors]
+    changes = changes_of_factors(of_factors, lines.sizes[LINE])
+    about = {"long_name": "relative change of a line's factor by each error", "units": "1"}
+    coords = {FACTOR_LINE: line_names(lines)} | {n: found[n] for n in (ERROR, ERROR_EFFECT)}
+    return xr.DataArray(changes, coords, (FACTOR_LINE, ERROR), attrs=about)
 
 
 def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, xr.DataArray]:

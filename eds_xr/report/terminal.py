@@ -38,7 +38,5 @@ def print_table(composition: xr.Dataset, quantity: str) -> None:
     for row in text:
         table.add_row(str(row[ELEMENT].values), *map(str, row.values))
     Console().print(table)
-    for note in text.attrs["notes"]:
+    for note in [*text.attrs["notes"], *text.attrs["foot"]]:
         print(note)
-    if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")

@@ -11,6 +11,8 @@ import xarray as xr
 from eds_xr.schema import EdsError
 
 ALONE = ("net", "counts", "ratio")
+#: Quantities that are shown in per cent.
+PERCENT = {"atomic_fraction": "at%", "weight_fraction": "wt%"}
 #: Currie's factor: chance alone exceeds 1.645 standard deviations in 5 of 100 cases.
 CRITICAL_SIGMA = 1.645
 

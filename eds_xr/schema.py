@@ -146,11 +146,8 @@ def check_spectrum_image(image: xr.DataArray, *, detectors: bool = False) -> Non
         )
     if image.ndim < 2:
         raise EdsError("expected a spectrum image with at least one spatial dimension, found none")
-    if DETECTOR in image.dims and not detectors:
-        raise EdsError(
-            f"the image keeps its {image.sizes[DETECTOR]} detectors apart, and this is for one: "
-            "add them up, eds_xr.sum_detectors(image), or choose one, image.isel(detector=0)"
-        )
+    if not detectors:
+        check_one_detector(image)
     if image.dtype.kind not in "uif":
         raise EdsError(f"expected counts (unsigned integers), found dtype {image.dtype}")
     if image.size == 0:
@@ -158,6 +155,15 @@ def check_spectrum_image(image: xr.DataArray, *, detectors: bool = False) -> Non
     chunks = image.variable.chunksizes.get(ENERGY, ())
     if len(chunks) > 1:
         raise EdsError(f"energy has {len(chunks)} chunks, expected 1; use da.chunk(energy=-1)")
+
+
+def check_one_detector(image: xr.DataArray) -> None:
+    """Raise for an image that keeps several detectors apart."""
+    if DETECTOR in image.dims:
+        raise EdsError(
+            f"the image keeps its {image.sizes[DETECTOR]} detectors apart, and this is for one: "
+            "add them up, eds_xr.sum_detectors(image), or choose one, image.isel(detector=0)"
+        )
 
 
 def check_energy(spectra: xr.DataArray | xr.Dataset) -> None:

@@ -175,10 +175,9 @@ def test_operations__work_for_several_detectors_or_refuse(tmp_path):
     assert again.detector.values.tolist() == list("ABCD")
     refused = {
         "nmf": (2,), "segment": (), "analyse": (), "fitted_maps": (), "suggest_rank": (),
-        "label": (), "explore": (), "nmf_spread": (2,), "plot_maps": (),
+        "label": (), "explore": (), "nmf_spread": (2,),
     }  # fmt: skip
     for name, given in refused.items():
-        print(name)
         with pytest.raises(EdsError, match="4 detectors apart"):
             getattr(image.eds, name)(*given)
 

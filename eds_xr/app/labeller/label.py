@@ -14,7 +14,7 @@ from eds_xr.app.notebook import in_notebook, load_panel, shown_in_cell
 from eds_xr.app.serving.extra import need_panel
 from eds_xr.places import local_or_url
 from eds_xr.progress import warn
-from eds_xr.schema import EdsError
+from eds_xr.schema import EdsError, check_one_detector
 from eds_xr.segmentation.classify.classifier import PixelClassifier
 from eds_xr.segmentation.labelling.autosave import Autosave
 from eds_xr.segmentation.labelling.session import LabelledImage, Session, scribbles_of
@@ -173,6 +173,7 @@ def labeller_view(
 
     if session is not None and not isinstance(session, Session):
         session = read_session(session)
+    check_one_detector(image)
     store = store_of(image) or None
     autosave = _autosave(store, folder)
     said = ""

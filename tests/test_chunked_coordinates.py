@@ -149,6 +149,7 @@ OF_ARRAYS: dict[str, Case] = {
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
+    "with_detector": lambda i: i.image.eds.with_detector({"window_nm": 300.0}),
     "compare_detectors": lambda i: _apart(i.image).eds.compare_detectors(**LINES),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
@@ -176,9 +177,13 @@ OF_DATASETS: dict[str, Case] = {
     ),
     "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
     "sum_detectors": lambda i: i.spectra.rename(phase="detector").eds.sum_detectors(),
-    "compare_detectors": lambda i: i.spectra.rename(phase="detector").eds.compare_detectors(
-        **LINES
+    "compare_detectors": lambda i: (
+        i.spectra.isel(phase=[0, 0])
+        .drop_vars("phase")
+        .rename(phase="detector")
+        .eds.compare_detectors(**LINES)
     ),
+    "with_detector": lambda i: i.spectra.eds.with_detector({"window_nm": 300.0}),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
@@ -240,7 +245,6 @@ OTHERS: dict[str, Case] = {
     "move_shares": lambda i: eds_xr.move_shares(
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
     ),
-    "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
     "k_factors.from_standard": lambda i: k_factors.from_standard(i.maps, "MgSiFeCaAl"),
     "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
         i.maps,

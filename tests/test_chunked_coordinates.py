@@ -154,6 +154,7 @@ OF_ARRAYS: dict[str, Case] = {
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
+    "with_detector": lambda i: i.image.eds.with_detector({"window_nm": 300.0}),
     "compare_detectors": lambda i: _apart(i.image).eds.compare_detectors(**LINES),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
@@ -181,9 +182,13 @@ OF_DATASETS: dict[str, Case] = {
     ),
     "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
     "sum_detectors": lambda i: i.spectra.rename(phase="detector").eds.sum_detectors(),
-    "compare_detectors": lambda i: i.spectra.rename(phase="detector").eds.compare_detectors(
-        **LINES
+    "compare_detectors": lambda i: (
+        i.spectra.isel(phase=[0, 0])
+        .drop_vars("phase")
+        .rename(phase="detector")
+        .eds.compare_detectors(**LINES)
     ),
+    "with_detector": lambda i: i.spectra.eds.with_detector({"window_nm": 300.0}),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS

@@ -85,12 +85,13 @@ def confident_pixels(
     mean = sample.mean(spatial_dims(scores)).values
     index = _matrix_index(names, mean, matrix)
     width = _smoothing_width(float(mean.sum())) if smoothing_pixels is None else smoothing_pixels
-    wide, narrow = (_deviations(scores, w, index) for w in (width, width / 2))
+    wide, narrow = (_fractions(scores, w) for w in (width, width / 2))
+    known = [_baselines(shares, index) for shares in (wide, narrow)]
     values = xr.apply_ufunc(
         _confident_block,
         wide,
         narrow,
-        kwargs={"matrix": index, "inside": inside, "outside": outside},
+        kwargs={"matrix": index, "inside": inside, "outside": outside, "known": known},
         input_core_dims=[[COMPONENT], [COMPONENT]],
         dask="parallelized",
         output_dtypes=[np.uint8],
@@ -287,18 +288,16 @@ def _smoothing_width(counts: float) -> float:
 
 
 def _fractions(scores: xr.DataArray, width: float) -> xr.DataArray:
-    smoothed = map_planes(scores, _gaussian_block, int(4 * width + 0.5), sigma=width)
-    return smoothed / np.maximum(smoothed.sum(COMPONENT), np.float32(1e-6))
+    ordered = scores.transpose(COMPONENT, *spatial_dims(scores))
+    shares = map_planes(ordered, _shares_block, int(4 * width + 0.5), sigma=width)
+    return shares.transpose(*scores.dims)
 
 
-def _deviations(scores: xr.DataArray, width: float, matrix: int) -> xr.DataArray:
-    """Return how far the fractions of all but the matrix are from baseline, in spreads."""
-    fraction = _fractions(scores, width)
+def _baselines(fraction: xr.DataArray, matrix: int) -> np.ndarray:
+    """Return commonest value and spread of the fractions of all but the matrix [2, component]."""
     others = np.delete(np.arange(fraction.sizes[COMPONENT]), matrix)
-    fraction = fraction.isel({COMPONENT: others})
-    sample = _sample(fraction).values.reshape(-1, others.size)
-    centre, spread = np.array([_baseline(column) for column in sample.T], np.float32).T
-    return (fraction - centre) / spread
+    sample = _sample(fraction.isel({COMPONENT: others})).values.reshape(-1, others.size)
+    return np.array([_baseline(column) for column in sample.T], np.float32).T
 
 
 def _baseline(values: np.ndarray) -> tuple[float, float]:
@@ -327,9 +326,15 @@ def _densest_quarter(values: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 @task_name("confident pixels")
 def _confident_block(
-    wide: np.ndarray, narrow: np.ndarray, *, matrix: int, inside: float, outside: float
-) -> np.ndarray:
-    """Labels ``(..., y, x)`` of deviations ``(..., y, x, component but the matrix)``."""
+    wide: np.ndarray, narrow: np.ndarray, *, matrix: int, inside: float, outside: float,
+    known: list[np.ndarray],
+) -> np.ndarray:  # fmt: skip
+    """Labels ``(..., y, x)`` of smoothed shares ``(..., y, x, component)``."""
+    # in spreads of the baseline of each component but the matrix
+    wide, narrow = (
+        (np.delete(shares, matrix, axis=-1) - centre) / spread
+        for shares, (centre, spread) in zip((wide, narrow), known, strict=True)
+    )
     n_phases = wide.shape[-1] + 1
     labels = np.delete(np.arange(1, n_phases + 1), matrix).astype(np.uint8)
     above = wide > outside
@@ -340,11 +345,13 @@ def _confident_block(
     return result.astype(np.uint8)
 
 
-@task_name("smoothed scores")
-def _gaussian_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
+@task_name("smoothed shares")
+def _shares_block(scores: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
+    """Return each component's share of smoothed scores ``[component, ...]``."""
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(image, sigma, mode="reflect", axes=tuple(range(-axes, 0)))
+    smoothed = gaussian_filter(scores, sigma, mode="reflect", axes=tuple(range(-axes, 0)))
+    return np.asarray(smoothed / np.maximum(smoothed.sum(0), np.float32(1e-6)))
 
 
 @task_name("pixels inside a mask")

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from eds_xr.composition.film.fluorescence import Fluorescence
 from eds_xr.composition.fractions import propagated, shares
 from eds_xr.composition.uncertainty.errors import SystematicError, changes_of_factors
 from eds_xr.workers import task_name
@@ -43,6 +44,11 @@ class QuantificationModel:
         Amounts are kg/m^2, and give the film's mass thickness; else that is given.
     errors : tuple of SystematicError
         Of factors, optical depths and all else that is the same in every spectrum.
+    fluorescence : Fluorescence or None
+        What lines excite in the film; None: not known.
+    corrects_fluorescence : bool
+        Whether it is taken off the counts. Its own change with the amounts is left out of the
+        errors: it is of second order.
     """
 
     factors: np.ndarray
@@ -51,6 +57,8 @@ class QuantificationModel:
     attenuation: np.ndarray | None = None
     own_thickness: bool = False
     errors: tuple[SystematicError, ...] = ()
+    fluorescence: Fluorescence | None = None
+    corrects_fluorescence: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,6 +70,7 @@ class _Solved:
     by_counts: np.ndarray  # [..., line, line]
     by_errors: np.ndarray  # [..., line, error]; one standard deviation of each systematic error
     masses_by_errors: np.ndarray | None  # [..., element, error]; of unchanged amounts
+    fluorescence: np.ndarray  # [..., line]; added to the counts, relative
 
 
 @task_name("compositions")
@@ -82,7 +91,10 @@ def composition_block(
     """
     with np.errstate(all="ignore"):
         solved = _solve(net, thickness, model)
-        found = {"absorption_correction": _padded(solved.correction, model)}
+        added = solved.fluorescence
+        without = solved.correction * (1 + added * model.corrects_fluorescence)
+        found = {"absorption_correction": _padded(without, model)}
+        found["fluorescence"] = _padded(added, model)
         found |= _absolute(solved, covariance, model)
         for kind, masses in (("weight", np.ones_like(model.masses)), ("atomic", model.masses)):
             share = model.mass_per_line_mass / masses[:, None]
@@ -108,11 +120,27 @@ def _solve(net: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -
         inverse, absorbed = _inverse(unity - loop), response * depth
     errors = amounts[..., None] * changes_of_factors(model.errors, net.shape[-1])
     errors += absorbed[..., None] * np.array([e.depths for e in model.errors])
+    added = _fluorescence(amounts, thickness, model)
+    excited = np.array([e.fluorescence for e in model.errors])
+    errors -= (amounts * added / (1 + added))[..., None] * excited
     by_counts = inverse * (factor * model.factors)[..., None, :]
     changed = _mass_changes(amounts, model)
     if changed is not None and model.attenuation is not None:
         errors += response[..., None] * _depth_changes(amounts, depth, changed, thickness, model)
-    return _Solved(amounts, factor, by_counts, inverse @ errors, changed)
+    return _Solved(amounts, factor, by_counts, inverse @ errors, changed, added)
+
+
+def _fluorescence(
+    amounts: np.ndarray, thickness: np.ndarray, model: QuantificationModel
+) -> np.ndarray:
+    """Return what other lines of the film add to the counts of each, relative [..., line]."""
+    if model.fluorescence is None:
+        return np.zeros_like(amounts)
+    masses = amounts @ model.mass_per_line_mass.T
+    total = masses.sum(-1)
+    fractions = masses / _positive(total)[..., None]
+    own = total if model.own_thickness else np.broadcast_to(thickness, total.shape)
+    return model.fluorescence.shares(fractions, own)
 
 
 def _mass_changes(amounts: np.ndarray, model: QuantificationModel) -> np.ndarray | None:
@@ -146,6 +174,8 @@ def _iterate(
     amounts = uncorrected
     for _ in range(MOST_ITERATIONS):
         factor, _ = correction(_depth(amounts, thickness, model))
+        if model.corrects_fluorescence:
+            factor = factor / (1 + _fluorescence(amounts, thickness, model))
         before, amounts = amounts, uncorrected * factor
         change = np.abs(amounts - before).max(-1)
         moving = change > TOLERANCE * np.abs(amounts).max(-1)

@@ -15,6 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_fits, relative_uncertainty, with_assumptions
 from eds_xr.composition.amounts import QuantificationModel
+from eds_xr.composition.film.fluorescence import fluorescence_error, fluorescence_in
 from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
@@ -32,6 +33,7 @@ from eds_xr.composition.results import (
     of_lines,
 )
 from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
+from eds_xr.schema import spatial_dims
 from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.own_detector import described
@@ -57,6 +59,7 @@ def quantify(
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.1,
     beam_energy_kev: float | None = None,
+    fluorescence: bool = False,
     assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into a composition with k-factors.
@@ -97,6 +100,10 @@ def quantify(
         Relative standard uncertainty of attenuation times thickness.
     beam_energy_kev : float, optional
         Where the recording does not tell it (attribute ``beam_energy_kev``).
+    fluorescence : bool
+        Take off what harder lines of the film excite, to first order
+        (:mod:`eds_xr.composition.film.fluorescence`): Cr by Fe 2 % in 100 nm. Needs the
+        thickness. Without, it is a systematic error of spectra whose thickness is given.
     assume_thin_film : bool
         Take the sample for a film thin for its beam although it was recorded in an SEM, or below
         40 keV; the attribute ``assumptions`` then says so.
@@ -116,8 +123,8 @@ def quantify(
         bring them: the fraction if the line had just those counts, the others as found.
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
         oxygen by stoichiometry, which has none of its own) [element];
-        ``absorption_correction`` where there is one. Negative net counts stay negative. A
-        pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
+        ``absorption_correction`` where there is one, ``fluorescence`` with a thickness. Negative
+        net counts stay negative. A pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
         the k-factors are computed. ``doubt`` and ``assumed`` [..., element] as the lines have
         them; what is assumed is zero, without error or limit.
 
@@ -147,15 +154,22 @@ def quantify(
     angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
     elements = elements_of_lines(names, oxygen, valences)
     absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
+    excited = fluorescence_in(
+        names, elements.symbols, beam, film=film is not None, correct=fluorescence,
+        maps=bool(spatial_dims(chosen.net)),
+    )  # fmt: skip
+    common = (*common_errors(0.0, absorption), *fluorescence_error(excited, correct=fluorescence))
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=one_each((*errors_of_factors(factors), *common_errors(0.0, absorption))),
+        errors=one_each((*errors_of_factors(factors), *common)),
+        fluorescence=excited, corrects_fluorescence=fluorescence,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
     if film is not None:
         parameters["mass_thickness_kg_m2"] = number_or_varies(film)
+        parameters["fluorescence"] = fluorescence
     return _labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
         k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )

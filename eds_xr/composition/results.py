@@ -51,6 +51,7 @@ _LONG_NAMES = {
     "weight_fraction": ("weight fraction", "1"),
     "atoms_per_area": ("atoms per area", "m-2"),
     "mass_thickness": ("mass thickness", "kg m-2"),
+    "fluorescence": ("what other lines of the film add to the counts, relative", "1"),
     "absorption_correction": ("factor that makes up for absorption", "1"),
 }
 
@@ -304,6 +305,8 @@ def _outputs(
         found |= {"mass_thickness_by_net": [MEASURED]} if parts else {}
     if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
+    if model.fluorescence is not None:
+        found["fluorescence"] = [ELEMENT]
     return found
 
 

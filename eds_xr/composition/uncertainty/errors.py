@@ -51,6 +51,8 @@ class SystematicError:
         Relative change of all optical depths: of attenuation, or of the film's thickness.
     mass_per_line_mass : ndarray [element, line], optional
         Change of the mass of each element that comes with a line's own: of valences.
+    fluorescence : float
+        Relative change of the counts that other lines excite.
     """
 
     name: str
@@ -58,6 +60,7 @@ class SystematicError:
     factors: np.ndarray | float = 0.0
     depths: float = 0.0
     mass_per_line_mass: np.ndarray | None = None
+    fluorescence: float = 0.0
 
 
 def errors_of_factors(
@@ -98,6 +101,7 @@ def _together(one: SystematicError, other: SystematicError) -> SystematicError:
         np.asarray(one.factors, float) + other.factors,
         one.depths + other.depths,
         np.sum(changes, axis=0) if changes else None,
+        one.fluorescence + other.fluorescence,
     )
 
 

@@ -124,9 +124,9 @@ def quantify(
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
         oxygen by stoichiometry, which has none of its own) [element];
         ``absorption_correction`` where there is one, ``fluorescence`` with a thickness. Negative
-        net counts stay negative. A pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
-        the k-factors are computed. ``doubt`` and ``assumed`` [..., element] as the lines have
-        them; what is assumed is zero, without error or limit.
+        net counts stay negative. A pixel of a map whose counts sum to nothing is NaN. Attribute
+        ``standardless`` is 1 when the k-factors are computed. ``doubt`` and ``assumed`` [...,
+        element] as the lines have them; what is assumed is zero, without error or limit.
 
     Raises
     ------

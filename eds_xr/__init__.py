@@ -17,6 +17,7 @@ from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
+from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
@@ -130,6 +131,7 @@ __all__ = [
     "subtract_phase",
     "suggest_rank",
     "sum_spectra",
+    "thickness_map",
     "to_table",
     "to_text",
     "unexplained",

@@ -191,6 +191,9 @@ OF_DATASETS: dict[str, Case] = {
     "quantify": lambda i: i.line_maps.eds.quantify(
         thickness_nm=50.0, density_g_cm3=4.0, take_off_angle_deg=22.0
     ),
+    "thickness_map": lambda i: i.line_maps.eds.thickness_map(
+        pixels=4, take_off_angle_deg=22.0, valences={"Si": -4}
+    ),
     "quantify_zeta": lambda i: i.line_maps.eds.quantify_zeta(
         _table(i.line_maps, "zeta", 500.0), dose_electrons=_dose(i), take_off_angle_deg=22.0
     ),

@@ -8,17 +8,25 @@ statistical ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import xarray as xr
 
-from eds_xr import provenance
-from eds_xr.arguments import check_fits, relative_uncertainty, with_assumptions
+from eds_xr.arguments import check_fits, relative_uncertainty
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.film.fluorescence import fluorescence_error, fluorescence_in
+from eds_xr.composition.film.given_charges import (
+    assumed_of,
+    balances,
+    charges_per_mass,
+    errors_of_attenuation,
+    errors_of_valences,
+    with_thickness,
+)
 from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.labelled import labelled
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
 from eds_xr.composition.recording.thin_film import beam_and_assumptions, needed_beam_kev
 from eds_xr.composition.results import (
@@ -29,7 +37,6 @@ from eds_xr.composition.results import (
     elements_of_lines,
     history_parameters,
     line_names,
-    marks_of_elements,
     of_lines,
 )
 from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
@@ -37,13 +44,6 @@ from eds_xr.schema import spatial_dims
 from eds_xr.xray.absorption import mass_thickness_of, way_through_film
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.own_detector import described
-
-#: The step of the history that each method is.
-_STEPS = {
-    "cliff_lorimer": "quantify",
-    "zeta": "quantify_zeta",
-    "cross_section": "quantify_cross_sections",
-}
 
 
 def quantify(
@@ -53,6 +53,8 @@ def quantify(
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
+    thickness: str | None = None,
     thickness_nm: float | xr.DataArray | None = None,
     density_g_cm3: float | xr.DataArray | None = None,
     mass_thickness_kg_m2: float | xr.DataArray | None = None,
@@ -88,16 +90,25 @@ def quantify(
         then left out. It counts for sums and for absorption.
     valences : mapping, optional
         Charges other than the usual (:data:`eds_xr.composition.valences.CHARGES`),
-        ``{"Fe": 3}``; fractions are means.
+        ``{"Fe": 3}``; fractions are means. They are taken to be known.
+    valence_uncertainty : mapping, optional
+        Standard uncertainties of charges, ``{"Fe": 0.2}``; without, that of an element's usual
+        range (:data:`~eds_xr.composition.valences.USUAL_RANGES`; iron 2 to 3) or none.
+    thickness : {"charge_balance"}, optional
+        The film is as thick as makes the charges of all measured ions sum to nothing (Van
+        Cappellen and Doukhan, Ultramicroscopy 53 (1994) 343), for oxides, fluorides, and with
+        ``valences={"S": -2}`` sulphides; the anion must be absorbed otherwise than the cations.
     thickness_nm, density_g_cm3 : float or DataArray, optional
-        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
+        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel. The
+        density with `thickness`, too, for a thickness in nm.
     mass_thickness_kg_m2 : float or DataArray, optional
         Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2. Thickness is along the film's normal,
         however the film is tilted.
     take_off_angle_deg : float, optional
         Between film and detector; default from ``elevation_angle_deg`` and ``tilt_deg``.
     absorption_uncertainty : float
-        Relative standard uncertainty of attenuation times thickness.
+        Relative standard uncertainty of attenuation times thickness; with `thickness`, of the
+        attenuation of each line.
     beam_energy_kev : float, optional
         Where the recording does not tell it (attribute ``beam_energy_kev``).
     fluorescence : bool
@@ -125,8 +136,12 @@ def quantify(
         oxygen by stoichiometry, which has none of its own) [element];
         ``absorption_correction`` where there is one, ``fluorescence`` with a thickness. Negative
         net counts stay negative. A pixel of a map whose counts sum to nothing is NaN. Attribute
-        ``standardless`` is 1 when the k-factors are computed. ``doubt`` and ``assumed`` [...,
-        element] as the lines have them; what is assumed is zero, without error or limit.
+        ``standardless`` is 1 when the k-factors are computed. With `thickness`, ``mass_thickness``
+        [...; kg/m2] with its variances, ``_by_error`` and, of spectra, ``_lower`` and ``_upper``
+        [..., coverage]: below zero within errors where more anions were measured than the charges
+        ask for; where none fits, NaN, and spectra are not corrected and in ``doubt``, pixels NaN.
+        ``doubt`` and ``assumed`` [..., element] as the lines have them; what is assumed is zero,
+        without error or limit.
 
     Raises
     ------
@@ -148,31 +163,40 @@ def quantify(
         )
     factors = looked_up(table, names, "k", beam)
     check_conditions(table, lines, "k")
-    film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+    given = (thickness_nm, mass_thickness_kg_m2)
+    balance = balances(thickness, oxygen, any(v is not None for v in given))
+    film = None if balance else mass_thickness_of(given[0], density_g_cm3, given[1])
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
-    angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
-    elements = elements_of_lines(names, oxygen, valences)
+    absorbs = balance or film is not None
+    angle = angle_of(lines.attrs, take_off_angle_deg) if absorbs else None
+    elements = elements_of_lines(names, oxygen, valences, valence_uncertainty, balance=balance)
     absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
     excited = fluorescence_in(
-        names, elements.symbols, beam, film=film is not None, correct=fluorescence,
-        maps=bool(spatial_dims(chosen.net)),
+        names, elements.symbols, beam, film=film is not None or (balance and fluorescence),
+        correct=fluorescence, maps=bool(spatial_dims(chosen.net)),
     )  # fmt: skip
-    common = (*common_errors(0.0, absorption), *fluorescence_error(excited, correct=fluorescence))
+    of_depths = errors_of_attenuation(names, absorption) if balance else None
+    common = common_errors(0.0, absorption) if of_depths is None else of_depths
+    more = (*errors_of_valences(elements), *fluorescence_error(excited, correct=fluorescence))
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=one_each((*errors_of_factors(factors), *common)),
+        errors=one_each((*errors_of_factors(factors), *common, *more)),
+        charges=charges_per_mass(elements) if balance else None,
         fluorescence=excited, corrects_fluorescence=fluorescence,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
+    parameters |= {"thickness": thickness} if balance else {}
     if film is not None:
         parameters["mass_thickness_kg_m2"] = number_or_varies(film)
         parameters["fluorescence"] = fluorescence
-    return _labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
+    assumed = [*assumed, *assumed_of(elements, density_g_cm3 if balance else None)]
+    found = labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
         k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
+    return with_thickness(found, density_g_cm3) if balance else found
 
 
 def quantify_zeta(
@@ -185,6 +209,7 @@ def quantify_zeta(
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
     absorption: bool = True,
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.05,
@@ -203,8 +228,8 @@ def quantify_zeta(
 
     Parameters
     ----------
-    lines, exclude, oxygen, valences, take_off_angle_deg, beam_energy_kev, assume_thin_film
-        As in :func:`quantify`.
+    lines, exclude, oxygen, valences, valence_uncertainty, take_off_angle_deg, beam_energy_kev
+        As in :func:`quantify`; ``assume_thin_film``, too.
     zeta_factors : table, mapping or DataArray [line; kg electron / (m^2 photon)]
         From :func:`eds_xr.k_factors.read_zeta_factors`, or numbers by line.
     dose_electrons : float or DataArray, optional
@@ -237,8 +262,8 @@ def quantify_zeta(
     """
     dose = dose_of(lines, dose_electrons, probe_current_na, live_time_s)
     how = _Absolute(
-        dose, exclude, oxygen, valences, absorption, take_off_angle_deg, tilt_deg,
-        absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
+        dose, exclude, oxygen, valences, valence_uncertainty, absorption, take_off_angle_deg,
+        tilt_deg, absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
     )  # fmt: skip
     return _quantify_absolute(lines, zeta_factors, "zeta", how)
 
@@ -253,6 +278,7 @@ def quantify_cross_sections(
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
     absorption: bool = True,
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.05,
@@ -272,8 +298,8 @@ def quantify_cross_sections(
     ----------
     cross_sections : table, mapping or DataArray [line; barn]
         From :func:`eds_xr.k_factors.read_cross_sections`, or numbers by line.
-    lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, valences, absorption
-        As in :func:`quantify_zeta`.
+    lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, absorption
+        As in :func:`quantify_zeta`; ``valences``, ``valence_uncertainty``, too.
     take_off_angle_deg, absorption_uncertainty, dose_uncertainty, tilt_deg, beam_energy_kev
         As in :func:`quantify_zeta`.
     assume_thin_film : bool
@@ -291,8 +317,8 @@ def quantify_cross_sections(
     """
     dose = dose_of(lines, dose_electrons, probe_current_na, live_time_s)
     how = _Absolute(
-        dose, exclude, oxygen, valences, absorption, take_off_angle_deg, tilt_deg,
-        absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
+        dose, exclude, oxygen, valences, valence_uncertainty, absorption, take_off_angle_deg,
+        tilt_deg, absorption_uncertainty, dose_uncertainty, beam_energy_kev, assume_thin_film,
     )  # fmt: skip
     return _quantify_absolute(lines, cross_sections, "cross_section", how)
 
@@ -307,6 +333,7 @@ class _Absolute(NamedTuple):
     exclude: Sequence[str]
     oxygen: str
     valences: Mapping[str, float] | None
+    valence_uncertainty: Mapping[str, float] | None
     absorption: bool
     angle_deg: float | None
     tilt_deg: float | None
@@ -327,7 +354,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
     check_conditions(table, lines, kind)
     values, zeta = factors.values, kind == "zeta"
     check_fits(how.dose, chosen.net, "the dose")
-    elements = elements_of_lines(names, how.oxygen, how.valences)
+    elements = elements_of_lines(names, how.oxygen, how.valences, how.valence_uncertainty)
     atom_kg = elements.masses / 1000 / AVOGADRO
     angle = angle_of(lines.attrs, how.angle_deg) if how.absorption else None
     way = way_through_film(lines.attrs, how.tilt_deg)
@@ -339,31 +366,21 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
         elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
         own_thickness=True,
-        errors=one_each((*errors_of_factors(factors, power=1 if zeta else -1), *common)),
+        errors=one_each(
+            (
+                *errors_of_factors(factors, power=1 if zeta else -1),
+                *common,
+                *errors_of_valences(elements),
+            )
+        ),
     )  # fmt: skip
     # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness
     found = composition_of(counts_per_electron(chosen, how.dose * way), elements, model, None)
     parameters = history_parameters(table, elements, angle)
     parameters["dose_electrons"] = number_or_varies(how.dose)
     parameters |= {"way_through_film": way} if way != 1 else {}
-    found = _labelled(found, lines, chosen, kind, parameters, assumed)
+    assumed = [*assumed, *assumed_of(elements)]
+    found = labelled(found, lines, chosen, kind, parameters, assumed)
     if zeta:
         return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
     return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
-
-
-def _labelled(
-    found: xr.Dataset,
-    lines: xr.Dataset,
-    chosen: xr.Dataset,
-    method: str,
-    parameters: dict[str, Any],
-    assumed: Sequence[str],
-) -> xr.Dataset:
-    """Return a composition with the attributes of its lines, its method and its history."""
-    parameters |= {"assumed": list(assumed)} if assumed else {}
-    attrs = with_assumptions(lines.attrs, *assumed)
-    attrs = provenance.with_step(attrs, _STEPS[method], **parameters)
-    more = {"method": method, "standardless": int(parameters["standardless"])}
-    found = found.assign(marks_of_elements(lines, found))
-    return found.assign_attrs(attrs | more | chosen.attrs)

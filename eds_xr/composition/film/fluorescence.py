@@ -53,6 +53,12 @@ class Fluorescence:
     elements: np.ndarray
     attenuation: np.ndarray
 
+    def added(self, masses: np.ndarray, thickness: np.ndarray | None) -> np.ndarray:
+        """Return the same of masses [..., element], which are per area if no thickness is given."""
+        total = masses.sum(-1)
+        fractions = masses / np.where(total > 0, total, np.nan)[..., None]
+        return self.shares(fractions, total if thickness is None else np.asarray(thickness))
+
     def shares(self, fractions: np.ndarray, thickness: np.ndarray) -> np.ndarray:
         """Return what is added to the counts of each line, relative [..., line].
 

@@ -47,10 +47,13 @@ class SystematicError:
         One of `ERROR_EFFECTS`.
     factors : ndarray [line] or float
         Relative change of the mass that a net count stands for.
-    depths : float
-        Relative change of all optical depths: of attenuation, or of the film's thickness.
+    depths : ndarray [line] or float
+        Relative change of the optical depths: of attenuation, or of the film's thickness.
     mass_per_line_mass : ndarray [element, line], optional
         Change of the mass of each element that comes with a line's own: of valences.
+    charges : ndarray [line] or float
+        Change of the charge of a unit mass of each line's element: of valences that a charge
+        balance rests on.
     fluorescence : float
         Relative change of the counts that other lines excite.
     """
@@ -58,8 +61,9 @@ class SystematicError:
     name: str
     effect: str
     factors: np.ndarray | float = 0.0
-    depths: float = 0.0
+    depths: np.ndarray | float = 0.0
     mass_per_line_mass: np.ndarray | None = None
+    charges: np.ndarray | float = 0.0
     fluorescence: float = 0.0
 
 
@@ -101,17 +105,46 @@ def _together(one: SystematicError, other: SystematicError) -> SystematicError:
         np.asarray(one.factors, float) + other.factors,
         one.depths + other.depths,
         np.sum(changes, axis=0) if changes else None,
+        np.asarray(one.charges, float) + other.charges,
         one.fluorescence + other.fluorescence,
     )
 
 
 def changes_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative change of each line's factor by each error [line, error]."""
-    columns = [np.broadcast_to(np.asarray(e.factors, float), (lines,)) for e in errors]
-    return np.stack(columns, axis=-1) if columns else np.zeros((lines, 0))
+    return _columns([e.factors for e in errors], lines)
+
+
+def changes_of_depths(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the relative change of each line's optical depth by each error [line, error]."""
+    return _columns([e.depths for e in errors], lines)
+
+
+def changes_of_masses(
+    errors: Sequence[SystematicError], amounts: np.ndarray, like: np.ndarray
+) -> np.ndarray | None:
+    """Return what errors do to masses when amounts stay [..., element, error]; None for nothing.
+
+    `like` is the ``mass_per_line_mass`` [element, line] that they change.
+    """
+    given = [e.mass_per_line_mass for e in errors]
+    if all(change is None for change in given):
+        return None
+    changes = np.stack([np.zeros_like(like) if c is None else c for c in given])
+    return np.einsum("rel,...l->...er", changes, amounts)
+
+
+def changes_of_charges(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the change of the charge of each line's unit mass by each error [line, error]."""
+    return _columns([e.charges for e in errors], lines)
 
 
 def deviations_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative standard deviation of each line's own factor [line]."""
     own = [e for e in errors if e.effect == "k_factor"]
     return np.asarray(np.sqrt((changes_of_factors(own, lines) ** 2).sum(-1)))
+
+
+def _columns(changes: Sequence[np.ndarray | float], lines: int) -> np.ndarray:
+    columns = [np.broadcast_to(np.asarray(c, float), (lines,)) for c in changes]
+    return np.stack(columns, axis=-1) if columns else np.zeros((lines, 0))

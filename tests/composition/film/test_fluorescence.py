@@ -115,6 +115,19 @@ def test_quantify__fluorescence_is_in_the_budget():
     assert "fluorescence" not in quantify(lines, K)["effect"].values
 
 
+def test_quantify__fluorescence_with_a_thickness_by_the_charge_balance():
+    names = ["O_Ka", "Mg_Ka", "Fe_Ka"]
+    k = {"O_Ka": 1.5, "Mg_Ka": 1.1, "Fe_Ka": 1.3}
+    lines = lines_of([9e4, 1.5e5, 9e4], names=names, beam_energy_kev=200.0, signal_type="EDS_TEM")
+    how = {"thickness": "charge_balance", "take_off_angle_deg": 20.0}
+    plain, taken = (quantify(lines, k, fluorescence=f, **how) for f in (False, True))
+    film = {"mass_thickness_kg_m2": float(taken.mass_thickness), "take_off_angle_deg": 20.0}
+    given = quantify(lines, k, fluorescence=True, **film)
+    np.testing.assert_allclose(taken.atomic_fraction, given.atomic_fraction, rtol=1e-9)
+    assert float(taken.fluorescence.sel(element="Mg")) > 1e-4
+    assert float(taken.mass_thickness) != pytest.approx(float(plain.mass_thickness), rel=1e-4)
+
+
 def test_quantify__fluorescence_of_maps_only_where_asked_for():
     net = xr.DataArray(np.full((2, 3, 2), 1e4), dims=("y", "x", "line"), coords={"line": NAMES})
     lines = xr.Dataset({"net": net, "variance": net}, attrs={"beam_energy_kev": 200.0})
@@ -131,6 +144,7 @@ def test_quantify__fluorescence_errors():
     with pytest.raises(EdsError, match="fluorescence needs the film's thickness"):
         quantify(recorded([1e4, 1e4]), K, fluorescence=True)
     nameless = lines_of([1e4, 1e4], names=NAMES, signal_type="EDS_TEM")
+    nameless.attrs.pop("beam_energy_kev", None)
     with pytest.raises(EdsError, match="fluorescence needs the beam energy"):
         quantify(nameless, K, fluorescence=True, mass_thickness_kg_m2=FILM, take_off_angle_deg=20.0)
     left = quantify(nameless, K, mass_thickness_kg_m2=FILM, take_off_angle_deg=20.0)

@@ -1,0 +1,34 @@
+"""Spectra of the phases that a label image shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import xarray as xr
+
+from eds_xr.image.split import split_counts
+from eds_xr.schema import PHASE, EdsError, label_array
+from eds_xr.segmentation import masks, scribbles
+from eds_xr.spectra.sums import sum_spectra
+from eds_xr.store.opening import open as open_store
+
+
+def labelled_spectra(store: str, labels: Path | None, half: int | None) -> xr.Dataset:
+    """Return the spectra of all labelled phases, or of the whole image; or their second half."""
+    image = open_store(store)
+    if half is not None:  # the counts that chose the pixels are left out
+        _, image = split_counts(image, seed=half)
+    if labels is None:
+        ones = xr.ones_like(image.isel(energy=0, drop=True), dtype="uint8")
+        painted = label_array(ones.data, image, ["whole image"])
+    elif labels.exists():
+        painted = scribbles.read(labels, image)
+    else:
+        raise EdsError(f"{labels} does not exist; give the label image that was saved")
+    spectra = sum_spectra(image, masks.from_labels(painted)).compute()
+    empty = [str(p) for p in spectra[PHASE].values[(spectra.n_pixels == 0).values]]
+    if len(empty) == spectra.sizes[PHASE]:
+        raise EdsError(f"{labels} labels no pixel of the image")
+    for name in empty:
+        print(f"warning: no pixel is labelled {name}; it is left out")
+    return spectra.sel({PHASE: [p for p in spectra[PHASE].values if str(p) not in empty]})

@@ -62,6 +62,7 @@ oxygen = "stoichiometry"
 thickness_nm = 100
 density_g_cm3 = 4.5
 thickness = "charge_balance"
+fluorescence = true
 valences = {Fe = 2.4}
 [detector]
 window_nm = 300
@@ -131,6 +132,7 @@ RECIPES = st.builds(
         k_factors=NAMES,
         thickness_nm=POSITIVE,
         thickness=st.sampled_from([None, "charge_balance"]),
+        fluorescence=st.booleans(),
         valences=st.none() | st.dictionaries(st.sampled_from(["Fe", "S"]), st.floats(-4, 8)),
     ),
 )

@@ -91,7 +91,7 @@ def test_from_toml__every_key():
         segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
         quantification=QuantificationChoice(
-            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance"
+            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance", True
         ),
         detector=DetectorChoice(300.0, 50.0, 30.0, 0.5),
     )  # fmt: skip

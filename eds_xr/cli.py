@@ -270,6 +270,9 @@ def quantify(
     assume_thin_film: Annotated[
         bool, typer.Option(help="Take it for a thin film, although an SEM, or below 40 keV.")
     ] = False,
+    fluorescence: Annotated[
+        bool, typer.Option(help="Take off what harder lines excite in the film.")
+    ] = False,
     half: Annotated[
         int | None,
         typer.Option(help="Labels were made on the first of hold_out('half', seed=HALF)."),
@@ -304,6 +307,7 @@ def quantify(
             net, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
             thickness=thickness, valences=valences_from_text(valences),
             take_off_angle_deg=take_off_angle_deg, assume_thin_film=assume_thin_film,
+            fluorescence=fluorescence,
         )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:

@@ -233,7 +233,7 @@ def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
         lines, _factors(recipe), oxygen=choice.oxygen, valences=choice.valences,
         thickness=choice.thickness, thickness_nm=choice.thickness_nm,
         density_g_cm3=choice.density_g_cm3, assume_thin_film=recipe.instrument.assume_thin_film,
-        take_off_angle_deg=recipe.instrument.take_off_angle_deg,
+        take_off_angle_deg=recipe.instrument.take_off_angle_deg, fluorescence=choice.fluorescence,
     )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ class Recipe(Checked):
         ``range_kev``, ``other_ranges_kev``.
     quantification : QuantificationChoice
         ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``, ``thickness``,
-        ``valences``.
+        ``valences``, ``fluorescence``.
     detector : DetectorChoice
         ``window_nm``, ``dead_layer_nm``, ``contact_nm``, ``thickness_mm``; or ``energy_kev`` and
         ``efficiency``.

@@ -145,6 +145,9 @@ class QuantificationChoice(Checked):
         values.one_of(CHARGE_BALANCE),
         "charge_balance: the film is as thick as makes the charges balance; fit the anions, too",
     )
+    fluorescence: bool = option(
+        values.yes_or_no, "true: what harder lines excite in the film is taken off", False
+    )
 
 
 @dataclass(frozen=True)

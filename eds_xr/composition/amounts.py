@@ -23,12 +23,14 @@ from eds_xr.composition.film.charge_balance import (
     balanced_thickness,
     thickness_interval,
 )
+from eds_xr.composition.film.fluorescence import Fluorescence
 from eds_xr.composition.fractions import propagated, shares
 from eds_xr.composition.uncertainty.errors import (
     SystematicError,
     changes_of_charges,
     changes_of_depths,
     changes_of_factors,
+    changes_of_masses,
 )
 from eds_xr.composition.uncertainty.limits import quantile
 from eds_xr.workers import task_name
@@ -57,6 +59,10 @@ class QuantificationModel:
         Amounts are kg/m^2, and give the film's mass thickness; else that is given.
     errors : tuple of SystematicError
         Of factors, optical depths and all else that is the same in every spectrum.
+    fluorescence : Fluorescence or None
+        What lines excite in the film, if it is known.
+    corrects_fluorescence : bool
+        Whether it is taken off. Its change with the amounts, of second order, is in no error.
     charges : ndarray [line] or None
         Of a unit mass of each line's element: the film is as thick as makes them balance.
     """
@@ -67,6 +73,8 @@ class QuantificationModel:
     attenuation: np.ndarray | None = None
     own_thickness: bool = False
     errors: tuple[SystematicError, ...] = ()
+    fluorescence: Fluorescence | None = None
+    corrects_fluorescence: bool = False
     charges: np.ndarray | None = None
 
 
@@ -88,6 +96,7 @@ class _Solved:
     by_counts: np.ndarray  # [..., line, line]
     by_errors: np.ndarray  # [..., line, error]; one standard deviation of each systematic error
     masses_by_errors: np.ndarray | None  # [..., element, error]; of unchanged amounts
+    fluorescence: np.ndarray  # [..., line]; added to the counts, relative
     thickness: _Thickness | None = None  # where it was found by the charge balance
 
 
@@ -109,7 +118,10 @@ def composition_block(
     """
     with np.errstate(all="ignore"):
         solved = _solve(net, thickness, model)
-        found = {"absorption_correction": _padded(solved.correction, model)}
+        added = solved.fluorescence
+        without = solved.correction * (1 + added * model.corrects_fluorescence)
+        found = {"absorption_correction": _padded(without, model)}
+        found["fluorescence"] = _padded(added, model)
         found |= _absolute(solved, covariance, model)
         found |= _of_thickness(solved, covariance)
         if "mass_thickness_lower" in names:
@@ -140,11 +152,14 @@ def _solve(net: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -
         inverse, absorbed = _inverse(unity - loop), response * depth
     errors = amounts[..., None] * changes_of_factors(model.errors, net.shape[-1])
     errors += absorbed[..., None] * changes_of_depths(model.errors, net.shape[-1])
+    added = _added(amounts, thickness, model)
+    excited = np.array([e.fluorescence for e in model.errors])
+    errors -= (amounts * added / (1 + added))[..., None] * excited
     by_counts = inverse * (factor * model.factors)[..., None, :]
-    changed = _mass_changes(amounts, model)
+    changed = changes_of_masses(model.errors, amounts, model.mass_per_line_mass)
     if changed is not None and model.attenuation is not None:
         errors += response[..., None] * _depth_changes(amounts, depth, changed, thickness, model)
-    solved = _Solved(amounts, factor, by_counts, inverse @ errors, changed)
+    solved = _Solved(amounts, factor, by_counts, inverse @ errors, changed, added)
     if model.charges is None:
         return solved
     per_thickness = _depth(amounts, np.ones_like(thickness), model)
@@ -197,14 +212,12 @@ def _with_thickness(
     )
 
 
-def _mass_changes(amounts: np.ndarray, model: QuantificationModel) -> np.ndarray | None:
-    """Return what errors do to masses when amounts stay [..., element, error]; None for nothing."""
-    if all(e.mass_per_line_mass is None for e in model.errors):
-        return None
-    nothing = np.zeros_like(model.mass_per_line_mass)
-    given = (e.mass_per_line_mass for e in model.errors)
-    changes = np.stack([nothing if c is None else c for c in given])
-    return np.einsum("rel,...l->...er", changes, amounts)
+def _added(amounts: np.ndarray, thickness: np.ndarray, model: QuantificationModel) -> np.ndarray:
+    """Return what other lines of the film add to the counts of each, relative [..., line]."""
+    if model.fluorescence is None:
+        return np.zeros_like(amounts)
+    masses = amounts @ model.mass_per_line_mass.T
+    return model.fluorescence.added(masses, None if model.own_thickness else thickness)
 
 
 def _depth_changes(
@@ -228,6 +241,8 @@ def _iterate(
     amounts = uncorrected
     for _ in range(MOST_ITERATIONS):
         factor, _ = correction(_depth(amounts, thickness, model))
+        if model.corrects_fluorescence:
+            factor = factor / (1 + _added(amounts, thickness, model))
         before, amounts = amounts, uncorrected * factor
         change = np.abs(amounts - before).max(-1)
         moving = change > TOLERANCE * np.abs(amounts).max(-1)

@@ -13,6 +13,7 @@ import xarray as xr
 from eds_xr.arguments import check_fits, relative_uncertainty
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.attributes import history_parameters, labelled
+from eds_xr.composition.film.fluorescence import fluorescence_error, fluorescence_in
 from eds_xr.composition.film.given_charges import (
     assumed_of,
     balances,
@@ -36,6 +37,7 @@ from eds_xr.composition.results import (
     of_lines,
 )
 from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
+from eds_xr.schema import spatial_dims
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.own_detector import described
@@ -57,6 +59,7 @@ def quantify(
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.1,
     beam_energy_kev: float | None = None,
+    fluorescence: bool = False,
     assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into a composition with k-factors.
@@ -107,6 +110,10 @@ def quantify(
         attenuation of each line.
     beam_energy_kev : float, optional
         Where the recording does not tell it (attribute ``beam_energy_kev``).
+    fluorescence : bool
+        Take off what harder lines of the film excite, to first order
+        (:mod:`eds_xr.composition.film.fluorescence`): Cr by Fe 2 % in 100 nm. Needs the
+        thickness. Without, it is a systematic error of spectra whose thickness is given.
     assume_thin_film : bool
         Take the sample for a film thin for its beam although it was recorded in an SEM, or below
         40 keV; the attribute ``assumptions`` then says so.
@@ -126,14 +133,14 @@ def quantify(
         bring them: the fraction if the line had just those counts, the others as found.
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
         oxygen by stoichiometry, which has none of its own) [element];
-        ``absorption_correction`` where there is one. Negative net counts stay negative. A
-        pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
-        the k-factors are computed. With `thickness`, ``mass_thickness`` [...; kg/m2] with its
-        variances, ``_by_error`` and, of spectra, ``_lower`` and ``_upper`` [..., coverage]: below
-        zero within errors where more anions were measured than the charges ask for; where none
-        fits, NaN, and spectra are not corrected and in ``doubt``, pixels NaN.
-        ``doubt`` and ``assumed`` [..., element] as the lines have
-        them; what is assumed is zero, without error or limit.
+        ``absorption_correction`` where there is one, ``fluorescence`` with a thickness. Negative
+        net counts stay negative. A pixel of a map whose counts sum to nothing is NaN. Attribute
+        ``standardless`` is 1 when the k-factors are computed. With `thickness`, ``mass_thickness``
+        [...; kg/m2] with its variances, ``_by_error`` and, of spectra, ``_lower`` and ``_upper``
+        [..., coverage]: below zero within errors where more anions were measured than the charges
+        ask for; where none fits, NaN, and spectra are not corrected and in ``doubt``, pixels NaN.
+        ``doubt`` and ``assumed`` [..., element] as the lines have them; what is assumed is zero,
+        without error or limit.
 
     Raises
     ------
@@ -164,18 +171,26 @@ def quantify(
     angle = angle_of(lines.attrs, take_off_angle_deg) if absorbs else None
     elements = elements_of_lines(names, oxygen, valences, valence_uncertainty, balance=balance)
     absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
-    common = errors_of_attenuation(names, absorption) if balance else common_errors(0.0, absorption)
+    excited = fluorescence_in(
+        names, elements.symbols, beam, film=film is not None or (balance and fluorescence),
+        correct=fluorescence, maps=bool(spatial_dims(chosen.net)),
+    )  # fmt: skip
+    of_depths = errors_of_attenuation(names, absorption) if balance else None
+    common = common_errors(0.0, absorption) if of_depths is None else of_depths
+    more = (*errors_of_valences(elements), *fluorescence_error(excited, correct=fluorescence))
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        errors=one_each((*errors_of_factors(factors), *common, *errors_of_valences(elements))),
+        errors=one_each((*errors_of_factors(factors), *common, *more)),
         charges=charges_per_mass(elements) if balance else None,
+        fluorescence=excited, corrects_fluorescence=fluorescence,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
     parameters |= {"thickness": thickness} if balance else {}
     if film is not None:
         parameters["mass_thickness_kg_m2"] = number_or_varies(film)
+        parameters["fluorescence"] = fluorescence
     assumed = [*assumed, *assumed_of(elements, density_g_cm3 if balance else None)]
     found = labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
         k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")

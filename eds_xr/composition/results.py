@@ -47,6 +47,7 @@ _LONG_NAMES = {
     "weight_fraction": ("weight fraction", "1"),
     "atoms_per_area": ("atoms per area", "m-2"),
     "mass_thickness": ("mass thickness", "kg m-2"),
+    "fluorescence": ("what other lines of the film add to the counts, relative", "1"),
     "absorption_correction": ("factor that makes up for absorption", "1"),
     "charge_ratio": ("charge of the anions over that of the cations, before absorption", "1"),
 }
@@ -301,6 +302,8 @@ def _outputs(
         found["charge_ratio"] = []
     if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
+    if model.fluorescence is not None:
+        found["fluorescence"] = [ELEMENT]
     return found
 
 

@@ -62,6 +62,7 @@ oxygen = "stoichiometry"
 thickness_nm = 100
 density_g_cm3 = 4.5
 thickness = "charge_balance"
+fluorescence = true
 valences = {Fe = 2.4}
 [detector]
 window_nm = 300
@@ -90,7 +91,7 @@ def test_from_toml__every_key():
         segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
         quantification=QuantificationChoice(
-            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance"
+            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance", True
         ),
         detector=DetectorChoice(300.0, 50.0, 30.0, 0.5),
     )  # fmt: skip
@@ -131,6 +132,7 @@ RECIPES = st.builds(
         k_factors=NAMES,
         thickness_nm=POSITIVE,
         thickness=st.sampled_from([None, "charge_balance"]),
+        fluorescence=st.booleans(),
         valences=st.none() | st.dictionaries(st.sampled_from(["Fe", "S"]), st.floats(-4, 8)),
     ),
 )

@@ -16,6 +16,7 @@ from eds_xr.composition.uncertainty.effects import (
     ERROR_EFFECT,
     effect_variance,
 )
+from eds_xr.composition.uncertainty.marks import ASSUMED_TEXT, mark_of
 from eds_xr.composition.uncertainty.measurements import ALL_LINES, Measurement, measurements
 from eds_xr.composition.uncertainty.number_text import value_text
 from eds_xr.composition.uncertainty.quantities import (
@@ -24,7 +25,7 @@ from eds_xr.composition.uncertainty.quantities import (
     units_of,
     variance_name,
 )
-from eds_xr.schema import ELEMENT, LINE, EdsError
+from eds_xr.schema import ASSUMED, ELEMENT, LINE, EdsError
 
 MEASUREMENT = "measurement"
 #: Contributions of less than this share of the variance are not written out, nor more than so many.
@@ -104,7 +105,10 @@ def budget(
     found = found.assign(total_after=after.transpose(MEASUREMENT, *values.dims))
     best, lowest = _best(found.total, after)
     found = found.assign(best=best, best_total=lowest)
-    found = found.assign(text=_texts(found, parts, errors, name, result.attrs))
+    texts = _texts(found, parts, errors, name, result.attrs)
+    assumed = mark_of(result, ASSUMED, values)
+    by_choice = _labels(values) + f" {ASSUMED_TEXT}"
+    found = found.assign(text=texts.where(~assumed, by_choice).astype(str))
     attrs = provenance.with_step(result.attrs, "budget", quantity=name, **options)
     return _described(found, values).assign_attrs(attrs | {"quantity": name})
 

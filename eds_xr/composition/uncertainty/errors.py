@@ -54,6 +54,8 @@ class SystematicError:
     charges : ndarray [line] or float
         Change of the charge of a unit mass of each line's element: of valences that a charge
         balance rests on.
+    fluorescence : float
+        Relative change of the counts that other lines excite.
     """
 
     name: str
@@ -62,6 +64,7 @@ class SystematicError:
     depths: np.ndarray | float = 0.0
     mass_per_line_mass: np.ndarray | None = None
     charges: np.ndarray | float = 0.0
+    fluorescence: float = 0.0
 
 
 def errors_of_factors(
@@ -103,6 +106,7 @@ def _together(one: SystematicError, other: SystematicError) -> SystematicError:
         one.depths + other.depths,
         np.sum(changes, axis=0) if changes else None,
         np.asarray(one.charges, float) + other.charges,
+        one.fluorescence + other.fluorescence,
     )
 
 
@@ -114,6 +118,20 @@ def changes_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndar
 def changes_of_depths(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative change of each line's optical depth by each error [line, error]."""
     return _columns([e.depths for e in errors], lines)
+
+
+def changes_of_masses(
+    errors: Sequence[SystematicError], amounts: np.ndarray, like: np.ndarray
+) -> np.ndarray | None:
+    """Return what errors do to masses when amounts stay [..., element, error]; None for nothing.
+
+    `like` is the ``mass_per_line_mass`` [element, line] that they change.
+    """
+    given = [e.mass_per_line_mass for e in errors]
+    if all(change is None for change in given):
+        return None
+    changes = np.stack([np.zeros_like(like) if c is None else c for c in given])
+    return np.einsum("rel,...l->...er", changes, amounts)
 
 
 def changes_of_charges(errors: Sequence[SystematicError], lines: int) -> np.ndarray:

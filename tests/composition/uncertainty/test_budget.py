@@ -232,3 +232,34 @@ def test_budget__partition_without_what_spectra_share():
 def test_budget__errors(options, message):
     with pytest.raises(EdsError, match=message):
         budget(composed(), **options)
+
+
+GLASS = ["O_Ka", "Mg_Ka", "Si_Ka", "Fe_Ka", "Al_Ka"]
+
+
+@pytest.mark.parametrize("measured", [["Mg_Ka", "O_Ka"], ["Fe_Ka", "O_Ka"], GLASS])
+def test_budget__standards_that_are_measured_lower_the_total_as_predicted(measured):
+    attrs = {"beam_energy_kev": 200.0, "signal_type": "EDS_TEM"}
+    computed = kf.standardless_k_factors(GLASS, beam_energy_kev=200.0)
+    lines = lines_of([8e4, 4e4, 3e4, 9e3, 5e3], names=GLASS, **attrs)
+    found = budget(quantify(lines, computed), standard_counts=4e4, standard_uncertainty=0.02)
+    elements = [n.split("_")[0] for n in measured]
+    standard = kf.from_standard(
+        lines_of(np.full(len(measured), 4e4), names=measured, **attrs),
+        dict.fromkeys(elements, 1.0), name="glass", units="weight",
+        uncertainty=dict.fromkeys(elements, 0.02),
+    )  # fmt: skip
+    # as if the computed factors were right: the standard changes errors, not numbers
+    right = computed.k.sel(line=standard.line) / float(computed.k.sel(line=measured[0]))
+    scale = right.values / standard.k
+    standard = standard.assign(
+        k=scale * standard.k, standard_deviation=scale * standard.standard_deviation
+    )
+    table = standard if measured is GLASS else kf.combine(standard, fill=computed)
+    after = budget(quantify(lines, table)).total
+    either = {"a standard with all lines"} if measured is GLASS else {
+        f"a standard with {a} and {b}" for a in measured for b in measured
+    }  # fmt: skip
+    name = next(m for m in found.measurement.values if m in either)
+    np.testing.assert_allclose(found.total_after.sel(measurement=name), after, rtol=0.1)
+    assert float((after / found.total).min()) < 0.5

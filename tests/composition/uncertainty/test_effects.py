@@ -59,6 +59,7 @@ def test_quantify__effects_sum_to_the_total(net, draws, told, thickness, oxygen)
     expected = list(parts) if told else ["counting"]
     systematics = ["k_factor", "dose", "absorption"]
     systematics += ["valences"] if oxygen == "stoichiometry" else []
+    systematics += [] if thickness is None else ["fluorescence"]
     assert effects == [*expected, *systematics]
     for kind in ("atomic_fraction", "weight_fraction"):
         total = found[f"{kind}_covariance"] + found[f"{kind}_systematic_covariance"]

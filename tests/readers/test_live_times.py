@@ -1,16 +1,18 @@
 """The live time of pixels: from passes, from arrays, through frames, sums, bins and halves."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray as xr
 from support.makers.velox import frame_words, write_velox
-from support.reading import COUNTS
+from support.reading import COUNTS, E, X, Y
 
 import eds_xr
 from eds_xr import readers, simulate
 from eds_xr.readers import live_times, summary
+from eds_xr.readers.formats.hyperspy.signals import Signal, spectrum_images
 
 
 def test_of_passes__a_pixel_passed_over_more_often_lives_longer():
@@ -50,6 +52,19 @@ def test_convert__an_equal_share_where_the_file_tells_no_more(tmp_path: Path):
     assert "live_time_s" not in image.coords
     expected = image.attrs["live_time_s"] / (image.sizes["y"] * image.sizes["x"])
     assert image.attrs["pixel_live_time_s"] == pytest.approx(expected)
+
+
+def test_spectrum_images__hyperspys_live_time_of_each_pixel(tmp_path: Path):
+    times = np.linspace(0.01, 0.02, 35).reshape(7, 5)
+    detector = {"Detector": {"EDS": {"live_time": times}}}
+    signal = Signal(
+        "EDX", [Y | {"size": 7}, X | {"size": 5}, E | {"size": 32}], COUNTS.shape, None,
+        COUNTS.dtype, lambda: COUNTS.nbytes, lambda: nullcontext(COUNTS),
+        lambda: ({"Acquisition_instrument": {"TEM": detector}}, {}),
+    )  # fmt: skip
+    (recording,) = spectrum_images(tmp_path / "a.hspy", [signal])
+    np.testing.assert_array_equal(recording.images["live_time_s"], times)
+    assert "live_time_s" not in recording.attrs
 
 
 def _image(times=None):

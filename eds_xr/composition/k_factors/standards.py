@@ -15,6 +15,7 @@ from eds_xr.composition.k_factors.counts import Counts, counts_of
 from eds_xr.composition.k_factors.modes import symmetric_root, with_modes
 from eds_xr.composition.k_factors.table import UNITS, make_table
 from eds_xr.composition.recording.dose import dose_of
+from eds_xr.composition.recording.thin_film import no_thin_film
 from eds_xr.schema import EdsError, check_one_of
 from eds_xr.xray.absorption import (
     attenuation_m2_kg,
@@ -224,6 +225,8 @@ def _standard(
     relative: dict[str, float],
 ) -> _Standard:  # fmt: skip
     check_one_of(units, UNITS["k"], "units")
+    if why := no_thin_film(lines.attrs):
+        raise EdsError(f"no factors: {why}; measure them on a film thin for its beam")
     amounts = checked_amounts(composition)
     elements, called = list(amounts), lines.attrs.get("source", "standard")
     doubts = _uncertainties(amounts, uncertainty or {})

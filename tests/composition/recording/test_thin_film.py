@@ -112,3 +112,18 @@ def test_fit_lines__says_that_it_assumes_a_beam():
     # and what rests on it goes on saying so
     made = eds_xr.quantify(found["fit_lines"], beam_energy_kev=200)
     assert [text[:16] for text in made.attrs["assumptions"]] == ["a beam of 200 keV"[:16]] * 2
+
+
+def test_standards__of_no_thin_film_are_refused():
+    how = {"dose_uncertainty": 0.0, "thickness_uncertainty": 0.0, "dose_electrons": 1e9}
+    how["absorption"] = False
+    for data in (lines(signal_type="EDS_SEM"), lines(beam_energy_kev=15.0)):
+        with pytest.raises(EdsError, match="no factors: .*measure them on a film thin"):
+            kf.from_standard(data, "MgSiFe")
+        with pytest.raises(EdsError, match="no factors: .*measure them on a film thin"):
+            kf.zeta_from_standard(data, "MgSiFe", mass_thickness_kg_m2=1e-4, **how)
+
+
+def test_to_text__the_foot_says_what_was_overridden():
+    found = eds_xr.quantify(lines(signal_type="EDS_SEM"), K, assume_thin_film=True)
+    assert any("assume_thin_film" in note for note in eds_xr.to_text(found).attrs["foot"])

@@ -17,11 +17,12 @@ from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
 from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.composition.uncertainty.budget import budget
@@ -32,6 +33,7 @@ from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, u
 from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
 from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.detectors import sum_detectors
 from eds_xr.image.element_maps import element_map, element_maps
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
@@ -41,6 +43,7 @@ from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.detectors import DetectorWarning, compare_detectors
 from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
@@ -68,6 +71,7 @@ __all__ = [
     "AxisWarning",
     "Bremsstrahlung",
     "Calibration",
+    "DetectorWarning",
     "EdsError",
     "LeftOutWarning",
     "MissingLineWarning",
@@ -78,6 +82,7 @@ __all__ = [
     "budget",
     "calibrate",
     "classify",
+    "compare_detectors",
     "compare_regions",
     "component_kinds",
     "convert",
@@ -130,6 +135,7 @@ __all__ = [
     "subtract_hole",
     "subtract_phase",
     "suggest_rank",
+    "sum_detectors",
     "sum_spectra",
     "thickness_map",
     "to_table",

@@ -19,7 +19,7 @@ from eds_xr.app import commands
 from eds_xr.schema import EdsError
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -169,6 +169,9 @@ def convert(
     ] = None,
     keep_frames: Annotated[bool, typer.Option(help="Keep the frames, do not sum them.")] = False,
     align: Annotated[bool, typer.Option(help="Correct the drift between the frames.")] = False,
+    detectors: Annotated[
+        str | None, typer.Option(help="Of several: sum, or apart (along detector).")
+    ] = None,
     pyramid: Annotated[bool, typer.Option(help="Write sums of 2, 4 and 8 pixels a side.")] = False,
     overwrite: OVERWRITE = False,
 ) -> None:
@@ -182,6 +185,7 @@ def convert(
         frames=None if frames is None else _frames(frames),
         keep_frames=keep_frames,
         align=align,
+        detectors=detectors,
         pyramid=pyramid,
         overwrite=overwrite,
     )
@@ -237,10 +241,7 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
-    detector: Annotated[
-        str,
-        typer.Option(help="window_nm=300,dead_layer_nm=50; or CSV with energy_kev, efficiency."),
-    ] = "",
+    detector: Annotated[str, typer.Option(help="window_nm=300,...; or CSV of efficiency.")] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",
@@ -257,6 +258,12 @@ def quantify(
     take_off_angle_deg: Annotated[
         float | None, typer.Option(help="Of the detector above the film, likewise.")
     ] = None,
+    hole: Annotated[
+        str | None, typer.Option(help="Recorded in the hole or on the support: subtracted.")
+    ] = None,
+    hole_scale: Annotated[
+        str, typer.Option(help="dose (live time, current), or a line of the grid alone: Cu_Ka.")
+    ] = "dose",
     beam_energy_kev: Annotated[
         float | None, typer.Option(help="Of the recording, where the store does not tell it.")
     ] = None,
@@ -275,7 +282,7 @@ def quantify(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
     """Quantify the phases of a labelled spectrum image."""
-    from eds_xr.analysis.labelled_spectra import labelled_spectra
+    from eds_xr.analysis.labelled_spectra import fitted, labelled_spectra, without_hole
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
     from eds_xr.composition.recording.thin_film import with_beam
@@ -291,10 +298,13 @@ def quantify(
     spectra = with_beam(labelled_spectra(store, labels, half), beam_energy_kev)
     if detector:
         spectra = with_detector(spectra, detector_from_text(detector))
-    fitted = _fitted(spectra, elements, stray, lines, range_kev)
+    named, others = _names(elements), _names(stray)
+    if hole is not None:
+        spectra = without_hole(spectra, hole, hole_scale, [*named, *others])
     with _warnings_printed():
+        net = fitted(spectra, named, others, _names(lines), _range_kev(range_kev))
         found = to_composition(
-            fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
+            net, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
             thickness=thickness, valences=valences_from_text(valences),
             take_off_angle_deg=take_off_angle_deg, assume_thin_film=assume_thin_film,
             fluorescence=fluorescence,
@@ -331,22 +341,6 @@ def _warnings_printed() -> Iterator[None]:
         yield
     for warning in caught:
         print(f"warning: {warning.message}")
-
-
-def _fitted(
-    spectra: xr.Dataset, elements: str, stray: str, lines: str, range_kev: str
-) -> xr.Dataset:
-    """Return net counts; what the fit warns of is printed."""
-    from eds_xr.spectra.line_fits.fit_lines import fit_lines
-
-    with _warnings_printed():
-        return fit_lines(
-            spectra,
-            _names(elements) or None,
-            stray=_names(stray),
-            lines=_names(lines) or None,
-            range_kev=_range_kev(range_kev),
-        )
 
 
 def _frames(text: str) -> slice | list[int]:

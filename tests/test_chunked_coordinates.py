@@ -79,13 +79,18 @@ def _has_pixels(data: Any) -> bool:
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, Any]:
     """What functions take, on NumPy."""
-    image = simulate.spectrum_image(shape=(*SHAPE, 1024), dose=400.0, seed=3)
+    return inputs_of(SHAPE)
+
+
+def inputs_of(shape: tuple[int, int]) -> dict[str, Any]:
+    """Return what functions take of an image of this shape, on NumPy."""
+    image = simulate.spectrum_image(shape=(*shape, 1024), dose=400.0, seed=3)
     image = image.drop_vars("haadf").compute()
     factors = eds_xr.nmf(image, 3, max_iter=10).compute()
     scores = factors.scores.assign_coords(component=["a", "b", "c"])
-    values = 1 + (np.arange(SHAPE[1]) * 3 // SHAPE[1]) + np.zeros((SHAPE[0], 1), int)
+    values = 1 + (np.arange(shape[1]) * 3 // shape[1]) + np.zeros((shape[0], 1), int)
     label = eds_xr.schema.label_array(values.astype(np.uint8), image, ["one", "two", "three"])
-    painted = label.where((np.arange(SHAPE[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
+    painted = label.where((np.arange(shape[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
     painted.attrs = label.attrs
     several = masks.from_labels(label)
     spectra = eds_xr.sum_spectra(image, several).compute()
@@ -148,6 +153,9 @@ OF_ARRAYS: dict[str, Case] = {
     "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
+    "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
+    "with_detector": lambda i: i.image.eds.with_detector({"window_nm": 300.0}),
+    "compare_detectors": lambda i: _apart(i.image).eds.compare_detectors(**LINES),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
     "masks": lambda i: i.label.eds.masks(),
@@ -173,6 +181,14 @@ OF_DATASETS: dict[str, Case] = {
         i.spectra.isel(phase=1), scale=0.3
     ),
     "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
+    "sum_detectors": lambda i: i.spectra.rename(phase="detector").eds.sum_detectors(),
+    "compare_detectors": lambda i: (
+        i.spectra.isel(phase=[0, 0])
+        .drop_vars("phase")
+        .rename(phase="detector")
+        .eds.compare_detectors(**LINES)
+    ),
+    "with_detector": lambda i: i.spectra.eds.with_detector({"window_nm": 300.0}),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
@@ -238,10 +254,10 @@ OTHERS: dict[str, Case] = {
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
     ),
     "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
-    "k_factors.from_standard": lambda i: k_factors.from_standard(i.maps, "MgSiFeCaAl"),
+    "k_factors.from_standard": lambda i: k_factors.from_standard(_one_line(i), "MgO"),
     "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
-        i.maps,
-        "MgSiFeCaAl",
+        _one_line(i),
+        "MgO",
         mass_thickness_kg_m2=3e-4,
         dose_electrons=1e12,
         thickness_uncertainty=0.1,
@@ -322,6 +338,11 @@ NOT_OF_IMAGES = {
 }  # fmt: skip
 
 
+def _apart(image: xr.DataArray) -> xr.DataArray:
+    """Return an image of two equal detectors."""
+    return xr.concat([image, image], dim=xr.Variable("detector", ["one", "two"]))
+
+
 def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
 
@@ -340,6 +361,11 @@ def _labelled(app, i):
     app.labeller.wait()
     app.close()
     return app.probability
+
+
+def _one_line(i: Any) -> Any:
+    """Return the map of a line, which no other line shows to be a standard of several phases."""
+    return i.line_maps.sel(line=["Mg_Ka"])
 
 
 def _session(i: Any) -> labelling.Session:

@@ -136,6 +136,25 @@ def test_quantify__saved_segmentation_k_factors_and_oxygen(labelled, tmp_path):
     assert 0.35 < table.loc[("Brg", "O"), "weight_fraction"] < 0.55
 
 
+def test_quantify__with_a_detector(labelled, tmp_path):
+    """Behind thick layers soft photons are lost: against magnesium, iron's weigh less."""
+    (tmp_path / "seen.csv").write_text("energy_kev,efficiency\n0.05,0.2\n1.5,0.8\n20,1\n")
+    relative = {}
+    for detector in ("", "window_nm=900", tmp_path / "seen.csv"):
+        path = tmp_path / f"{len(relative)}.csv"
+        more = ["--detector", detector] if detector else []
+        done = quantified(labelled, "--labels", labelled / "seg.zarr", "--csv", path, *more)
+        assert done.exit_code == 0, done.output
+        table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+        factor = table.loc["Brg"].k_factor
+        relative[str(detector)] = factor.Mg / factor.Fe
+    assert relative["window_nm=900"] > 1.05 * relative[""]
+    assert relative[str(tmp_path / "seen.csv")] > 1.05 * relative[""]
+    done = quantified(labelled, "--detector", "window=900")
+    assert done.exit_code != 0
+    assert "no property window of a detector" in done.output + str(done.exception)
+
+
 BALANCE = ["--thickness", "charge_balance"]
 
 

@@ -227,8 +227,10 @@ def _started(
         return image, steps[len(done) :]
     if first is None:
         raise EdsError(f"the history names no conversion of {found}; expected a store as --source")
+    how = {n: steps[first][n] for n in ("detectors",) if n in steps[first]}
+    signal = None if how else steps[first].get("signal")
     store = conversion.convert(
-        found, folder / files.COUNTS, signal=steps[first].get("signal"), **_frames(steps[:first])
+        found, folder / files.COUNTS, signal=signal, **how, **_frames(steps[:first])
     )
     return opening.open(store), steps[first + 1 :]
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.composition.amounts import QuantificationModel, composition_block
 from eds_xr.composition.film.charge_balance import COVERAGES
-from eds_xr.composition.k_factors.table import Table
-from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.effects import (
     ERROR,
     ERROR_EFFECT,
@@ -27,8 +24,6 @@ from eds_xr.composition.uncertainty.errors import (
 )
 from eds_xr.composition.valences import OXYGEN, Charges, charges_of
 from eds_xr.schema import (
-    ASSUMED,
-    DOUBT,
     ELEMENT,
     LINE,
     EdsError,
@@ -231,33 +226,6 @@ def _factor_error(lines: xr.Dataset, found: xr.Dataset, model: QuantificationMod
     about = {"long_name": "relative change of a line's factor by each error", "units": "1"}
     coords = {FACTOR_LINE: line_names(lines)} | {n: found[n] for n in (ERROR, ERROR_EFFECT)}
     return xr.DataArray(changes, coords, (FACTOR_LINE, ERROR), attrs=about)
-
-
-def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return what is in doubt, and what is assumed, of lines, as far as lines say so [element]."""
-    found, names = {}, composition[LINE].values
-    for name, nothing in ((DOUBT, ""), (ASSUMED, False)):
-        if name in lines:
-            values = marks.mark_of(lines, name, lines.net)
-            values = values.reindex({LINE: names}, fill_value=nothing)
-            values = values.drop_vars([n for n, c in values.coords.items() if LINE in c.dims])
-            found[name] = values.rename({LINE: ELEMENT})
-    return found
-
-
-def history_parameters(table: Table, elements: Elements, angle_deg: float | None) -> dict[str, Any]:
-    """Return the parameters of a quantification for its history, whichever the method."""
-    attrs = getattr(table, "attrs", {})
-    parameters = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
-    if elements.charges is not None:
-        parameters["valences"] = elements.valences
-        spread = dict(zip(elements.symbols, elements.charges.deviations.tolist(), strict=True))
-        parameters["valence_uncertainty"] = {e: s for e, s in spread.items() if s}
-    if angle_deg is not None:
-        parameters["take_off_angle_deg"] = angle_deg
-    parameters["standardless"] = bool(attrs.get("standardless", 0))
-    oxygen = BY_STOICHIOMETRY if BY_STOICHIOMETRY in elements.lines else "measured"
-    return {"oxygen": oxygen, **parameters}
 
 
 def _check_lines(lines: xr.Dataset) -> None:

@@ -38,7 +38,7 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     """
     import dask.array as da
 
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     _check_factors(image, factors)
     image = as_chunked(image)
     factors = {d: f for d, f in factors.items() if f > 1}

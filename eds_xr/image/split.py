@@ -82,7 +82,7 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     EdsError
         When the values are not integers, or the seed is negative.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split, found dtype {image.dtype}")
     if seed < 0:
@@ -147,7 +147,7 @@ def hold_out(
     :func:`eds_xr.net_counts`) are independent of the choice. A fit of families takes its
     background from other channels, too: what chance in these does to it is small, not zero.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     if isinstance(what, str):
         check_one_of(what, ("half",), "what, unless it is a list of elements or lines,")
         return split_counts(image, seed=seed)

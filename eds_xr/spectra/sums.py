@@ -10,6 +10,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
+    DETECTOR,
     ENERGY,
     LIVE_TIME,
     PHASE,
@@ -31,6 +32,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     Parameters
     ----------
     image : DataArray [*spatial, energy; counts]
+        With ``detector``, the spectra have it, too.
     masks : DataArray of bool [*spatial] or [phase, *spatial]
         Masks may overlap.
 
@@ -48,7 +50,9 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
         For masks that are not boolean or lie on another grid; for NaN or negative counts when
         computed.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
+    if DETECTOR in image.dims:
+        return _of_each_detector(image, masks)
     check_masks(image, masks)
     several = masks if PHASE in masks.dims else masks.expand_dims(PHASE)
     if several.sizes[PHASE] == 0:
@@ -73,12 +77,24 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     )
     if PHASE in several.coords:
         spectra = spectra.assign_coords({PHASE: several[PHASE]})
-    if (time := _live_time(image, several, pixels)) is not None:
+    if (time := live_time_of(image, several, pixels)) is not None:
         spectra = spectra.assign({LIVE_TIME: time})
     return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
 
 
-def _live_time(
+def _of_each_detector(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
+    """Return the sums ``[phase, detector, energy]`` of an image that keeps its detectors apart."""
+    own = {n: c for n, c in image.coords.items() if c.dims == (DETECTOR,)}
+    bare = image.drop_vars(list(own))
+    each = [sum_spectra(bare.isel({DETECTOR: i}), masks) for i in range(image.sizes[DETECTOR])]
+    names = ["counts", "variance"]
+    sums = xr.concat([one[names] for one in each], dim=DETECTOR, combine_attrs="override")
+    found = each[0].drop_vars(names).assign(sums.data_vars).assign_coords(own)
+    lead = [d for d in (PHASE,) if d in found.counts.dims]
+    return found.assign({n: found[n].transpose(*lead, DETECTOR, ENERGY) for n in names})
+
+
+def live_time_of(
     image: xr.DataArray, masks: xr.DataArray, pixels: xr.DataArray
 ) -> xr.DataArray | None:
     """Return the live time of the pixels of each mask, if the image knows it [s]."""

@@ -7,7 +7,8 @@ from support.makers.lines import lines_of as made_lines
 
 from eds_xr import k_factors as kf
 from eds_xr import provenance, simulate
-from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.absolute import quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.schema import EdsError
 from eds_xr.spectra.line_fits.fit_lines import fit_lines

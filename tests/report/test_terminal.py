@@ -34,7 +34,7 @@ def test_print_table__thickness_by_the_charge_balance(capsys, how, units):
 def test_print_table__without_a_thickness_says_nothing_of_it(capsys):
     lines = lines_of([[2e5, 2e5, 3e5]], names=NAMES).assign_coords({PHASE: ["one"]})
     print_table(quantify(lines, K), "atomic_fraction")
-    assert "thickness" not in capsys.readouterr().out
+    assert "thickness by" not in capsys.readouterr().out
 
 
 def test_plot_budget__more_effects_than_muted_colours():

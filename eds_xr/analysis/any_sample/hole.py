@@ -11,25 +11,20 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.recipe import Recipe
-from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.schema import ENERGY, LIVE_TIME, PHASE, check_spectrum_image
 from eds_xr.spectra.hole import BY_DOSE, subtract_hole
 from eds_xr.spectra.subtraction import SubtractionWarning
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store import conversion, opening, saving
 
-#: What the hole is called among phases while all pixels are refined.
-HOLE = "hole"
-
 
 def hole_of(recipe: Recipe) -> xr.Dataset | None:
-    """Return the spectrum that the recipe's file was recorded with in the hole, if it names one.
+    """Return the spectrum recorded in the hole, if the recipe names its file."""
+    return None if recipe.instrument.hole is None else read_hole(recipe.instrument.hole)
 
-    Computes: the sum of all its pixels.
-    """
-    source = recipe.instrument.hole
-    if source is None:
-        return None
+
+def read_hole(source: str) -> xr.Dataset:
+    """Return the sum of all pixels of a store, or of a vendor file, which is converted for it."""
     if "://" in source or opening.is_store(Path(source).expanduser()):
         return _summed(opening.open(source))
     with tempfile.TemporaryDirectory(prefix="eds_xr_hole_") as folder:
@@ -58,23 +53,16 @@ def without_hole(
         )
 
 
-def refined_without_hole(
-    image: xr.DataArray, pure: xr.Dataset, hole: xr.Dataset | None, seed: int
-) -> xr.Dataset:
-    """Return the spectra of phases from all pixels; the hole is one more of them, left out then."""
+def hole_of_a_pixel(
+    total: xr.Dataset, hole: xr.Dataset | None, recipe: Recipe, elements: Collection[str]
+) -> xr.Dataset | None:
+    """Return what a pixel holds of the hole, from the spectrum of all pixels of an image."""
     if hole is None:
-        return refine_spectra(image, pure, seed=seed)
-    kept = hole[["counts", "variance"]].reset_coords(drop=True).expand_dims({PHASE: [HOLE]})
-    each = pure.n_pixels.sum() if "n_pixels" in pure else 1
-    kept = kept.assign_coords({ENERGY: pure[ENERGY]}).assign(n_pixels=(PHASE, [float(each)]))
-    scales = [n for n in ("scale_slope", "scale_variance", "pinned") if n in pure]
-    own = pure[["counts", "variance", "n_pixels", *scales]]
-    both = xr.concat([own, kept], dim=PHASE, data_vars="all", join="exact")
-    if "pinned" in both:
-        both["pinned"] = both["pinned"].fillna("")
-    refined = refine_spectra(image, both, seed=seed)
-    names = {d: pure[PHASE].values for d in (PHASE, f"{PHASE}_other")}
-    return refined.sel(names)
+        return None
+    whole = without_hole(total, hole, recipe, elements)
+    share = float(whole.hole_scale) / float(total.n_pixels)
+    own = hole[["counts", "variance"]].reset_coords(drop=True)
+    return own.assign(counts=share * own.counts, variance=share**2 * own.variance)
 
 
 def keep_hole(hole: xr.Dataset, place: Path) -> None:

@@ -9,7 +9,7 @@ import xarray as xr
 
 from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.from_components import BY_NMF, with_components, with_impurity
-from eds_xr.analysis.any_sample.hole import refined_without_hole, without_hole
+from eds_xr.analysis.any_sample.hole import hole_of_a_pixel, without_hole
 from eds_xr.analysis.any_sample.line_fit import LineFit
 from eds_xr.analysis.any_sample.phases_found import Found, Say, presence_and_amounts, scores_of
 from eds_xr.analysis.any_sample.pure_spectra import (
@@ -27,6 +27,7 @@ from eds_xr.analysis.any_sample.regions import (
     sources_of,
 )
 from eds_xr.analysis.recipe import Recipe
+from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.purest.least_volume import AT_PIXELS
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
@@ -111,7 +112,7 @@ def measure(
     say("lines of the phases: families and background fitted")
     made.lines = _lines_of_phases(made, made.pure, spectra, fit, calibration, found.may_be)
     say("the same from all pixels")
-    _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
+    _measure_all_pixels(made, image, found, fit, calibration, recipe)
     return made
 
 
@@ -277,7 +278,7 @@ def _with_common(lines: xr.Dataset, pure: xr.Dataset) -> xr.Dataset:
 
 def _measure_all_pixels(
     made: Measured, image: xr.DataArray, found: Found, fit: LineFit, calibration: Calibration,
-    seed: int,
+    recipe: Recipe,
 ) -> None:  # fmt: skip
     """Add the spectra and lines of all pixels, or say why they cannot be had.
 
@@ -288,8 +289,9 @@ def _measure_all_pixels(
     if made.pure.sizes[PHASE] < 2:
         made.notes.append("one phase: its region tells all, nothing is refined")
         return
+    stray = hole_of_a_pixel(found.total, made.hole, recipe, found.elements.all)
     try:
-        refined = refined_without_hole(image, made.pure, made.hole, seed)
+        refined = refine_spectra(image, made.pure, stray=stray, seed=recipe.seed)
     except EdsError as error:
         made.notes.append(f"spectra of all pixels: not had, {error}")
         return

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from support.makers.lines import lines_of
 
 from eds_xr import k_factors as kf
-from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.absolute import quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.uncertainty.effects import as_counting, of_systematic, with_systematic
 
 NAMES = ["O_Ka", "Mg_Ka", "Si_Ka", "Fe_Ka"]

@@ -17,10 +17,12 @@ from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.composition.uncertainty.budget import budget
@@ -135,6 +137,7 @@ __all__ = [
     "suggest_rank",
     "sum_detectors",
     "sum_spectra",
+    "thickness_map",
     "to_table",
     "to_text",
     "unexplained",

@@ -12,9 +12,11 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.composition.uncertainty.budget import budget
@@ -132,6 +134,7 @@ class DatasetAccessor:
     quantify = _method(quantify)
     quantify_zeta = _method(quantify_zeta)
     quantify_cross_sections = _method(quantify_cross_sections)
+    thickness_map = _method(thickness_map)
     ratio = _method(ratio)
     oxides = _method(oxides)
     formula = _method(formula)

@@ -79,13 +79,18 @@ def _has_pixels(data: Any) -> bool:
 @pytest.fixture(scope="module")
 def inputs() -> dict[str, Any]:
     """What functions take, on NumPy."""
-    image = simulate.spectrum_image(shape=(*SHAPE, 1024), dose=400.0, seed=3)
+    return inputs_of(SHAPE)
+
+
+def inputs_of(shape: tuple[int, int]) -> dict[str, Any]:
+    """Return what functions take of an image of this shape, on NumPy."""
+    image = simulate.spectrum_image(shape=(*shape, 1024), dose=400.0, seed=3)
     image = image.drop_vars("haadf").compute()
     factors = eds_xr.nmf(image, 3, max_iter=10).compute()
     scores = factors.scores.assign_coords(component=["a", "b", "c"])
-    values = 1 + (np.arange(SHAPE[1]) * 3 // SHAPE[1]) + np.zeros((SHAPE[0], 1), int)
+    values = 1 + (np.arange(shape[1]) * 3 // shape[1]) + np.zeros((shape[0], 1), int)
     label = eds_xr.schema.label_array(values.astype(np.uint8), image, ["one", "two", "three"])
-    painted = label.where((np.arange(SHAPE[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
+    painted = label.where((np.arange(shape[0]) % 5 < 3)[:, None], 0).astype(np.uint8)
     painted.attrs = label.attrs
     several = masks.from_labels(label)
     spectra = eds_xr.sum_spectra(image, several).compute()
@@ -202,6 +207,9 @@ OF_DATASETS: dict[str, Case] = {
     "quantify": lambda i: i.line_maps.eds.quantify(
         thickness_nm=50.0, density_g_cm3=4.0, take_off_angle_deg=22.0
     ),
+    "thickness_map": lambda i: i.line_maps.eds.thickness_map(
+        pixels=4, take_off_angle_deg=22.0, valences={"Si": -4}
+    ),
     "quantify_zeta": lambda i: i.line_maps.eds.quantify_zeta(
         _table(i.line_maps, "zeta", 500.0), dose_electrons=_dose(i), take_off_angle_deg=22.0
     ),
@@ -245,10 +253,11 @@ OTHERS: dict[str, Case] = {
     "move_shares": lambda i: eds_xr.move_shares(
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
     ),
-    "k_factors.from_standard": lambda i: k_factors.from_standard(i.maps, "MgSiFeCaAl"),
+    "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
+    "k_factors.from_standard": lambda i: k_factors.from_standard(_one_line(i), "MgO"),
     "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
-        i.maps,
-        "MgSiFeCaAl",
+        _one_line(i),
+        "MgO",
         mass_thickness_kg_m2=3e-4,
         dose_electrons=1e12,
         thickness_uncertainty=0.1,
@@ -352,6 +361,11 @@ def _labelled(app, i):
     app.labeller.wait()
     app.close()
     return app.probability
+
+
+def _one_line(i: Any) -> Any:
+    """Return the map of a line, which no other line shows to be a standard of several phases."""
+    return i.line_maps.sel(line=["Mg_Ka"])
 
 
 def _session(i: Any) -> labelling.Session:

@@ -213,6 +213,8 @@ def _compositions(
             continue
         try:
             made[name] = _quantified(with_counts(lines, spectra, notes), recipe)
+            told = texts_of(made[name].attrs, "warnings")
+            notes += [w for w in told if w not in texts_of(lines.attrs, "warnings")]
         except EdsError as error:
             notes.append(f"{name.replace('_', ' ')}: not had, {error}")
     if len(made.keys() & ways.keys()) == len(ways):
@@ -228,8 +230,10 @@ def _compositions(
 def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
     choice = recipe.quantification
     return quantify(
-        lines, _factors(recipe), oxygen=choice.oxygen, thickness_nm=choice.thickness_nm,
+        lines, _factors(recipe), oxygen=choice.oxygen, valences=choice.valences,
+        thickness=choice.thickness, thickness_nm=choice.thickness_nm,
         density_g_cm3=choice.density_g_cm3, assume_thin_film=recipe.instrument.assume_thin_film,
+        take_off_angle_deg=recipe.instrument.take_off_angle_deg,
     )  # fmt: skip
 
 

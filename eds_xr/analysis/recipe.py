@@ -37,7 +37,8 @@ class Recipe(Checked):
     ----------
     seed : int
     instrument : InstrumentChoice
-        ``beam_energy_kev``, ``assume_thin_film``, ``hole``, ``hole_scale``.
+        ``beam_energy_kev``, ``assume_thin_film``, ``hole``, ``hole_scale``,
+        ``take_off_angle_deg``.
     elements : ElementChoice
         ``sample``, ``stray``, ``majors``: tuples of symbols.
     choice : PixelChoice
@@ -53,7 +54,8 @@ class Recipe(Checked):
     fit : FitChoice
         ``range_kev``, ``other_ranges_kev``.
     quantification : QuantificationChoice
-        ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``.
+        ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``, ``thickness``,
+        ``valences``.
     detector : DetectorChoice
         ``window_nm``, ``dead_layer_nm``, ``contact_nm``, ``thickness_mm``; or ``energy_kev`` and
         ``efficiency``.

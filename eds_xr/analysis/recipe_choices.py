@@ -7,6 +7,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any, ClassVar
 
 from eds_xr.analysis import recipe_values as values
+from eds_xr.composition.film.given_charges import CHARGE_BALANCE
 from eds_xr.composition.results import BY_STOICHIOMETRY
 from eds_xr.schema import EdsError
 from eds_xr.xray.own_detector import detector_attrs
@@ -137,6 +138,13 @@ class QuantificationChoice(Checked):
         values.real_number(0), "with density: absorption is corrected"
     )
     density_g_cm3: float | None = option(values.real_number(0), "")
+    valences: Mapping[str, float] | None = option(
+        values.charges, "of stoichiometry or charge balance; left out: the usual ones"
+    )
+    thickness: str | None = option(
+        values.one_of(CHARGE_BALANCE),
+        "charge_balance: the film is as thick as makes the charges balance; fit the anions, too",
+    )
 
 
 @dataclass(frozen=True)
@@ -156,6 +164,9 @@ class InstrumentChoice(Checked):
     hole_scale: str | None = option(
         values.name,
         'a line that the sample has not, as "Cu_Ka"; left out: by live time (and current)',
+    )
+    take_off_angle_deg: float | None = option(
+        values.real_number(0), "of the detector above the film; left out: the file's"
     )
 
 

@@ -126,6 +126,14 @@ def shares(given: Any, what: str) -> dict[str, float]:
     return found
 
 
+def charges(given: Any, what: str) -> dict[str, float]:
+    """Check charges by element."""
+    if not isinstance(given, Mapping):
+        raise EdsError(f"{what} must be charges by element: {{Fe = 2.4, S = -2}}, found {given!r}")
+    elements(list(given), what)
+    return {e: real_number(-math.inf)(v, f"{what}.{e}") for e, v in given.items()}
+
+
 def _list(given: Any, what: str, expected: str) -> list[Any]:
     if not isinstance(given, list | tuple):
         raise EdsError(f"{what} must be {expected}; found {given!r}")

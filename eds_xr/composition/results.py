@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.composition.amounts import QuantificationModel, composition_block
-from eds_xr.composition.k_factors.table import Table
-from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.film.charge_balance import COVERAGES
 from eds_xr.composition.uncertainty.effects import (
     ERROR,
     ERROR_EFFECT,
@@ -24,10 +22,8 @@ from eds_xr.composition.uncertainty.errors import (
     changes_of_factors,
     deviations_of_factors,
 )
-from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.composition.valences import OXYGEN, Charges, charges_of
 from eds_xr.schema import (
-    ASSUMED,
-    DOUBT,
     ELEMENT,
     LINE,
     EdsError,
@@ -52,6 +48,7 @@ _LONG_NAMES = {
     "atoms_per_area": ("atoms per area", "m-2"),
     "mass_thickness": ("mass thickness", "kg m-2"),
     "absorption_correction": ("factor that makes up for absorption", "1"),
+    "charge_ratio": ("charge of the anions over that of the cations, before absorption", "1"),
 }
 
 
@@ -66,34 +63,53 @@ class Elements:
     mass_per_line_mass : ndarray [element, line]
         Mass of each element that comes with a unit mass of the line's own.
     masses : ndarray [element; g/mol]
-    valences : dict
-        The charges that oxygen balances.
+    charges : Charges or None
+        Of `symbols`, where oxygen or the film's thickness balances them.
     """
 
     lines: list[str]
     symbols: list[str]
     mass_per_line_mass: np.ndarray
     masses: np.ndarray
-    valences: dict[str, float]
+    charges: Charges | None = None
+
+    @property
+    def valences(self) -> dict[str, float]:
+        """The charges that are balanced, but oxygen's."""
+        if self.charges is None:
+            return {}
+        named = zip(self.symbols, self.charges.values.tolist(), strict=True)
+        return {e: c for e, c in named if e != "O"}
 
 
 def elements_of_lines(
-    names: list[str], oxygen: str, valences: Mapping[str, float] | None
+    names: list[str],
+    oxygen: str,
+    valences: Mapping[str, float] | None,
+    uncertainty: Mapping[str, float] | None = None,
+    *,
+    balance: bool = False,
 ) -> Elements:
-    """Return the elements of lines, with oxygen as it is asked for."""
+    """Return the elements of lines, with oxygen as it is asked for.
+
+    Their charges are known where oxygen, or in a `balance` the film's thickness, rests on them.
+    """
     elements = [n.split("_")[0] for n in names]
-    if oxygen == "measured":
-        if valences:
-            raise EdsError("valences are for oxygen='stoichiometry', which balances them")
-        masses = np.array([atomic_mass(e) for e in elements])
-        return Elements(names, elements, np.eye(len(names)), masses, {})
-    atoms = oxygen_per_atom(elements, valences)
-    masses = np.array([atomic_mass(e) for e in [*elements, "O"]])
-    mass_per_line_mass = np.vstack([np.eye(len(names)), atoms * masses[-1] / masses[:-1]])
-    charges = dict(zip(elements, (2 * atoms).tolist(), strict=True))
-    return Elements(
-        [*names, BY_STOICHIOMETRY], [*elements, "O"], mass_per_line_mass, masses, charges
-    )
+    more = ["O"] if oxygen == BY_STOICHIOMETRY else []
+    masses = np.array([atomic_mass(e) for e in [*elements, *more]])
+    mass_per_line_mass, charges = np.eye(len(names)), None
+    if more or balance:
+        charges = charges_of([*elements, *more], valences, uncertainty)
+    elif valences or uncertainty:
+        raise EdsError(
+            "valences are for oxygen='stoichiometry' or thickness='charge_balance', which balance "
+            "them"
+        )
+    if more and charges is not None:
+        brought = charges.values[:-1] / -OXYGEN * masses[-1] / masses[:-1]
+        mass_per_line_mass = np.vstack([mass_per_line_mass, brought])
+    lines = [*names, *([BY_STOICHIOMETRY] if more else [])]
+    return Elements(lines, [*elements, *more], mass_per_line_mass, masses, charges)
 
 
 def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.Dataset:
@@ -153,7 +169,7 @@ def composition_of(
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
     parts = any(n in lines for n in PARTS)
-    outputs = _outputs(model, limits, parts)
+    outputs = _outputs(model, limits, parts, bool(spatial_dims(lines.net)))
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
@@ -168,6 +184,7 @@ def composition_of(
             "output_sizes": {
                 **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
                 ERROR: len(model.errors),
+                **({"coverage": len(COVERAGES)} if "charge_ratio" in outputs else {}),
                 **({MEASURED: lines.sizes[LINE]} if parts else {}),
             }
         },
@@ -182,6 +199,7 @@ def composition_of(
         LINE: (ELEMENT, elements.lines),
         ERROR: [e.name for e in model.errors],
         ERROR_EFFECT: (ERROR, [e.effect for e in model.errors]),
+        **({"coverage": np.array(COVERAGES)} if "charge_ratio" in outputs else {}),
     }
     result = _with_parts(xr.Dataset(named).assign_coords(coords), lines)
     _check_found(result, lines, model)
@@ -207,30 +225,6 @@ def _factor_error(lines: xr.Dataset, found: xr.Dataset, model: QuantificationMod
     about = {"long_name": "relative change of a line's factor by each error", "units": "1"}
     coords = {FACTOR_LINE: line_names(lines)} | {n: found[n] for n in (ERROR, ERROR_EFFECT)}
     return xr.DataArray(changes, coords, (FACTOR_LINE, ERROR), attrs=about)
-
-
-def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return what is in doubt, and what is assumed, of lines, as far as lines say so [element]."""
-    found, names = {}, composition[LINE].values
-    for name, nothing in ((DOUBT, ""), (ASSUMED, False)):
-        if name in lines:
-            values = marks.mark_of(lines, name, lines.net)
-            values = values.reindex({LINE: names}, fill_value=nothing)
-            values = values.drop_vars([n for n, c in values.coords.items() if LINE in c.dims])
-            found[name] = values.rename({LINE: ELEMENT})
-    return found
-
-
-def history_parameters(table: Table, elements: Elements, angle_deg: float | None) -> dict[str, Any]:
-    """Return the parameters of a quantification for its history, whichever the method."""
-    attrs = getattr(table, "attrs", {})
-    parameters = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
-    if elements.valences:
-        parameters["valences"] = elements.valences
-    if angle_deg is not None:
-        parameters["take_off_angle_deg"] = angle_deg
-    parameters["standardless"] = bool(attrs.get("standardless", 0))
-    return {"oxygen": BY_STOICHIOMETRY if elements.valences else "measured", **parameters}
 
 
 def _check_lines(lines: xr.Dataset) -> None:
@@ -284,7 +278,7 @@ def _by_net(found: xr.Dataset, kind: str) -> xr.DataArray:
 
 
 def _outputs(
-    model: QuantificationModel, limits: tuple[str, ...], parts: bool
+    model: QuantificationModel, limits: tuple[str, ...], parts: bool, maps: bool
 ) -> dict[str, list[str]]:
     """Return the variables of the composition and their dimensions, beside those of spectra."""
     kinds = ["atomic_fraction", "weight_fraction"]
@@ -297,11 +291,14 @@ def _outputs(
         found |= {f"{kind}_by_error": [ELEMENT, ERROR]}
         found |= {f"{kind}_by_net": [ELEMENT, MEASURED]} if parts else {}
         found |= {f"{kind}_{n}": [ELEMENT] for n in limits if kind != "atoms_per_area"}
-    if model.own_thickness:
+    if model.own_thickness or model.charges is not None:
         mass = ("", "_variance", "_systematic_variance")
         found |= {f"mass_thickness{end}": [] for end in mass}
         found["mass_thickness_by_error"] = [ERROR]
         found |= {"mass_thickness_by_net": [MEASURED]} if parts else {}
+    if model.charges is not None and not maps:
+        found |= {f"mass_thickness_{end}": ["coverage"] for end in ("lower", "upper")}
+        found["charge_ratio"] = []
     if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
     return found
@@ -313,6 +310,8 @@ def _described(name: str) -> dict[str, str]:
     rest = name.removeprefix(kind).strip("_").replace("_", " ")
     if rest == "by error":
         return {"long_name": f"what one standard deviation does to the {words}", "units": units}
+    if rest in ("lower", "upper"):
+        return {"long_name": f"{rest} end of the interval of the {words}", "units": units}
     if rest.endswith("variance"):
         statistical = "" if "systematic" in rest else "statistical "
         squared = {"1": "1", "m-2": "m-4", "kg m-2": "kg2 m-4"}[units]

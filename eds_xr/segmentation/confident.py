@@ -85,12 +85,13 @@ def confident_pixels(
     mean = sample.mean(spatial_dims(scores)).values
     index = _matrix_index(names, mean, matrix)
     width = _smoothing_width(float(mean.sum())) if smoothing_pixels is None else smoothing_pixels
-    wide, narrow = (_deviations(scores, w, index) for w in (width, width / 2))
+    wide, narrow = (_fractions(scores, w) for w in (width, width / 2))
+    known = [_baselines(shares, index) for shares in (wide, narrow)]
     values = xr.apply_ufunc(
         _confident_block,
         wide,
         narrow,
-        kwargs={"matrix": index, "inside": inside, "outside": outside},
+        kwargs={"matrix": index, "inside": inside, "outside": outside, "known": known},
         input_core_dims=[[COMPONENT], [COMPONENT]],
         dask="parallelized",
         output_dtypes=[np.uint8],
@@ -130,7 +131,8 @@ def significance(
     median and 1.4826 times the median absolute deviation in the core. What is not there scatters
     about 0 with a spread of 1: ``significance(scores, core) > 6`` is a mask of grains.
 
-    Computes: the core, where the matrix is pure; the map stays lazy.
+    Computes: the core, where the matrix is pure, of which at most about a million pixels on a
+    regular grid come here; the map stays lazy.
 
     Parameters
     ----------
@@ -150,7 +152,7 @@ def significance(
     """
     check_same_grid(scores, checked_mask(core), "the core")
     shares = smoothed_shares(scores, smoothing_pixels)
-    inside = shares.values[core.transpose(*spatial_dims(scores)).values]
+    inside = _values_inside(shares, core)
     if not len(inside):
         raise EdsError(
             "the core is empty: no pixel of pure matrix to compare with; give a mask of pixels "
@@ -177,7 +179,7 @@ def commonest_ratio(
     grain overlaps, they are more. The commonest ratio (median about the densest quarter of the
     values) is the former, even when overlaps are frequent.
 
-    Computes: the pixels inside.
+    Computes: the pixels inside, of which at most about a million come here.
 
     Parameters
     ----------
@@ -195,7 +197,7 @@ def commonest_ratio(
     """
     check_same_grid(scores, checked_mask(inside), "the mask")
     shares = smoothed_shares(scores, smoothing_pixels)
-    values = shares.values[inside.transpose(*spatial_dims(scores)).values].astype(float)
+    values = _values_inside(shares, inside).astype(float)
     own = list(scores["component"].values).index(component)
     values = values[values[:, own] > 0]
     if not len(values):
@@ -241,6 +243,29 @@ def _sample(image: xr.DataArray) -> xr.DataArray:
     return sample
 
 
+def _values_inside(maps: xr.DataArray, mask: xr.DataArray) -> np.ndarray:
+    """Return values ``[pixel, component]`` inside a mask, few enough for statistics in memory.
+
+    In the order of chunks: for medians and the like.
+    """
+    from dask.base import compute
+    from dask.delayed import delayed
+
+    dims = spatial_dims(maps)
+    excess = int(mask.sum()) / MAX_SAMPLE_PIXELS
+    step = math.ceil(excess ** (1 / len(dims))) if excess > 1 else 1
+    grid = {d: slice(None, None, step) for d in dims}
+    found = maps.transpose(*dims, COMPONENT).isel(grid)
+    where = mask.transpose(*dims).isel(grid)
+    if found.chunks is None:
+        return np.asarray(found.values[where.values])
+    tiles = found.data.rechunk({len(dims): -1})
+    kept = where.chunk(dict(zip(dims, tiles.chunks, strict=False))).data
+    pairs = zip(tiles.to_delayed().ravel(), kept.to_delayed().ravel(), strict=True)
+    few = delayed(_inside_block, pure=False)
+    return np.concatenate(compute(*(few(tile, inside) for tile, inside in pairs)))
+
+
 def _matrix_index(names: list[str], mean: np.ndarray, matrix: str | int | None) -> int:
     if matrix is None:
         return int(mean.argmax())
@@ -263,18 +288,16 @@ def _smoothing_width(counts: float) -> float:
 
 
 def _fractions(scores: xr.DataArray, width: float) -> xr.DataArray:
-    smoothed = map_planes(scores, _gaussian_block, int(4 * width + 0.5), sigma=width)
-    return smoothed / np.maximum(smoothed.sum(COMPONENT), np.float32(1e-6))
+    ordered = scores.transpose(COMPONENT, *spatial_dims(scores))
+    shares = map_planes(ordered, _shares_block, int(4 * width + 0.5), sigma=width)
+    return shares.transpose(*scores.dims)
 
 
-def _deviations(scores: xr.DataArray, width: float, matrix: int) -> xr.DataArray:
-    """Return how far the fractions of all but the matrix are from baseline, in spreads."""
-    fraction = _fractions(scores, width)
+def _baselines(fraction: xr.DataArray, matrix: int) -> np.ndarray:
+    """Return commonest value and spread of the fractions of all but the matrix [2, component]."""
     others = np.delete(np.arange(fraction.sizes[COMPONENT]), matrix)
-    fraction = fraction.isel({COMPONENT: others})
-    sample = _sample(fraction).values.reshape(-1, others.size)
-    centre, spread = np.array([_baseline(column) for column in sample.T], np.float32).T
-    return (fraction - centre) / spread
+    sample = _sample(fraction.isel({COMPONENT: others})).values.reshape(-1, others.size)
+    return np.array([_baseline(column) for column in sample.T], np.float32).T
 
 
 def _baseline(values: np.ndarray) -> tuple[float, float]:
@@ -303,9 +326,15 @@ def _densest_quarter(values: np.ndarray) -> tuple[int, int, np.ndarray]:
 
 @task_name("confident pixels")
 def _confident_block(
-    wide: np.ndarray, narrow: np.ndarray, *, matrix: int, inside: float, outside: float
-) -> np.ndarray:
-    """Labels ``(..., y, x)`` of deviations ``(..., y, x, component but the matrix)``."""
+    wide: np.ndarray, narrow: np.ndarray, *, matrix: int, inside: float, outside: float,
+    known: list[np.ndarray],
+) -> np.ndarray:  # fmt: skip
+    """Labels ``(..., y, x)`` of smoothed shares ``(..., y, x, component)``."""
+    # in spreads of the baseline of each component but the matrix
+    wide, narrow = (
+        (np.delete(shares, matrix, axis=-1) - centre) / spread
+        for shares, (centre, spread) in zip((wide, narrow), known, strict=True)
+    )
     n_phases = wide.shape[-1] + 1
     labels = np.delete(np.arange(1, n_phases + 1), matrix).astype(np.uint8)
     above = wide > outside
@@ -316,8 +345,15 @@ def _confident_block(
     return result.astype(np.uint8)
 
 
-@task_name("smoothed scores")
-def _gaussian_block(image: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
+@task_name("smoothed shares")
+def _shares_block(scores: np.ndarray, *, axes: int, sigma: float) -> np.ndarray:
+    """Return each component's share of smoothed scores ``[component, ...]``."""
     from scipy.ndimage import gaussian_filter
 
-    return gaussian_filter(image, sigma, mode="reflect", axes=tuple(range(-axes, 0)))
+    smoothed = gaussian_filter(scores, sigma, mode="reflect", axes=tuple(range(-axes, 0)))
+    return np.asarray(smoothed / np.maximum(smoothed.sum(0), np.float32(1e-6)))
+
+
+@task_name("pixels inside a mask")
+def _inside_block(values: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    return values[inside]

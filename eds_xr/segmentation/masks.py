@@ -29,6 +29,7 @@ from eds_xr.schema import (
 from eds_xr.segmentation.confident import commonest_ratio, confident_pixels, significance
 from eds_xr.segmentation.morphology import erode, fill_holes, remove_small
 from eds_xr.segmentation.roi_masks import from_rois
+from eds_xr.workers import task_name
 
 __all__ = [
     "commonest_ratio",
@@ -164,7 +165,7 @@ def from_rectangle(
 def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
     """Return the square that lies most inside a mask, as an analyst would draw it.
 
-    Computes: the mask.
+    Computes: the mask, in one piece.
 
     Parameters
     ----------
@@ -176,16 +177,14 @@ def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
     -------
     DataArray of bool [y, x]
     """
-    from scipy.ndimage import uniform_filter
+    from dask.delayed import delayed
 
-    values = checked_mask(mask).transpose("y", "x").values.astype(float)
-    side = min(pixels, *(n // 2 for n in values.shape))
-    # of squares equally full, the one whose surroundings are fullest too
-    fill, around = (uniform_filter(values, n, mode="constant") for n in (side, 2 * side))
-    centre = np.unravel_index(np.argmax(fill + 1e-3 * around), values.shape)
-    y, x = (
-        min(max(0, int(c) - side // 2), n - side) for c, n in zip(centre, values.shape, strict=True)
-    )
+    data = checked_mask(mask).transpose("y", "x").data
+    side = min(pixels, *(n // 2 for n in data.shape))
+    if mask.chunks is None:
+        y, x = _square_corner(data, side)
+    else:  # one worker looks at it, and says where
+        y, x = delayed(_square_corner, pure=False)(data, side).compute()
     return from_rectangle(mask, y_pixels=(y, y + side), x_pixels=(x, x + side))
 
 
@@ -240,6 +239,21 @@ def describe(masks: xr.DataArray) -> xr.Dataset:
         long_name="share of the image", units="1"
     )
     return xr.Dataset({"n_pixels": n_pixels, "fraction": fraction})
+
+
+@task_name("square inside a mask")
+def _square_corner(mask: np.ndarray, side: int) -> tuple[int, int]:
+    """Return the first pixel of the square of this side that lies most inside a mask."""
+    from scipy.ndimage import uniform_filter
+
+    values = mask.astype(float)
+    # of squares equally full, the one whose surroundings are fullest too
+    fill, around = (uniform_filter(values, n, mode="constant") for n in (side, 2 * side))
+    centre = np.unravel_index(np.argmax(fill + 1e-3 * around), values.shape)
+    y, x = (
+        min(max(0, int(c) - side // 2), n - side) for c, n in zip(centre, values.shape, strict=True)
+    )
+    return y, x
 
 
 def _check_pair(first: xr.DataArray, second: xr.DataArray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.schema import spatial_dims
+from eds_xr.workers import task_name
 
 #: Side of a tile: small enough that all processors have work, wide against its margins.
 TILE_PIXELS = 384
@@ -50,34 +52,83 @@ def map_planes(
     image: xr.DataArray, kernel: Callable[..., np.ndarray], reach: int, **parameters: Any
 ) -> xr.DataArray:
     """Apply a filter over the last two spatial dimensions, with margins of `reach` pixels."""
-    import dask.array as da
-
     dims = plane_dims(image)
     ordered = image.transpose(..., *dims)
     if image.chunks is None:
         values = kernel(ordered.values, axes=len(dims), **parameters)
     else:
-        cut = [d for d in dims if len(ordered.variable.chunksizes[d]) > 1]
-        depth = {ordered.get_axis_num(d): min(reach, image.sizes[d]) for d in cut}
-        values = da.map_overlap(
-            kernel,
-            ordered.data,
-            depth=depth,
-            boundary="none",
-            axes=len(dims),
-            meta=np.empty((0,) * image.ndim, image.dtype),
-            **parameters,
+        import dask.array as da
+
+        wide = with_margins(ordered.data, reach, len(dims))
+        chunks = tuple(
+            tuple(n - reach * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
+            if axis >= image.ndim - len(dims)
+            else sizes
+            for axis, sizes in enumerate(wide.chunks)
         )
+        values = da.map_blocks(
+            _filtered_block, wide, kernel, reach, len(dims), parameters, chunks=chunks,
+            dtype=image.dtype, meta=np.empty((0,) * image.ndim, image.dtype),
+            token=kernel.__name__,
+        )  # fmt: skip
     return ordered.copy(data=values).transpose(*image.dims)
 
 
 def with_margins(array: Any, margin: int, planes: int) -> Any:
-    """Return a Dask array whose tiles see `margin` pixels more along the last axes. Lazy."""
-    import dask.array as da
+    """Return a Dask array whose tiles see `margin` pixels more along the last axes. Lazy.
 
-    first = array.ndim - planes
-    depth = {a: margin if len(array.chunks[a]) > 1 else 0 for a in range(first, array.ndim)}
-    return da.overlap.overlap(array, depth=depth, boundary="none")
+    As :func:`dask.array.overlap.overlap`, in two tasks a tile instead of some ten: one hands on
+    all that its neighbours need, one puts together what it was given. Tiles narrower than the
+    margin are joined first.
+    """
+    import dask.array as da
+    from dask.array.overlap import ensure_minimum_chunksize
+    from dask.base import tokenize
+    from dask.highlevelgraph import HighLevelGraph
+
+    wide = range(array.ndim - planes, array.ndim)
+    sides = list(array.chunks)
+    for axis in wide:
+        size = array.shape[axis]
+        sides[axis] = ensure_minimum_chunksize(margin, sides[axis]) if margin < size else (size,)
+    array = array.rechunk(tuple(sides))
+    if not margin or all(len(array.chunks[axis]) == 1 for axis in wide):
+        return array
+    token = tokenize(array, margin, planes)
+    rims, name = f"rims of tiles-{token}", f"tiles with margins-{token}"
+    steps = [step for step in itertools.product((-1, 0, 1), repeat=planes) if any(step)]
+    rim_layer: dict[Any, Any] = {}
+    layer: dict[Any, Any] = {}
+    for place in np.ndindex(array.numblocks):
+        rim_layer[(rims, *place)] = (_rims_block, (array.name, *place), margin, steps)
+        near = {step: _neighbour(place, step, array.numblocks) for step in steps}
+        there = {step: at for step, at in near.items() if at is not None}
+        layer[(name, *place)] = (
+            _with_rims_block,
+            (array.name, *place),
+            list(there),
+            [(rims, *at) for at in there.values()],
+        )
+    graph = HighLevelGraph(
+        {**array.dask.layers, rims: rim_layer, name: layer},
+        {**array.dask.dependencies, rims: {array.name}, name: {array.name, rims}},
+    )
+    chunks = tuple(
+        tuple(n + margin * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
+        if axis in wide
+        else sizes
+        for axis, sizes in enumerate(array.chunks)
+    )
+    return da.Array(graph, name, chunks, meta=array._meta)
+
+
+def _neighbour(
+    place: tuple[int, ...], step: tuple[int, ...], number: tuple[int, ...]
+) -> tuple[int, ...] | None:
+    first = len(place) - len(step)
+    at = tuple(i + s for i, s in zip(place[first:], step, strict=True))
+    inside = all(0 <= i < n for i, n in zip(at, number[first:], strict=True))
+    return (*place[:first], *at) if inside else None
 
 
 def margins(info: dict[str, Any], margin: int, planes: int) -> tuple[tuple[int, int], ...]:
@@ -94,3 +145,53 @@ def inside_margins(
     sides = zip(block.shape[-planes:], around, strict=True)
     inner = tuple(slice(before, n - after) for n, (before, after) in sides)
     return (*(slice(None),) * (block.ndim - planes), *inner)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _filtered_block(
+    block: np.ndarray, kernel: Callable[..., np.ndarray], margin: int, planes: int,
+    parameters: dict[str, Any], *, block_info: Any,
+) -> np.ndarray:  # fmt: skip
+    """Return what a kernel makes of a tile with margins, without these."""
+    inner = inside_margins(block, block_info[0], margin, planes)
+    return np.ascontiguousarray(kernel(block, axes=planes, **parameters)[inner])
+
+
+@task_name("rims of tiles")
+def _rims_block(
+    block: np.ndarray, margin: int, steps: list[tuple[int, ...]]
+) -> dict[tuple[int, ...], np.ndarray]:
+    """Return what each neighbour needs of a tile, by where it lies."""
+    side = {-1: slice(0, margin), 0: slice(None), 1: slice(-margin, None)}
+    found = {}
+    for step in steps:
+        part: Any = (Ellipsis, *(side[s] for s in step))
+        found[step] = np.ascontiguousarray(block[part])
+    return found
+
+
+@task_name("tiles with margins")
+def _with_rims_block(
+    block: np.ndarray, steps: list[tuple[int, ...]], rims: list[dict[tuple[int, ...], np.ndarray]]
+) -> np.ndarray:
+    """Return a tile with the rims of its neighbours, which lie at `steps`, around it."""
+    planes = len(steps[0])
+    given = {step: rim[tuple(-s for s in step)] for step, rim in zip(steps, rims, strict=True)}
+    size = block.shape[-planes:]
+    before, after = np.zeros((2, planes), int)
+    for axis in range(planes):
+        for step, rim in given.items():
+            if step[axis] and sum(map(abs, step)) == 1:
+                (before if step[axis] < 0 else after)[axis] = rim.shape[axis - planes]
+    shape = (*block.shape[:-planes], *(b + n + a for b, n, a in
+                                       zip(before, size, after, strict=True)))  # fmt: skip
+    found: np.ndarray = np.empty(shape, block.dtype)
+    for step, part in [((0,) * planes, block), *given.items()]:
+        at: Any = (Ellipsis, *(
+            slice(0, b) if s < 0 else slice(b, b + n) if s == 0 else slice(b + n, None)
+            for s, b, n in zip(step, before, size, strict=True)
+        ))  # fmt: skip
+        found[at] = part
+    return found

@@ -28,6 +28,7 @@ beam_energy_kev = 300
 assume_thin_film = true
 hole = "hole.emd"
 hole_scale = "Cu_Ka"
+take_off_angle_deg = 22
 [elements]
 sample = ["Mg", "Si"]
 stray = ["Cu"]
@@ -60,6 +61,8 @@ k_factors = "k.csv"
 oxygen = "stoichiometry"
 thickness_nm = 100
 density_g_cm3 = 4.5
+thickness = "charge_balance"
+valences = {Fe = 2.4}
 [detector]
 window_nm = 300
 dead_layer_nm = 50
@@ -72,7 +75,7 @@ def test_from_toml__every_key():
     found = Recipe.from_toml(FULL)
     assert found == Recipe(
         seed=3,
-        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka"),
+        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka", 22.0),
         elements=ElementChoice(("Mg", "Si"), ("Cu",), ("Mg",)),
         choice=PixelChoice("halves", (0.3, 4.0)),
         number=3,
@@ -86,7 +89,9 @@ def test_from_toml__every_key():
         ),
         segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
-        quantification=QuantificationChoice("k.csv", "stoichiometry", 100.0, 4.5),
+        quantification=QuantificationChoice(
+            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance"
+        ),
         detector=DetectorChoice(300.0, 50.0, 30.0, 0.5),
     )  # fmt: skip
     assert type(found.quantification.thickness_nm) is float
@@ -121,7 +126,13 @@ RECIPES = st.builds(
     number=st.sampled_from([None, 9]),
     matrix=st.sampled_from([None, ""]),
     phases=st.lists(PHASES, max_size=3, unique_by=lambda phase: phase.name),
-    quantification=st.builds(QuantificationChoice, k_factors=NAMES, thickness_nm=POSITIVE),
+    quantification=st.builds(
+        QuantificationChoice,
+        k_factors=NAMES,
+        thickness_nm=POSITIVE,
+        thickness=st.sampled_from([None, "charge_balance"]),
+        valences=st.none() | st.dictionaries(st.sampled_from(["Fe", "S"]), st.floats(-4, 8)),
+    ),
 )
 
 
@@ -185,6 +196,10 @@ def test_to_toml__names_every_choice_and_what_it_means():
         ("[segmentation]\nleast_share = 1.0", "least_share must be a number above 0 and below 1"),
         ("[segmentation]\nsmoothness = inf", "smoothness must be a number at least 0"),
         ("[quantification]\noxygen = 'no'", "[quantification] oxygen must be one of 'measured',"),
+        ("[quantification]\nthickness = '9'", "thickness must be one of 'charge_balance'"),
+        ("[quantification]\nvalences = 3", "valences must be charges by element: {Fe = 2.4"),
+        ("[quantification]\nvalences = {Qq = 3}", "valences: no chemical element 'Qq'"),
+        ("[quantification]\nvalences = {Fe = 'x'}", "valences.Fe must be a number"),
         ("[quantification]\nthickness_nm = '9'", "[quantification] thickness_nm must be a number"),
         ("[[phase]]", "[[phase]] without a name: name must not be empty"),
         ("[[phase]]\nname = 'a'\nlike = {Qq = 1}", "[[phase]] a: like: no chemical element 'Qq'"),

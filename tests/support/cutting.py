@@ -24,6 +24,7 @@ class CuttingProxy:
         self.to, self.port, self.cuts = port, 0, 0
         self.loop = asyncio.new_event_loop()
         self._within: tuple[int, bool] | None = None
+        self._refused = 0
         self._ready = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
 
@@ -39,6 +40,10 @@ class CuttingProxy:
     def cut_within(self, n_bytes: int, *, binary: bool = True) -> None:
         """Cut the next frame from the server that is longer than `n_bytes`, after so many."""
         self._within = (n_bytes, binary)
+
+    def refuse(self, times: int) -> None:
+        """Close the next websockets as soon as they are open."""
+        self._refused = times
 
     def _run(self) -> None:
         asyncio.set_event_loop(self.loop)
@@ -85,6 +90,9 @@ class CuttingProxy:
         writer.write(head)
         if b" 101 " not in head.split(b"\r\n")[0]:
             await self._up(reader, writer)
+            return
+        if self._refused:
+            self._refused -= 1
             return
         while True:
             start = await reader.readexactly(2)

@@ -10,11 +10,8 @@ from support.makers.lines import lines_of as made_lines
 
 from eds_xr import k_factors as kf
 from eds_xr import provenance
-from eds_xr.composition.quantify import (
-    quantify,
-    quantify_cross_sections,
-    quantify_zeta,
-)
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.recording.dose import ELECTRON_C
 from eds_xr.schema import EdsError

@@ -332,27 +332,43 @@ class Surface {
 
   // -- pointer ----------------------------------------------------------------------------------
 
+  // A pen draws, its other end erases; once there is a pen, fingers move the image. The palm, down
+  // before the pen or after, does nothing.
   down(e) {
-    if (!this.complete || !this.view || this.live) return
+    if (!this.complete || !this.view) return
+    const pen = e.pointerType === "pen", erase = pen && e.button === 5
+    if (pen) {
+      this.penSeen = true
+      if (this.live && this.live.touch) this.leavePalm()
+    }
+    if (this.live) return
     this.root.focus({ preventScroll: true })
     e.preventDefault()
     try { this.canvas.setPointerCapture(e.pointerId) } catch (error) { /* it is up again */ }
     const at = this.place(e)
-    if (e.button === 1 || this.space || (e.button === 0 && this.tool === "pan")) {
-      this.live = { kind: "pan", from: [e.clientY, e.clientX], view: { ...this.view }, pointer: e.pointerId }
-    } else if (e.button !== 0) {
+    const touch = e.pointerType === "touch", finger = touch && this.penSeen
+    if (e.button === 1 || this.space || finger || (e.button === 0 && this.tool === "pan")) {
+      this.live = { kind: "pan", from: [e.clientY, e.clientX], view: { ...this.view }, pointer: e.pointerId, touch }
+    } else if (e.button !== 0 && !erase) {
       return
-    } else if (this.tool === "pick") {
+    } else if (this.tool === "pick" && !erase) {
       this.live = { kind: "pick", at, shift: e.shiftKey, pointer: e.pointerId }
     } else if (!this.editable) {
       return
-    } else if (this.tool === "polygon") {
+    } else if (this.tool === "polygon" && !erase) {
       this.corner(at, e)
     } else {
-      this.live = { ...this.newStroke(this.tool), points: [at], pointer: e.pointerId }
-      if (this.tool === "rectangle") this.live.points.push(at)
+      const tool = erase ? "eraser" : this.tool
+      this.live = { ...this.newStroke(tool), points: [at], pointer: e.pointerId, touch }
+      if (tool === "rectangle") this.live.points.push(at)
     }
     this.redraw(e)
+  }
+
+  leavePalm() {
+    if (this.live.kind === "pan") { this.view = this.live.view; this.moved() }
+    if (this.live.kind === "corner") this.corners.points.pop()
+    this.live = null
   }
 
   newStroke(tool) {
@@ -366,12 +382,13 @@ class Surface {
   corner(at, e) {
     if (!this.corners) this.corners = { ...this.newStroke("polygon"), points: [], width: 1 }
     this.corners.points.push(at)
-    this.live = { kind: "corner", pointer: e.pointerId }
+    this.live = { kind: "corner", pointer: e.pointerId, touch: e.pointerType === "touch" }
   }
 
   move(e) {
     if (!this.view) return
     const at = this.place(e), live = this.live
+    if (live && live.pointer !== e.pointerId && e.pointerType === "touch") return
     this.at = at
     this.tellPointer(at)
     if (!live || live.pointer !== e.pointerId) { this.redraw(e); return }
@@ -407,7 +424,7 @@ class Surface {
   }
 
   commit(live) {
-    const { pointer, freehand, ...stroke } = live
+    const { pointer, freehand, touch, ...stroke } = live
     const flat = stroke.kind === "rectangle" && [0, 1].some(k => stroke.points[0][k] === stroke.points[1][k])
     if (flat || (!stroke.erase && stroke.class === null && this.classes.length)) return
     this.pending.set(stroke.id, stroke)

@@ -82,6 +82,8 @@ class Explorer:
     regions : dict of str to Region
     elements : list of str
     script : Script
+    chosen : dict of str
+        What was chosen on the page last: another page begins with it.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Explorer:
         self.channels: dict[str, Channel] = {c.name: c for c in self._first_channels()}
         self.regions: dict[str, regions.Region] = {}
         self.script = Script(opening or _opening(image, result))
+        self.chosen: dict[str, Any] = {}
         self._taken: set[str] = set()
         self._maps: dict[str, Callable[[], xr.DataArray]] = {}
         self._spectra: dict[str, xr.Dataset] = {}

@@ -105,6 +105,7 @@ class ExplorerView:
         size = (step, unit) if unit else None
         self.canvas.set_image(self.explorer.shape, pixel_size=size, key=f"explore {self.name}")
         self.canvas.set(tool="pick", keys=["Delete", "Backspace"])
+        self.spectrum.log = self.widgets.log.value
         self.spectrum.set_range(*(float(e) for e in image[ENERGY].values[[0, -1]]))
         self._show_picture()
         self._show_phases()

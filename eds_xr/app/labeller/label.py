@@ -74,6 +74,14 @@ class Labelling:
         return phases(self.labeller)
 
     @property
+    def segmented(self) -> xr.Dataset:
+        """The final phases of the whole image, as :func:`eds_xr.segment` found them."""
+        found: xr.Dataset | None = self.labeller.learning.segmented
+        if found is None:
+            raise EdsError("the final phases are not found yet: press Phases first")
+        return found
+
+    @property
     def spectra(self) -> xr.Dataset:
         """The summed spectra of the classes ``[phase, energy; counts]``."""
         spectra: xr.Dataset = self.labeller.learning.spectra
@@ -130,7 +138,7 @@ def label(
     -------
     Labelling
         What is painted and found, at any time: ``session``, ``scribbles``, ``label``,
-        ``probability``, ``phases``, ``spectra``, ``classifier``.
+        ``probability``, ``phases``, ``segmented``, ``spectra``, ``classifier``.
 
     Raises
     ------

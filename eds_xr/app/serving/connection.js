@@ -3,7 +3,7 @@
 // later for its rest; so each new connection gets a new receiver here. If that does not help, or the
 // page was not there yet, it is loaded again: what was done is kept by the server.
 (() => {
-  const WAITS_MS = [0, 500, 1000, 2000, 4000], ANSWER_MS = 60000, MOST_FAILURES = 3, EARLY_MS = 5000
+  const WAITS_MS = [0, 500, 1000, 2000, 4000], ANSWER_MS = 60000, MOST_FAILURES = 3, EARLY_MS = 5000, STROKE_MS = 15000
   const LOST = "Connection lost, reconnecting …"
   const REFUSED = "The server was started anew: open the address that it has printed. This page then goes on."
   const watched = new WeakSet(), sockets = new Set(), pressed = new Set()
@@ -39,7 +39,7 @@
 
   function pointed(e) {
     if (e.type === "pointerdown") pressed.add(e.pointerId)
-    else if (e.type !== "pointermove") pressed.delete(e.pointerId)
+    else if (e.type !== "pointermove" || !e.buttons) pressed.delete(e.pointerId)
     if (window.edsConnection.early) window.edsConnection.early.push(e)
   }
 
@@ -93,7 +93,8 @@
       const found = await Object.getPrototypeOf(connection)._pull_doc_json.call(connection)
       arrays = found.buffers
       pulled = true
-      while (pressed.size) await pause(20) // no canvas is taken from under a hand that draws
+      // no canvas is taken from under a hand that draws
+      for (const since = Date.now(); pressed.size && Date.now() - since < STROKE_MS;) await pause(20)
       return found
     }
     // BokehJS builds the page anew without its arrays, fails where there are any, and sends the
@@ -114,7 +115,8 @@
       delete page.replace_with_json
     }
     for (const message of later) session.handle(message)
-    setTimeout(() => { window.edsConnection.early = null }, EARLY_MS)
+    const { early } = window.edsConnection
+    setTimeout(() => { if (window.edsConnection.early === early) window.edsConnection.early = null }, EARLY_MS)
   }
 
   // -- a text that is being typed outlives the new page ------------------------------------------

@@ -78,7 +78,8 @@ def _lines_of(lines: xr.Dataset, elements: list[str]) -> xr.Dataset:
             f"none of the lines {', '.join(every)} is of an element of the standard, "
             f"{', '.join(elements)}"
         )
-    lines = zero_where_assumed(lines)
+    # images that ride along as coordinates are large, and not needed
+    lines = zero_where_assumed(lines.reset_coords(drop=True))
     both = [n for n in ("covariance", "shared_response") if n in lines]
     alone = [n for n in ("net", "variance", "shared_error") if n in lines]
     found = lines[alone].sel({LINE: names})

@@ -196,7 +196,7 @@ def zeta_from_standard(
 
 def _total_dose(lines: xr.Dataset, dose: xr.DataArray) -> float:
     """Return the electrons that made the sum of all spectra or pixels with counts."""
-    good = lines.net.notnull().all("line")
+    good = lines.net.reset_coords(drop=True).notnull().all("line")
     check_fits(dose, lines.net, "the dose")
     return float((dose * good).sum())
 

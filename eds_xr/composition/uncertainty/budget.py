@@ -86,7 +86,7 @@ def budget(
     >>> from eds_xr import quantify
     >>> found = budget(quantify(lines), standard_counts=1e4)
     >>> float(found.total.sel(element="Fe").round(3)), found.best.item(0)
-    (0.029, 'a standard with Mg_Ka and Fe_Ka')
+    (0.025, 'a standard with Mg_Ka and Fe_Ka')
     """
     name, result = chosen_quantity(result, quantity), computed(result)
     options = {

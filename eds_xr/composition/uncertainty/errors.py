@@ -47,17 +47,21 @@ class SystematicError:
         One of `ERROR_EFFECTS`.
     factors : ndarray [line] or float
         Relative change of the mass that a net count stands for.
-    depths : float
-        Relative change of all optical depths: of attenuation, or of the film's thickness.
+    depths : ndarray [line] or float
+        Relative change of the optical depths: of attenuation, or of the film's thickness.
     mass_per_line_mass : ndarray [element, line], optional
         Change of the mass of each element that comes with a line's own: of valences.
+    charges : ndarray [line] or float
+        Change of the charge of a unit mass of each line's element: of valences that a charge
+        balance rests on.
     """
 
     name: str
     effect: str
     factors: np.ndarray | float = 0.0
-    depths: float = 0.0
+    depths: np.ndarray | float = 0.0
     mass_per_line_mass: np.ndarray | None = None
+    charges: np.ndarray | float = 0.0
 
 
 def errors_of_factors(
@@ -98,16 +102,31 @@ def _together(one: SystematicError, other: SystematicError) -> SystematicError:
         np.asarray(one.factors, float) + other.factors,
         one.depths + other.depths,
         np.sum(changes, axis=0) if changes else None,
+        np.asarray(one.charges, float) + other.charges,
     )
 
 
 def changes_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative change of each line's factor by each error [line, error]."""
-    columns = [np.broadcast_to(np.asarray(e.factors, float), (lines,)) for e in errors]
-    return np.stack(columns, axis=-1) if columns else np.zeros((lines, 0))
+    return _columns([e.factors for e in errors], lines)
+
+
+def changes_of_depths(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the relative change of each line's optical depth by each error [line, error]."""
+    return _columns([e.depths for e in errors], lines)
+
+
+def changes_of_charges(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
+    """Return the change of the charge of each line's unit mass by each error [line, error]."""
+    return _columns([e.charges for e in errors], lines)
 
 
 def deviations_of_factors(errors: Sequence[SystematicError], lines: int) -> np.ndarray:
     """Return the relative standard deviation of each line's own factor [line]."""
     own = [e for e in errors if e.effect == "k_factor"]
     return np.asarray(np.sqrt((changes_of_factors(own, lines) ** 2).sum(-1)))
+
+
+def _columns(changes: Sequence[np.ndarray | float], lines: int) -> np.ndarray:
+    columns = [np.broadcast_to(np.asarray(c, float), (lines,)) for c in changes]
+    return np.stack(columns, axis=-1) if columns else np.zeros((lines, 0))

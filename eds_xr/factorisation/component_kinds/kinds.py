@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.factorisation.component_kinds.few_pixels import FEW_PIXELS, in_few, pixels_in_few
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import (
     MOST_PIXELS,
@@ -42,8 +43,6 @@ MOST_WITH_BOUNDARIES = 0.25
 LARGER_PART, LITTLE, NEARLY_ALL = 0.6, 0.15, 0.95
 #: What a phase has beyond the others is this many standard deviations of chi-squared above noise.
 SIGNIFICANT = 8.0
-#: Odd pixels: so few hold half of a component.
-FEW_PIXELS = 3
 
 
 class Kinds(NamedTuple):
@@ -94,7 +93,7 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     loadings = factors["loadings"].transpose(COMPONENT, ENERGY)
     maps = binned_maps(scores)
     spectra, energy = loadings.values.astype(float), loadings[ENERGY].values.astype(float)
-    found = kinds_of(maps, spectra, energy, lambda: scores.values)
+    found = kinds_of(maps, spectra, energy, lambda spread: pixels_in_few(scores, spread))
     names = loadings[COMPONENT]
     said = continua(maps, spectra, [i for i, k in enumerate(found.kind) if k == PHASE_KIND])
     strength = maps.reshape(-1, len(spectra)).sum(0)
@@ -178,11 +177,13 @@ def merge_kinds(factors: xr.Dataset, kinds: xr.Dataset) -> xr.Dataset:
 
 
 def kinds_of(
-    maps: np.ndarray, loadings: np.ndarray, energy: np.ndarray, pixels: Callable[[], np.ndarray]
-) -> Kinds:
+    maps: np.ndarray, loadings: np.ndarray, energy: np.ndarray,
+    few_pixels: Callable[[np.ndarray], np.ndarray],
+) -> Kinds:  # fmt: skip
     """Return the kinds of components, from `maps` [*bin, component] and `loadings`.
 
-    `pixels` returns the scores of every pixel; asked for where few bins hold a component.
+    `few_pixels` tells which components few pixels hold [component; bool], from the spread of a
+    count in each; asked for where few bins hold one.
     """
     size = len(loadings)
     rows = maps.reshape(-1, size)
@@ -193,11 +194,10 @@ def kinds_of(
     grouped = np.maximum(np.add.reduceat(loadings, first, axis=1), 1e-12)
     spectra = _Spectra(loadings, energy, first, grouped, loading_noise(even_rows(rows), grouped))
     spread = np.sqrt(np.diag(score_noise(even_rows(rows), loadings)))
-    odd = [_in_few(rows, c, spread[c]) for c in range(size)]
-    if any(odd):
-        every = pixels().reshape(-1, size)
-        odd = [few and _in_few(every, c, spread[c]) for c, few in enumerate(odd)]
-    its = [_map(maps, c, spread, odd[c]) for c in range(size)]
+    odd = in_few(rows, spread)
+    if odd.any():
+        odd &= few_pixels(spread)
+    its = [_map(maps, c, spread, bool(odd[c])) for c in range(size)]
     phases = list(range(size))
     weakest_first = np.argsort(rows.sum(0)).tolist()
     while len(phases) > 1:  # the least of a phase goes first
@@ -279,13 +279,6 @@ def _with_last_parents(found: Kinds) -> Kinds:
         while parent[c] != parent[parent[c]]:
             parent[c] = parent[parent[c]]
     return found
-
-
-def _in_few(rows: np.ndarray, c: int, spread: float) -> bool:
-    """Return whether few pixels hold half of what stands out of noise."""
-    counts = np.maximum(rows.sum(1), 1.0)
-    own = np.where(rows[:, c] > 5 * spread * np.sqrt(counts), rows[:, c], 0)
-    return bool(own.any() and np.sort(own)[::-1][:FEW_PIXELS].sum() > 0.5 * own.sum())
 
 
 def _map(maps: np.ndarray, c: int, spread: np.ndarray, odd: bool) -> _Map:

@@ -21,7 +21,7 @@ import xarray as xr
 from eds_xr.provenance import with_step
 from eds_xr.schema import COMPONENT, ELEMENT, LINE, PHASE, EdsError, check_one_of, spatial_coords
 from eds_xr.segmentation.features.kinds import KINDS
-from eds_xr.segmentation.tiled_filters import TILE_PIXELS, tile_sizes
+from eds_xr.segmentation.tiled_filters import TILE_PIXELS, tile_sizes, with_margins
 from eds_xr.workers import task_name
 
 FEATURE = "feature"
@@ -255,12 +255,11 @@ def _map_tiles(
     array = array[:, None] if line else array  # a line scan is an image of one row
     sides = [tile_sizes(n, tile, halo) for n in array.shape[-2:]]
     array = array.rechunk((-1, *((1,) * n for n in array.shape[1:-2]), *sides))
-    depth = {array.ndim - 2 + i: halo if len(side) > 1 else 0 for i, side in enumerate(sides)}
     extremes = None  # the lowest and highest value of each channel
     if any(KINDS[work.group.kind].grey_levels for work in works):
         rest = tuple(range(1, array.ndim))
         extremes = da.stack([array.min(rest), array.max(rest)], axis=1)
-    result = da.overlap.overlap(array, depth=depth, boundary="none").map_blocks(
+    result = with_margins(array, halo, 2).map_blocks(
         _features_block,
         extremes=extremes,
         works=works,

@@ -165,6 +165,31 @@ def test_labeller__cut_in_the_middle_of_a_map(screen: Any, tmp_path: Any) -> Non
         screen.close()
 
 
+def test_explorer__loaded_again_where_no_connection_helps(
+    screen: Any, pages: Pages, served: Served, proxy: CuttingProxy
+) -> None:
+    screen.expects_errors = True
+    screen.open(through(served.url, proxy))
+    until_shown(screen, "image")
+    draw_box(screen, pages.explorer, 30, 40)
+    boxes = screen.page.locator("input[type=checkbox]")  # of the map and of the spectra: log
+    boxes.first.check()
+    boxes.last.check()
+    screen.until(lambda: pages.views[-1].widgets.brighten.value and pages.views[-1].spectrum.log)
+    screen.surface("s => s.show(20, 30, 220, 280)")
+    seen = screen.surface(SEEN)
+    proxy.refuse(3)
+    screen.page.evaluate("() => edsConnection.renew()")
+    screen.until(lambda: len(pages.views) == 2)
+    until_shown(screen, "image")
+    screen.until_surface("s => s.outlines.length === 1 && s.tool === 'rectangle'")
+    np.testing.assert_allclose(screen.surface(SEEN), seen)
+    assert boxes.first.is_checked()
+    assert boxes.last.is_checked()
+    assert pages.views[-1].spectrum.log
+    draw_box(screen, pages.explorer, 130, 140)
+
+
 @pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
 def test_page__cut_while_it_is_loaded(
     screen: Any, pages: Pages, served: Served, proxy: CuttingProxy, share: float

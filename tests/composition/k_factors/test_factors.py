@@ -7,9 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eds_xr import k_factors as kf
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
 from eds_xr.composition.k_factors.modes import with_modes
 from eds_xr.composition.k_factors.table import make_table
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.schema import EdsError
 
 TABLE = """# measured on San Carlos olivine

@@ -8,10 +8,11 @@ from hypothesis import strategies as st
 from support.makers.lines import lines_of
 
 from eds_xr import k_factors as kf
+from eds_xr.composition.absolute import quantify_zeta
 from eds_xr.composition.k_factors.table import make_table
 from eds_xr.composition.minerals import formula, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.uncertainty.budget import budget
 from eds_xr.schema import EdsError

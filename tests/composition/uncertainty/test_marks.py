@@ -7,9 +7,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 from support.drawn import words
 
+from eds_xr.composition.absolute import quantify_zeta
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_zeta
+from eds_xr.composition.quantify import quantify
 from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
 from eds_xr.composition.uncertainty import marks

@@ -13,6 +13,7 @@ from support.independent.materials import Material
 from support.independent.spectra import truth
 from support.known import largest_change, product
 
+from eds_xr.factorisation.component_kinds.few_pixels import in_few
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, kinds_of, merge_kinds
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.factorisation.rank import suggest_rank
@@ -91,7 +92,9 @@ def spectrum(*lines: tuple[float, float]) -> np.ndarray:
 def kinds(maps: np.ndarray, loadings: list[np.ndarray]) -> list[str]:
     table = np.stack(loadings)
     table = table.clip(1e-9) / table.clip(1e-9).sum(1, keepdims=True)
-    return kinds_of(maps, table, ENERGY, lambda: maps).kind
+    return kinds_of(
+        maps, table, ENERGY, lambda spread: in_few(maps.reshape(-1, len(table)), spread)
+    ).kind
 
 
 SUPPORT = spectrum((0.28, 30))

@@ -1,0 +1,74 @@
+"""Lazy operations are few tasks: at most ten for each chunk of the image, whatever their number.
+
+Counted as Dask would run them, fused, on two images of which one has four times the chunks: the
+tasks that each chunk adds. The operations are those of :mod:`test_chunked_coordinates`.
+"""
+
+from types import SimpleNamespace
+from typing import Any
+
+import dask
+import pytest
+import test_chunked_coordinates as tables
+import xarray as xr
+from dask.base import is_dask_collection
+
+MOST = 10.0
+#: Maps of compositions: some sixty quantities of every pixel, each a task of its own.
+OF_COMPOSITIONS = {"quantify": 30, "quantify_zeta": 55, "quantify_cross_sections": 55, "ratio": 25}
+#: Chunks of so many pixels; as wide as filters reach, or these would look beyond the next.
+SIDES = {"y": 24, "x": 26}
+SHAPES = {16: (96, 104), 64: (192, 208)}
+#: Results in this process: pictures, tables, sessions of strokes.
+NOT_LAZY = {"analyse", "explore", "label"} | {
+    name for name in tables.CASES if "plot" in name or name.startswith("labelling.")
+}
+
+
+def _chunked(data: Any) -> Any:
+    if not {"y", "x"} <= set(data.dims):
+        return data
+    if isinstance(data, xr.Dataset):
+        return data.map(_chunked, keep_attrs=True).assign_attrs(data.attrs)
+    lazy = data.chunk({d: SIDES.get(str(d), -1) for d in data.dims})
+    # as if read from a store: one task a chunk
+    return lazy.copy(data=lazy.data.map_blocks(_read, dtype=data.dtype))
+
+
+def _read(block: Any) -> Any:
+    return block
+
+
+@pytest.fixture(scope="module")
+def inputs() -> dict[int, dict[str, Any]]:
+    return {chunks: tables.inputs_of(shape) for chunks, shape in SHAPES.items()}
+
+
+def tasks_of(result: Any) -> int:
+    """Return the number of tasks of a lazy result, fused as Dask would run them."""
+    parts = result if isinstance(result, tuple | list) else [result]
+    lazy = [part for part in parts if is_dask_collection(part)]
+    graphs = [dict(part.__dask_graph__()) for part in dask.optimize(*lazy)]
+    return len({key for graph in graphs for key in graph})
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", sorted(set(tables.CASES) - NOT_LAZY))
+def test_every_lazy_operation__is_few_tasks_a_chunk(name, inputs, tmp_path):
+    found = {}
+    for chunks, given in inputs.items():
+        lazy = {n: _chunked(data) for n, data in given.items()}
+        (folder := tmp_path / str(chunks)).mkdir()
+        found[chunks] = tasks_of(tables.CASES[name](SimpleNamespace(**lazy, folder=folder)))
+    few, many = found
+    each = (found[many] - found[few]) / (many - few)
+
+    assert each <= OF_COMPOSITIONS.get(name, MOST), f"{each:.1f} tasks a chunk: {found}"
+
+
+def test_tasks_of__counts_all_that_is_left_after_fusing():
+    lazy = xr.DataArray(range(12), dims="x").chunk(x=3)
+    assert tasks_of((lazy + 1) * 2) <= 9  # one of each chunk, with its values, and the array
+    assert tasks_of([lazy + 1, lazy.sum()]) > tasks_of(lazy + 1)
+    assert tasks_of(3) == 0

@@ -17,11 +17,15 @@ from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty.budget import budget
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unexplained import unexplained
@@ -29,6 +33,7 @@ from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, u
 from eds_xr.factorisation.mixing import mixing_uncertainty, move_shares, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
 from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.detectors import sum_detectors
 from eds_xr.image.element_maps import element_map, element_maps
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
@@ -38,6 +43,8 @@ from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.segmentation import classify, features, graph_cut, labelling, masks, scribbles
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.detectors import DetectorWarning, compare_detectors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import AxisWarning, identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, calibrate, fit_lines
@@ -50,6 +57,7 @@ from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.conversion import convert, info
 from eds_xr.store.opening import open
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def __getattr__(name: str) -> str:
@@ -63,6 +71,7 @@ __all__ = [
     "AxisWarning",
     "Bremsstrahlung",
     "Calibration",
+    "DetectorWarning",
     "EdsError",
     "LeftOutWarning",
     "MissingLineWarning",
@@ -70,8 +79,10 @@ __all__ = [
     "SubtractionWarning",
     "add_common_errors",
     "analyse",
+    "budget",
     "calibrate",
     "classify",
+    "compare_detectors",
     "compare_regions",
     "component_kinds",
     "convert",
@@ -121,14 +132,18 @@ __all__ = [
     "simulate",
     "split_counts",
     "standardless_k_factors",
+    "subtract_hole",
     "subtract_phase",
     "suggest_rank",
+    "sum_detectors",
     "sum_spectra",
+    "thickness_map",
     "to_table",
     "to_text",
     "unexplained",
     "unmix",
     "upper_limits",
+    "with_detector",
     "write_csv",
     "write_recipe",
 ]

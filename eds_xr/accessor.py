@@ -12,10 +12,14 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty.budget import budget
 from eds_xr.factorisation.component_kinds.kinds import component_kinds, merge_kinds
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.known_spectra.unexplained import unexplained
@@ -23,6 +27,7 @@ from eds_xr.factorisation.known_spectra.unmix import extend_loadings, project, u
 from eds_xr.factorisation.mixing import mixing_uncertainty, purest, remove_baseline
 from eds_xr.factorisation.nmf import nmf, nmf_spread
 from eds_xr.factorisation.rank import suggest_rank
+from eds_xr.image.detectors import sum_detectors
 from eds_xr.image.element_maps import element_map, element_maps
 from eds_xr.image.rebin import rebin
 from eds_xr.image.split import hold_out, split_counts
@@ -40,6 +45,8 @@ from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.segmentation.confident import confident_pixels, significance
 from eds_xr.segmentation.masks import describe, from_labels
 from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.detectors import compare_detectors
+from eds_xr.spectra.hole import subtract_hole
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.line_fits.fitted_maps import fitted_maps
@@ -47,6 +54,7 @@ from eds_xr.spectra.reference_share import net_counts
 from eds_xr.spectra.subtraction import subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.store.saving import save
+from eds_xr.xray.own_detector import with_detector
 
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -66,6 +74,7 @@ class ArrayAccessor:
     def __init__(self, data: xr.DataArray) -> None:
         self._data = data
 
+    with_detector = _method(with_detector)
     rebin = _method(rebin)
     split_counts = _method(split_counts)
     element_map = _method(element_map)
@@ -85,6 +94,8 @@ class ArrayAccessor:
     analyse = _method(analyse)
     explore = _method(explore)
     sum_spectra = _method(sum_spectra)
+    sum_detectors = _method(sum_detectors)
+    compare_detectors = _method(compare_detectors)
     confident_pixels = _method(confident_pixels)
     significance = _method(significance)
     masks = _method(from_labels)
@@ -110,21 +121,27 @@ class DatasetAccessor:
     merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
     remove_baseline = _method(remove_baseline)
+    subtract_hole = _method(subtract_hole)
+    sum_detectors = _method(sum_detectors)
+    compare_detectors = _method(compare_detectors)
     subtract_phase = _method(subtract_phase)
     net_counts = _method(net_counts)
     identify = _method(identify)
+    with_detector = _method(with_detector)
     fit_lines = _method(fit_lines)
     add_common_errors = _method(add_common_errors)
     compare_regions = _method(compare_regions)
     quantify = _method(quantify)
     quantify_zeta = _method(quantify_zeta)
     quantify_cross_sections = _method(quantify_cross_sections)
+    thickness_map = _method(thickness_map)
     ratio = _method(ratio)
     oxides = _method(oxides)
     formula = _method(formula)
     formula_text = _method(formula_text)
     partition_coefficients = _method(partition_coefficients)
     upper_limits = _method(upper_limits)
+    budget = _method(budget)
     to_table = _method(to_table)
     to_text = _method(to_text)
     write_csv = _method(write_csv)

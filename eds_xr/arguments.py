@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
-from eds_xr.schema import EdsError
+from eds_xr.schema import EdsError, texts_of
+
+#: Where nobody noted it, and it hardly matters [keV].
+ASSUMED_BEAM_KEV = 200.0
 
 
 def number(given: Any, what: str) -> float:
@@ -25,8 +29,29 @@ def attribute_number(attrs: Mapping[Any, Any], name: str, default: float) -> flo
 
 
 def beam_energy_of(attrs: Mapping[Any, Any]) -> float:
-    """Return the beam energy of a recording [keV]: 200 where nobody noted it."""
-    return attribute_number(attrs, "beam_energy_kev", 200.0)
+    """Return the beam energy of a recording [keV]: 200 where nobody noted it.
+
+    For what hardly depends on it, such as the weights of lines within a family. What comes of it
+    carries :func:`with_beam_assumed`; a number that rests on it asks for it instead.
+    """
+    return attribute_number(attrs, "beam_energy_kev", ASSUMED_BEAM_KEV)
+
+
+def with_beam_assumed(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return attributes that say so where :func:`beam_energy_of` assumes a beam energy."""
+    if attrs.get("beam_energy_kev") is not None:
+        return dict(attrs)
+    return with_assumptions(
+        attrs,
+        f"a beam of {ASSUMED_BEAM_KEV:g} keV for which lines there are, their relative weights and "
+        "the shape of the background: the recording does not tell its own",
+    )
+
+
+def with_assumptions(attrs: Mapping[Any, Any], *texts: str) -> dict[str, Any]:
+    """Return attributes with more in their list ``assumptions``, each once."""
+    told = list(dict.fromkeys([*texts_of(attrs, "assumptions"), *texts]))
+    return {**attrs, "assumptions": told} if told else dict(attrs)
 
 
 def resolution_of(attrs: Mapping[Any, Any]) -> float:
@@ -76,3 +101,10 @@ def check_confidence(given: Any) -> None:
     """Raise unless a confidence is one-sided, such as 0.95."""
     if isinstance(given, str) or not 0.5 <= number(given, "confidence") < 1:
         raise EdsError(f"confidence must be between 0.5 and 1, found {given!r}")
+
+
+def relative_uncertainty(value: float, name: str) -> float:
+    """Return a relative standard uncertainty, checked."""
+    if not 0 <= number(value, name) < math.inf:
+        raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
+    return float(value)

@@ -8,6 +8,8 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +19,7 @@ from eds_xr.app import commands
 from eds_xr.schema import EdsError
 
 if TYPE_CHECKING:
-    import xarray as xr
+    pass
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -167,6 +169,9 @@ def convert(
     ] = None,
     keep_frames: Annotated[bool, typer.Option(help="Keep the frames, do not sum them.")] = False,
     align: Annotated[bool, typer.Option(help="Correct the drift between the frames.")] = False,
+    detectors: Annotated[
+        str | None, typer.Option(help="Of several: sum, or apart (along detector).")
+    ] = None,
     pyramid: Annotated[bool, typer.Option(help="Write sums of 2, 4 and 8 pixels a side.")] = False,
     overwrite: OVERWRITE = False,
 ) -> None:
@@ -180,6 +185,7 @@ def convert(
         frames=None if frames is None else _frames(frames),
         keep_frames=keep_frames,
         align=align,
+        detectors=detectors,
         pyramid=pyramid,
         overwrite=overwrite,
     )
@@ -235,11 +241,35 @@ def quantify(
     k_factors: Annotated[
         Path | None, typer.Option(help="CSV with element, line, k, standard_deviation.")
     ] = None,
+    detector: Annotated[str, typer.Option(help="window_nm=300,...; or CSV of efficiency.")] = "",
     oxygen: Annotated[
         str, typer.Option(help="measured (or left out), or by stoichiometry.")
     ] = "measured",
+    thickness: Annotated[
+        str | None,
+        typer.Option(help="charge_balance: as thick as makes the charges of all ions balance."),
+    ] = None,
+    valences: Annotated[str, typer.Option(help="Charges other than the usual: Fe=3,S=-2.")] = "",
+    range_kev: Annotated[
+        str, typer.Option(help="Of the fit: 0.4:12.5 takes in O. By default 0.7:12.5.")
+    ] = "",
     thickness_nm: Annotated[float | None, typer.Option(help="For absorption.")] = None,
     density_g_cm3: Annotated[float | None, typer.Option(help="For absorption.")] = None,
+    take_off_angle_deg: Annotated[
+        float | None, typer.Option(help="Of the detector above the film, likewise.")
+    ] = None,
+    hole: Annotated[
+        str | None, typer.Option(help="Recorded in the hole or on the support: subtracted.")
+    ] = None,
+    hole_scale: Annotated[
+        str, typer.Option(help="dose (live time, current), or a line of the grid alone: Cu_Ka.")
+    ] = "dose",
+    beam_energy_kev: Annotated[
+        float | None, typer.Option(help="Of the recording, where the store does not tell it.")
+    ] = None,
+    assume_thin_film: Annotated[
+        bool, typer.Option(help="Take it for a thin film, although an SEM, or below 40 keV.")
+    ] = False,
     half: Annotated[
         int | None,
         typer.Option(help="Labels were made on the first of hold_out('half', seed=HALF)."),
@@ -249,19 +279,32 @@ def quantify(
     overwrite: Annotated[bool, typer.Option(help="Replace an existing CSV file.")] = False,
 ) -> None:
     """Quantify the phases of a labelled spectrum image."""
+    from eds_xr.analysis.labelled_spectra import fitted, labelled_spectra, without_hole
     from eds_xr.composition.k_factors.factors import read_k_factors
     from eds_xr.composition.quantify import quantify as to_composition
+    from eds_xr.composition.recording.thin_film import with_beam
+    from eds_xr.composition.valences import valences_from_text
     from eds_xr.places import check_free
     from eds_xr.report import tables
     from eds_xr.report.terminal import print_table
+    from eds_xr.xray.own_detector import detector_from_text, with_detector
 
     if csv is not None:
         check_free(csv, overwrite=overwrite)  # before the work, too
     table = None if k_factors is None else read_k_factors(k_factors)
-    fitted = _fitted(_phase_sums(store, labels, half), elements, stray, lines)
-    found = to_composition(
-        fitted, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3
-    )
+    spectra = with_beam(labelled_spectra(store, labels, half), beam_energy_kev)
+    if detector:
+        spectra = with_detector(spectra, detector_from_text(detector))
+    named, others = _names(elements), _names(stray)
+    if hole is not None:
+        spectra = without_hole(spectra, hole, hole_scale, [*named, *others])
+    with _warnings_printed():
+        net = fitted(spectra, named, others, _names(lines), _range_kev(range_kev))
+        found = to_composition(
+            net, table, oxygen=oxygen, thickness_nm=thickness_nm, density_g_cm3=density_g_cm3,
+            thickness=thickness, valences=valences_from_text(valences),
+            take_off_angle_deg=take_off_angle_deg, assume_thin_film=assume_thin_film,
+        )  # fmt: skip
     print_table(found, "weight_fraction" if weight else "atomic_fraction")
     if csv is not None:
         print(tables.write_csv(found, csv, overwrite=overwrite))
@@ -271,49 +314,29 @@ def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
-def _fitted(spectra: xr.Dataset, elements: str, stray: str, lines: str) -> xr.Dataset:
-    """Return net counts; what the fit warns of is printed."""
-    import warnings
+def _range_kev(text: str) -> tuple[float, float]:
+    """Return the energies that ``0.4:12.5`` tells; by default those of fits."""
+    from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
-    from eds_xr.spectra.line_fits.fit_lines import fit_lines
+    if not text:
+        return FIT_RANGE_KEV
+    try:
+        low, high = (float(end) for end in text.split(":"))
+    except ValueError:
+        raise EdsError(f"--range-kev must be two energies, 0.4:12.5; found {text!r}") from None
+    return low, high
+
+
+@contextmanager
+def _warnings_printed() -> Iterator[None]:
+    """Print what is warned of inside the ``with`` block."""
+    import warnings
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = fit_lines(
-            spectra, _names(elements) or None, stray=_names(stray), lines=_names(lines) or None
-        )
+        yield
     for warning in caught:
         print(f"warning: {warning.message}")
-    return found
-
-
-def _phase_sums(store: str, labels: Path | None, half: int | None) -> xr.Dataset:
-    """Return the spectra of all labelled phases, or of the whole image; or their second half."""
-    import xarray as xr
-
-    from eds_xr.image.split import split_counts
-    from eds_xr.schema import PHASE, label_array
-    from eds_xr.segmentation import masks, scribbles
-    from eds_xr.spectra.sums import sum_spectra
-    from eds_xr.store.opening import open as open_store
-
-    image = open_store(store)
-    if half is not None:  # the counts that chose the pixels are left out
-        _, image = split_counts(image, seed=half)
-    if labels is None:
-        ones = xr.ones_like(image.isel(energy=0, drop=True), dtype="uint8")
-        painted = label_array(ones.data, image, ["whole image"])
-    elif labels.exists():
-        painted = scribbles.read(labels, image)
-    else:
-        raise EdsError(f"{labels} does not exist; give the label image that was saved")
-    spectra = sum_spectra(image, masks.from_labels(painted)).compute()
-    empty = [str(p) for p in spectra[PHASE].values[(spectra.n_pixels == 0).values]]
-    if len(empty) == spectra.sizes[PHASE]:
-        raise EdsError(f"{labels} labels no pixel of the image")
-    for name in empty:
-        print(f"warning: no pixel is labelled {name}; it is left out")
-    return spectra.sel({PHASE: [p for p in spectra[PHASE].values if str(p) not in empty]})
 
 
 def _frames(text: str) -> slice | list[int]:

@@ -21,9 +21,15 @@ COMPONENT = "component"
 PHASE = "phase"
 LINE = "line"
 ELEMENT = "element"
+DETECTOR = "detector"
+#: Attributes that each of several detectors has of its own, as coordinates.
+DETECTOR_ATTRS = ("elevation_angle_deg", "azimuth_angle_deg", "energy_resolution_mnka_ev")
 #: Of lines and what follows from them: why a number is not to be believed (str, empty where it is),
 #: and which are zero by the choice of a subtraction's scale, not measured (bool).
 DOUBT, ASSUMED = "doubt", "assumed"
+#: Of a pixel, or of all that a spectrum was summed of [s]; and an image's attribute, where its
+#: pixels all have the same.
+LIVE_TIME, PIXEL_LIVE_TIME = "live_time_s", "pixel_live_time_s"
 
 #: Categorical colours for phases that bring none (distinct also for colour-blind readers).
 COLORS = (
@@ -109,7 +115,7 @@ class EdsError(ValueError):
 
 def spatial_dims(image: xr.DataArray | xr.Dataset) -> tuple[str, ...]:
     """Return the dimensions of an image, or spectrum image, that are positions on the sample."""
-    other = {ENERGY, COMPONENT, PHASE, LINE, ELEMENT, "feature", "channel"}
+    other = {ENERGY, COMPONENT, PHASE, LINE, ELEMENT, DETECTOR, "feature", "channel"}
     return tuple(str(d) for d in image.dims if d not in other)
 
 
@@ -119,8 +125,10 @@ def texts_of(attrs: Mapping[Any, Any], name: str) -> list[str]:
     return [found] if isinstance(found, str) else [str(text) for text in found]
 
 
-def check_spectrum_image(image: xr.DataArray) -> None:
+def check_spectrum_image(image: xr.DataArray, *, detectors: bool = False) -> None:
     """Raise unless `image` is a spectrum image: ``(*spatial, energy)``, one chunk in energy.
+
+    With `detectors` it may have several, along ``detector``.
 
     Looks at dimensions, coordinates, dtype and chunks only; nothing is computed. Values
     are checked where they are read, by :func:`check_counts_block`.
@@ -138,6 +146,8 @@ def check_spectrum_image(image: xr.DataArray) -> None:
         )
     if image.ndim < 2:
         raise EdsError("expected a spectrum image with at least one spatial dimension, found none")
+    if not detectors:
+        check_one_detector(image)
     if image.dtype.kind not in "uif":
         raise EdsError(f"expected counts (unsigned integers), found dtype {image.dtype}")
     if image.size == 0:
@@ -145,6 +155,15 @@ def check_spectrum_image(image: xr.DataArray) -> None:
     chunks = image.variable.chunksizes.get(ENERGY, ())
     if len(chunks) > 1:
         raise EdsError(f"energy has {len(chunks)} chunks, expected 1; use da.chunk(energy=-1)")
+
+
+def check_one_detector(image: xr.DataArray) -> None:
+    """Raise for an image that keeps several detectors apart."""
+    if DETECTOR in image.dims:
+        raise EdsError(
+            f"the image keeps its {image.sizes[DETECTOR]} detectors apart, and this is for one: "
+            "add them up, eds_xr.sum_detectors(image), or choose one, image.isel(detector=0)"
+        )
 
 
 def check_energy(spectra: xr.DataArray | xr.Dataset) -> None:

@@ -31,6 +31,7 @@ from eds_xr import (
     classify,
     features,
     graph_cut,
+    k_factors,
     labelling,
     masks,
     scribbles,
@@ -152,6 +153,9 @@ OF_ARRAYS: dict[str, Case] = {
     "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
+    "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
+    "with_detector": lambda i: i.image.eds.with_detector({"window_nm": 300.0}),
+    "compare_detectors": lambda i: _apart(i.image).eds.compare_detectors(**LINES),
     "confident_pixels": lambda i: i.scores.eds.confident_pixels(),
     "significance": lambda i: i.scores.eds.significance(i.mask),
     "masks": lambda i: i.label.eds.masks(),
@@ -176,6 +180,15 @@ OF_DATASETS: dict[str, Case] = {
     "subtract_phase": lambda i: i.spectra.isel(phase=0).eds.subtract_phase(
         i.spectra.isel(phase=1), scale=0.3
     ),
+    "subtract_hole": lambda i: i.spectra.eds.subtract_hole(i.spectra.isel(phase=0), scale=0.01),
+    "sum_detectors": lambda i: i.spectra.rename(phase="detector").eds.sum_detectors(),
+    "compare_detectors": lambda i: (
+        i.spectra.isel(phase=[0, 0])
+        .drop_vars("phase")
+        .rename(phase="detector")
+        .eds.compare_detectors(**LINES)
+    ),
+    "with_detector": lambda i: i.spectra.eds.with_detector({"window_nm": 300.0}),
     "net_counts": lambda i: i.pixels.eds.net_counts("Mg_Ka"),
     "identify": lambda i: i.spectra.isel(phase=0).eds.identify(
         expected=["Mg", "Si"], candidates=ELEMENTS
@@ -194,6 +207,9 @@ OF_DATASETS: dict[str, Case] = {
     "quantify": lambda i: i.line_maps.eds.quantify(
         thickness_nm=50.0, density_g_cm3=4.0, take_off_angle_deg=22.0
     ),
+    "thickness_map": lambda i: i.line_maps.eds.thickness_map(
+        pixels=4, take_off_angle_deg=22.0, valences={"Si": -4}
+    ),
     "quantify_zeta": lambda i: i.line_maps.eds.quantify_zeta(
         _table(i.line_maps, "zeta", 500.0), dose_electrons=_dose(i), take_off_angle_deg=22.0
     ),
@@ -207,6 +223,7 @@ OF_DATASETS: dict[str, Case] = {
     "partition_coefficients": lambda i: i.composition.eds.partition_coefficients(
         "one", reference="two"
     ),
+    "budget": lambda i: i.composition.eds.budget(),
     "upper_limits": lambda i: i.line_maps.eds.upper_limits(),
     "to_table": lambda i: i.line_maps.eds.to_table(),
     "to_text": lambda i: i.composition_maps.eds.to_text(),
@@ -235,6 +252,17 @@ OTHERS: dict[str, Case] = {
     "history": lambda i: eds_xr.history(i.image),
     "move_shares": lambda i: eds_xr.move_shares(
         i.factors, 0, xr.DataArray([0.0, 0.1, 0.2], dims="component")
+    ),
+    "with_detector": lambda i: eds_xr.with_detector(i.image, {"window_nm": 300.0}),
+    "k_factors.from_standard": lambda i: k_factors.from_standard(_one_line(i), "MgO"),
+    "k_factors.zeta_from_standard": lambda i: k_factors.zeta_from_standard(
+        _one_line(i),
+        "MgO",
+        mass_thickness_kg_m2=3e-4,
+        dose_electrons=1e12,
+        thickness_uncertainty=0.1,
+        dose_uncertainty=0.05,
+        absorption=False,
     ),
     "shared_covariance": lambda i: eds_xr.shared_covariance(
         i.lines, i.composition, phase="one", reference="two", factor=0.5
@@ -310,6 +338,11 @@ NOT_OF_IMAGES = {
 }  # fmt: skip
 
 
+def _apart(image: xr.DataArray) -> xr.DataArray:
+    """Return an image of two equal detectors."""
+    return xr.concat([image, image], dim=xr.Variable("detector", ["one", "two"]))
+
+
 def _trained(i: Any) -> classify.PixelClassifier:
     return classify.train(i.features, i.painted, classifier=FOREST)
 
@@ -328,6 +361,11 @@ def _labelled(app, i):
     app.labeller.wait()
     app.close()
     return app.probability
+
+
+def _one_line(i: Any) -> Any:
+    """Return the map of a line, which no other line shows to be a standard of several phases."""
+    return i.line_maps.sel(line=["Mg_Ka"])
 
 
 def _session(i: Any) -> labelling.Session:

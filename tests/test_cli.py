@@ -113,7 +113,7 @@ def test_quantify__table_and_csv(labelled, tmp_path):
     done = quantified(labelled, "--labels", labelled / "labels.png", "--csv", path)
     assert done.exit_code == 0, done.output
     assert "warning: no pixel is labelled nothing" in done.output
-    assert "k-factors computed" in done.output
+    assert "not in brackets: computed k-factors" in done.output
     assert "warning: phase rest: a peak at" in done.output  # Nd, Sm and U are not asked for
     table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
     assert set(table.index.get_level_values(0)) == {"Brg", "rest"}
@@ -134,6 +134,66 @@ def test_quantify__saved_segmentation_k_factors_and_oxygen(labelled, tmp_path):
     assert table.loc[("Brg", "Fe"), "k_factor"] == 1.4
     assert table.loc[("Brg", "Fe"), "systematic"] == pytest.approx(0.1 / 1.4)
     assert 0.35 < table.loc[("Brg", "O"), "weight_fraction"] < 0.55
+
+
+def test_quantify__with_a_detector(labelled, tmp_path):
+    """Behind thick layers soft photons are lost: against magnesium, iron's weigh less."""
+    (tmp_path / "seen.csv").write_text("energy_kev,efficiency\n0.05,0.2\n1.5,0.8\n20,1\n")
+    relative = {}
+    for detector in ("", "window_nm=900", tmp_path / "seen.csv"):
+        path = tmp_path / f"{len(relative)}.csv"
+        more = ["--detector", detector] if detector else []
+        done = quantified(labelled, "--labels", labelled / "seg.zarr", "--csv", path, *more)
+        assert done.exit_code == 0, done.output
+        table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+        factor = table.loc["Brg"].k_factor
+        relative[str(detector)] = factor.Mg / factor.Fe
+    assert relative["window_nm=900"] > 1.05 * relative[""]
+    assert relative[str(tmp_path / "seen.csv")] > 1.05 * relative[""]
+    done = quantified(labelled, "--detector", "window=900")
+    assert done.exit_code != 0
+    assert "no property window of a detector" in done.output + str(done.exception)
+
+
+BALANCE = ["--thickness", "charge_balance"]
+
+
+def test_quantify__thickness_by_the_charge_balance(labelled, tmp_path):
+    path = tmp_path / "composition.csv"
+    options = ["--labels", labelled / "labels.png", "--csv", path, "--range-kev", "0.4:12.5"]
+    options += [
+        "--take-off-angle-deg",
+        "22",
+        "--thickness",
+        "charge_balance",
+        "--density-g-cm3",
+        "4.3",
+        "--valences",
+        "Fe=2",
+    ]
+    done = quantified(labelled, *options, elements="Mg,Al,Si,Ca,Fe,O")
+    assert done.exit_code == 0, done.output
+    shown = [line.split(":")[0] for line in done.output.splitlines() if "balance" in line]
+    assert {"Brg", "rest"} <= set(shown)
+    table = pd.read_csv(path, comment="#").set_index(["phase", "element"])
+    assert "atomic_fraction" in table
+    assert "charge_balance" in path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--thickness", "charge_balance"], "have no elevation_angle_deg; give take_off_angle_deg"),
+        ([*BALANCE, "--take-off-angle-deg", "22"], "needs an anion, and none was measured"),
+        (["--thickness", "80"], "thickness is 'charge_balance' or left out, found '80'"),
+        (["--valences", "Fe3", "--oxygen", "stoichiometry"], "valences must be charges, as Fe=3"),
+        (["--range-kev", "0.4"], "--range-kev must be two energies, 0.4:12.5; found '0.4'"),
+    ],
+)
+def test_quantify__what_the_charge_balance_lacks(labelled, options, message):
+    done = quantified(labelled, "--labels", labelled / "labels.png", *options)
+    assert done.exit_code != 0
+    assert message in done.output + str(done.exception)
 
 
 def test_quantify__measures_the_half_that_did_not_choose(labelled, tmp_path):

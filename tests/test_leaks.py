@@ -34,7 +34,7 @@ from eds_xr import (
     simulate,
     store,
 )
-from eds_xr.composition.number_text import value_text
+from eds_xr.composition.uncertainty.number_text import value_text
 from eds_xr.csv_text import plain_text
 from eds_xr.report import tables
 from eds_xr.schema import EdsError, label_array

@@ -60,6 +60,21 @@ def test_any_sample__choosing_leads_to_the_truth():
     assert float(printed.rsplit("largest: ", 1)[1].split()[0]) < 3.5
 
 
+@pytest.mark.slow
+def test_trace_elements__a_choice_that_makes_a_trace_and_one_that_does_not():
+    notebook = nbformat.read(NOTEBOOKS / "06_trace_elements.ipynb", as_version=4)
+    printed = printed_by(notebook)
+    chosen = re.findall(r"Nd chosen on the .*, ([+-][\d.]+) standard deviations", printed)
+    wrong, right = map(float, chosen)
+    assert wrong > 4 > 3 > abs(right)
+    with_grid, without = (float(n) for n in re.findall(r"Cu of the host, .*: (\d+) \+-", printed))
+    assert without < 0.6 * with_grid
+    assert re.search(r"Cu .* hole", printed)
+    assert float(printed.rsplit("largest distance: ", 1)[1].split()[0]) < 3
+    shown = [o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert any("image/png" in one for one in shown)
+
+
 @pytest.mark.parametrize("path", sorted(NOTEBOOKS.glob("*.ipynb")), ids=lambda path: path.stem)
 def test_notebooks__are_committed_without_outputs(path):
     assert not any(c.get("outputs") for c in nbformat.read(path, as_version=4).cells)

@@ -10,6 +10,7 @@ from dataclasses import replace
 import xarray as xr
 
 from eds_xr.analysis.any_sample import said
+from eds_xr.analysis.any_sample.hole import check_hole, hole_of
 from eds_xr.analysis.any_sample.measured import Measured, measure
 from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
@@ -19,12 +20,26 @@ from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
+from eds_xr.composition.recording.thin_film import (
+    beam_and_assumptions,
+    needed_beam_kev,
+    with_beam,
+)
 from eds_xr.progress import say_where_watched
-from eds_xr.schema import ENERGY, LINE, PHASE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.schema import (
+    ENERGY,
+    LINE,
+    LIVE_TIME,
+    PHASE,
+    EdsError,
+    check_energy_in_kev,
+    check_spectrum_image,
+    texts_of,
+)
 from eds_xr.segmentation.presence.hosts import hosts, matrix_of
+from eds_xr.xray.own_detector import with_detector
 
-#: Below this beam energy a sample is thick for its beam [keV].
-LEAST_BEAM_KEV = 40.0
+_RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
 #: All lines of a phase that is quantified stand so many deviations above zero.
 LEAST_SIGMA = 5.0
 
@@ -83,16 +98,22 @@ def analyse(
         )
     check_energy_in_kev(image)
     chosen = _given(recipe)
+    if chosen.detector.given() is not None:
+        image = with_detector(image, chosen.detector.given())
     # images that ride along may be large, and no step needs them
-    image = image.drop_vars([name for name, c in image.coords.items() if c.chunks is not None])
+    large = [n for n, c in image.coords.items() if c.chunks is not None and n != LIVE_TIME]
+    image = image.drop_vars(large)
+    image = with_beam(image, chosen.instrument.beam_energy_kev)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        hole = hole_of(chosen)
+        check_hole(image, hole, chosen)
         found = find_phases(image, chosen, say)
         host_of, matrix = _embedding(found.segmentation, chosen)
-        measured = measure(image, found, host_of, chosen, say)
+        measured = measure(image, found, host_of, chosen, say, hole)
         say("compositions")
         groups = _groups(found) | _measured_groups(measured)
-        notes = [*found.notes, *measured.notes]
+        notes = [*found.notes, *measured.notes, *_of_hole(measured)]
         composed, told = _compositions(image, measured, chosen, matrix)
     notes += told + [str(w.message) for w in caught]
     done = _completed(chosen, found, measured, host_of, matrix)
@@ -141,6 +162,13 @@ def _embedding(segmentation: xr.Dataset, recipe: Recipe) -> tuple[dict[str, str]
     return host_of, matrix_of(host_of, segmentation["present"]) if matrix is None else matrix
 
 
+def _of_hole(measured: Measured) -> list[str]:
+    """Say what the subtraction of a hole says."""
+    if measured.hole is None or measured.spectra is None:
+        return []
+    return texts_of(measured.spectra.attrs, "warnings")
+
+
 def _groups(found: Found) -> dict[str, xr.Dataset]:
     parts = {"rank": found.rank, "factors": found.factors, "segmentation": found.segmentation}
     painted = None if found.scribbles is None else found.scribbles.to_dataset(name="label")
@@ -170,8 +198,14 @@ def _compositions(
     }
     if measured.lines is None:
         return {}, ["no phase has a spectrum that could be quantified"]
-    if refusal := _no_thin_film(image):
-        return {}, [refusal]
+    try:  # one reason for all phases, not each its own
+        beam, _ = beam_and_assumptions(
+            image.attrs, _factors(recipe), assume_thin_film=recipe.instrument.assume_thin_film
+        )
+        if recipe.quantification.k_factors is None:
+            needed_beam_kev(beam)
+    except EdsError as refusal:
+        return {}, [f"{refusal}; or say so in the recipe, {_RECIPE_CURE}"]
     made: dict[str, xr.Dataset] = {}
     notes: list[str] = []
     for name, (lines, spectra) in ways.items():
@@ -179,6 +213,8 @@ def _compositions(
             continue
         try:
             made[name] = _quantified(with_counts(lines, spectra, notes), recipe)
+            told = texts_of(made[name].attrs, "warnings")
+            notes += [w for w in told if w not in texts_of(lines.attrs, "warnings")]
         except EdsError as error:
             notes.append(f"{name.replace('_', ' ')}: not had, {error}")
     if len(made.keys() & ways.keys()) == len(ways):
@@ -191,25 +227,19 @@ def _compositions(
     return made, notes
 
 
-def _no_thin_film(image: xr.DataArray) -> str:
-    """Return why no composition can be had, "" when it can."""
-    beam, kind = image.attrs.get("beam_energy_kev"), image.attrs.get("signal_type", "")
-    if kind == "EDS_SEM" or (beam is not None and float(beam) < LEAST_BEAM_KEV):
-        how = "in an SEM" if kind == "EDS_SEM" else f"at {float(beam or 0):g} keV"
-        return (
-            f"no composition: this was recorded {how}, and k-factors are for films that are thin "
-            "for their beam; phases and net counts are what can be had"
-        )
-    return ""
-
-
 def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
     choice = recipe.quantification
-    table = None if choice.k_factors is None else read_k_factors(choice.k_factors)
     return quantify(
-        lines, table, oxygen=choice.oxygen, thickness_nm=choice.thickness_nm,
-        density_g_cm3=choice.density_g_cm3,
+        lines, _factors(recipe), oxygen=choice.oxygen, valences=choice.valences,
+        thickness=choice.thickness, thickness_nm=choice.thickness_nm,
+        density_g_cm3=choice.density_g_cm3, assume_thin_film=recipe.instrument.assume_thin_film,
+        take_off_angle_deg=recipe.instrument.take_off_angle_deg,
     )  # fmt: skip
+
+
+def _factors(recipe: Recipe) -> xr.Dataset | None:
+    name = recipe.quantification.k_factors
+    return None if name is None else read_k_factors(name)
 
 
 def _partition(

@@ -14,10 +14,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.analysis.any_sample.hole import hole_of, keep_hole
 from eds_xr.analysis.painted_phases import KEPT, kept_beside
 from eds_xr.analysis.recipe import Recipe, write_recipe
 from eds_xr.atomic_write import written_file, written_folder
-from eds_xr.composition.quantities import quantities
+from eds_xr.composition.uncertainty.quantities import quantities
 from eds_xr.places import check_free
 from eds_xr.progress import progress
 from eds_xr.report.page.page import write_report
@@ -26,8 +27,9 @@ from eds_xr.schema import ELEMENT, PHASE, EdsError
 from eds_xr.store import conversion, opening
 
 #: The tree of all results; its recipe; what it tabulates; what was converted for it; the page.
-TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE = (
-    "analysis.zarr", "recipe.toml", "tables", "counts.zarr", "k_factors.csv", "report.html",
+TREE, RECIPE, TABLES, COUNTS, FACTORS, HOLE, PAGE = (
+    "analysis.zarr", "recipe.toml", "tables", "counts.zarr", "k_factors.csv", "hole.zarr",
+    "report.html",
 )  # fmt: skip
 #: Groups of the tree that are written as tables, where it has them.
 TABULATED = (
@@ -70,7 +72,8 @@ def analyse_file(
     Path
         The folder: ``analysis.zarr`` (:func:`open_analysis`), ``recipe.toml`` with all that was
         chosen or found, ``tables``, ``report.html``, a page of it all, and ``counts.zarr`` where
-        a file was converted; strokes and k-factors that the recipe named are copied.
+        a file was converted; strokes, k-factors and the spectrum of a hole that the recipe named
+        are copied.
 
     Raises
     ------
@@ -231,7 +234,7 @@ def _check_replaceable(target: Path, *, overwrite: bool) -> None:
     if not target.exists():
         return
     found = {p.name for p in target.iterdir()} if target.is_dir() else set()
-    ours = {TREE, RECIPE, TABLES, COUNTS, FACTORS, PAGE}
+    ours = {TREE, RECIPE, TABLES, COUNTS, FACTORS, HOLE, PAGE}
     others = sorted(name for name in found - ours if not name.startswith(f"{KEPT}."))
     if others or TREE not in found:
         raise EdsError(
@@ -245,6 +248,9 @@ def _with_files_beside(tree: xr.DataTree, folder: Path) -> Recipe:
     recipe = Recipe.from_toml(str(tree.attrs["recipe"]), source="the recipe of the analysis")
     painted = kept_beside(recipe, folder)
     recipe = replace(recipe, segmentation=replace(recipe.segmentation, scribbles=painted))
+    if (hole := hole_of(recipe)) is not None:
+        keep_hole(hole, folder / HOLE)
+        recipe = replace(recipe, instrument=replace(recipe.instrument, hole=HOLE))
     if recipe.quantification.k_factors is None:
         return recipe
     with suppress(shutil.SameFileError):

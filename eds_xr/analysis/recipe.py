@@ -11,149 +11,34 @@ import json
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import Field, dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from eds_xr.analysis import recipe_values as values
+from eds_xr.analysis.recipe_choices import Checked, option, options
+from eds_xr.analysis.recipe_choices import DetectorChoice as DetectorChoice
+from eds_xr.analysis.recipe_choices import ElementChoice as ElementChoice
+from eds_xr.analysis.recipe_choices import FitChoice as FitChoice
+from eds_xr.analysis.recipe_choices import InstrumentChoice as InstrumentChoice
+from eds_xr.analysis.recipe_choices import PhaseRecipe as PhaseRecipe
+from eds_xr.analysis.recipe_choices import PixelChoice as PixelChoice
+from eds_xr.analysis.recipe_choices import QuantificationChoice as QuantificationChoice
+from eds_xr.analysis.recipe_choices import SegmentationChoice as SegmentationChoice
 from eds_xr.atomic_write import written_file
-from eds_xr.composition.results import BY_STOICHIOMETRY
 from eds_xr.schema import EdsError
 
 
-def _choice(check: values.Check, comment: str, default: Any = None, **metadata: str) -> Any:
-    return field(default=default, metadata={"check": check, "comment": comment, **metadata})
-
-
-class _Checked:
-    """Values are checked where a recipe is made, whoever makes it."""
-
-    table: ClassVar[str] = ""
-
-    def called(self) -> str:
-        """Return what errors call the table of the file that holds this."""
-        return f"[{self.table}] " if self.table else ""
-
-    def __post_init__(self) -> None:
-        for one in _choices(type(self)):
-            given = getattr(self, one.name)
-            if given is not None or one.default is not None:
-                checked = one.metadata["check"](given, f"{self.called()}{_key(one)}")
-                object.__setattr__(self, one.name, checked)
-
-
 @dataclass(frozen=True)
-class ElementChoice(_Checked):
-    """Which elements are there."""
-
-    table: ClassVar[str] = "elements"
-    sample: tuple[str, ...] | None = _choice(values.elements, "of the sample; left out: identified")
-    stray: tuple[str, ...] | None = _choice(
-        values.elements, "of grid, holder and microscope; left out: identified"
-    )
-    majors: tuple[str, ...] | None = _choice(
-        values.elements, "they may choose pixels; left out: those that stand out"
-    )
-
-
-@dataclass(frozen=True)
-class PixelChoice(_Checked):
-    """Which counts choose the pixels."""
-
-    table: ClassVar[str] = "choice"
-    by: str = _choice(
-        values.one_of("majors", "halves", "all"),
-        "majors: lines of traces choose no pixel; halves: each half of the counts is measured "
-        "where the other chose; all",
-        "majors",
-    )
-    range_kev: tuple[float, float] | None = _choice(
-        values.range_kev, "channels that choose; left out: the whole axis"
-    )
-
-
-@dataclass(frozen=True)
-class PhaseRecipe(_Checked):
-    """One phase: how it is recognised, what it lies in, how its formula is written."""
-
-    name: str = _choice(values.name, "", "")
-    like: Mapping[str, float] | None = _choice(
-        values.shares, "shares of net counts by which a component is recognised"
-    )
-    host: str | None = _choice(
-        values.text, 'the phase in which it is embedded; left out: found; "": none'
-    )
-    pinned: tuple[str, ...] | None = _choice(
-        values.lines, "lines of the host that it lacks; left out: chosen by the data"
-    )
-    oxygens: float | None = _choice(values.real_number(0), "of its formula; left out: no formula")
-    sites: tuple[tuple[str, ...], ...] | None = _choice(
-        values.sites, "elements that are written together in its formula"
-    )
-
-    def called(self) -> str:
-        """Return what errors call it."""
-        return f"[[phase]] {self.name or 'without a name'}: "
-
-
-@dataclass(frozen=True)
-class SegmentationChoice(_Checked):
-    """What counts as present, and as pure."""
-
-    table: ClassVar[str] = "segmentation"
-    least_share: float = _choice(
-        values.real_number(0, below=1), "of a pixel's counts: the phase is present", 0.1
-    )
-    pure_share: float = _choice(
-        values.real_number(0, below=1), "of a pixel's counts: less of all others is pure", 0.02
-    )
-    smoothness: float = _choice(
-        values.real_number(0, closed=True), "of boundaries; 0: each pixel for itself", 1.0
-    )
-    scribbles: str | None = _choice(
-        values.name,
-        "painted phases, in a file beside this one: a session (.edsx), ImageJ's regions or a label "
-        "image; left out: phases are found",
-    )
-
-
-@dataclass(frozen=True)
-class FitChoice(_Checked):
-    """Where lines are fitted."""
-
-    table: ClassVar[str] = "fit"
-    range_kev: tuple[float, float] | None = _choice(values.range_kev, "of the fits of lines")
-    other_ranges_kev: tuple[tuple[float, float], ...] | None = _choice(
-        values.ranges_kev, "as good as that; what they change is an error; []: none"
-    )
-
-
-@dataclass(frozen=True)
-class QuantificationChoice(_Checked):
-    """How net counts become a composition."""
-
-    table: ClassVar[str] = "quantification"
-    k_factors: str | None = _choice(
-        values.name, "a CSV file, beside this one; left out: computed from tables"
-    )
-    oxygen: str = _choice(
-        values.one_of("measured", BY_STOICHIOMETRY),
-        "measured, or by stoichiometry: what the charges ask for",
-        "measured",
-    )
-    thickness_nm: float | None = _choice(
-        values.real_number(0), "with density: absorption is corrected"
-    )
-    density_g_cm3: float | None = _choice(values.real_number(0), "")
-
-
-@dataclass(frozen=True)
-class Recipe(_Checked):
+class Recipe(Checked):
     """All choices of an analysis; None is found by the data.
 
     Attributes
     ----------
     seed : int
+    instrument : InstrumentChoice
+        ``beam_energy_kev``, ``assume_thin_film``, ``hole``, ``hole_scale``,
+        ``take_off_angle_deg``.
     elements : ElementChoice
         ``sample``, ``stray``, ``majors``: tuples of symbols.
     choice : PixelChoice
@@ -169,7 +54,11 @@ class Recipe(_Checked):
     fit : FitChoice
         ``range_kev``, ``other_ranges_kev``.
     quantification : QuantificationChoice
-        ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``.
+        ``k_factors``, ``oxygen``, ``thickness_nm``, ``density_g_cm3``, ``thickness``,
+        ``valences``.
+    detector : DetectorChoice
+        ``window_nm``, ``dead_layer_nm``, ``contact_nm``, ``thickness_mm``; or ``energy_kev`` and
+        ``efficiency``.
 
     Raises
     ------
@@ -178,13 +67,14 @@ class Recipe(_Checked):
         is none, a phase named twice, or a host or matrix that is none of the phases.
     """
 
-    seed: int = _choice(values.whole_number(0), "of all chance", 0)
+    seed: int = option(values.whole_number(0), "of all chance", 0)
+    instrument: InstrumentChoice = field(default_factory=InstrumentChoice)
     elements: ElementChoice = field(default_factory=ElementChoice)
     choice: PixelChoice = field(default_factory=PixelChoice)
-    number: int | None = _choice(
+    number: int | None = option(
         values.whole_number(1, 100), "of components; left out: suggested", section="phases"
     )
-    matrix: str | None = _choice(
+    matrix: str | None = option(
         values.text,
         'the phase in which others are embedded; left out: found; "": none',
         section="phases",
@@ -193,6 +83,7 @@ class Recipe(_Checked):
     segmentation: SegmentationChoice = field(default_factory=SegmentationChoice)
     fit: FitChoice = field(default_factory=FitChoice)
     quantification: QuantificationChoice = field(default_factory=QuantificationChoice)
+    detector: DetectorChoice = field(default_factory=DetectorChoice)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -291,12 +182,14 @@ def read_recipe(path: str | os.PathLike[str]) -> Recipe:
 
 def with_files(recipe: Recipe, found: Callable[[str], str]) -> Recipe:
     """Return a recipe with the files that it names where they are `found`."""
-    phases, amounts = recipe.segmentation, recipe.quantification
+    instrument, phases, amounts = recipe.instrument, recipe.segmentation, recipe.quantification
     if phases.scribbles is not None:
         phases = replace(phases, scribbles=found(phases.scribbles))
     if amounts.k_factors is not None:
         amounts = replace(amounts, k_factors=found(amounts.k_factors))
-    return replace(recipe, segmentation=phases, quantification=amounts)
+    if instrument.hole is not None:
+        instrument = replace(instrument, hole=found(instrument.hole))
+    return replace(recipe, instrument=instrument, segmentation=phases, quantification=amounts)
 
 
 def write_recipe(recipe: Recipe, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
@@ -316,13 +209,15 @@ def write_recipe(recipe: Recipe, path: str | os.PathLike[str], *, overwrite: boo
 
 
 #: Tables of the file: what they make, and the attribute of the recipe that holds it.
-_SECTIONS: dict[str, tuple[type[_Checked], str | None]] = {
+_SECTIONS: dict[str, tuple[type[Checked], str | None]] = {
+    "instrument": (InstrumentChoice, "instrument"),
     "elements": (ElementChoice, "elements"),
     "choice": (PixelChoice, "choice"),
     "phases": (Recipe, None),
     "segmentation": (SegmentationChoice, "segmentation"),
     "fit": (FitChoice, "fit"),
     "quantification": (QuantificationChoice, "quantification"),
+    "detector": (DetectorChoice, "detector"),
 }
 
 
@@ -366,29 +261,20 @@ def _near(given: str, known: list[str]) -> str:
     return f"do you mean {lowered[nearest]}?"
 
 
-def _choices(kind: type[Any], section: str | None = None) -> Iterator[Field[Any]]:
-    for one in fields(kind):
-        if "check" in one.metadata and section in (None, one.metadata.get("section", "")):
-            yield one
-
-
 def _keys(kind: type[Any], section: str) -> list[str]:
-    return [one.name for one in _choices(kind, section if kind is Recipe else "")]
+    return [one.name for one in options(kind, section if kind is Recipe else "")]
 
 
-def _key(one: Field[Any]) -> str:
-    section = one.metadata.get("section")
-    return f"[{section}] {one.name}" if section else one.name
-
-
-def _lines_of(part: _Checked, section: str) -> Iterator[str]:
-    for one in _choices(type(part), section):
+def _lines_of(part: Checked, section: str) -> Iterator[str]:
+    for one in options(type(part), section):
         given, comment = getattr(part, one.name), one.metadata["comment"]
         line = f"# {one.name} =" if given is None else f"{one.name} = {_toml(given)}"
         yield f"{line}  # {comment}" if comment else line
 
 
 def _toml(given: Any) -> str:
+    if isinstance(given, bool):
+        return "true" if given else "false"
     if isinstance(given, str):  # JSON's escapes are TOML's, but for one character
         return json.dumps(given, ensure_ascii=False).replace("\x7f", "\\u007f")
     if isinstance(given, Mapping):

@@ -43,6 +43,13 @@ def real_number(above: float, *, below: float = math.inf, closed: bool = False) 
     return check
 
 
+def yes_or_no(given: Any, what: str) -> bool:
+    """Check a truth value."""
+    if not isinstance(given, bool):
+        raise EdsError(f"{what} must be true or false, found {given!r}")
+    return given
+
+
 def text(given: Any, what: str) -> str:
     """Check a text; it may be empty."""
     if not isinstance(given, str):
@@ -102,6 +109,12 @@ def lines(given: Any, what: str) -> tuple[str, ...]:
     return _each(given, what, split_line, 'a list of lines: ["Si_Ka"]')
 
 
+def real_numbers(given: Any, what: str) -> tuple[float, ...]:
+    """Check a list of numbers."""
+    expected = "a list of numbers: [0.1, 0.2]"
+    return tuple(real_number(-math.inf)(one, what) for one in _list(given, what, expected))
+
+
 def shares(given: Any, what: str) -> dict[str, float]:
     """Check shares of net counts by element, not all of them zero."""
     if not isinstance(given, Mapping):
@@ -111,6 +124,14 @@ def shares(given: Any, what: str) -> dict[str, float]:
     if not any(found.values()):
         raise EdsError(f"{what} must have a share above zero, found {dict(given)!r}")
     return found
+
+
+def charges(given: Any, what: str) -> dict[str, float]:
+    """Check charges by element."""
+    if not isinstance(given, Mapping):
+        raise EdsError(f"{what} must be charges by element: {{Fe = 2.4, S = -2}}, found {given!r}")
+    elements(list(given), what)
+    return {e: real_number(-math.inf)(v, f"{what}.{e}") for e, v in given.items()}
 
 
 def _list(given: Any, what: str, expected: str) -> list[Any]:

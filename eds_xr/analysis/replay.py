@@ -22,6 +22,7 @@ from eds_xr.provenance import history
 from eds_xr.samples import simulate
 from eds_xr.schema import EdsError
 from eds_xr.store import conversion, opening
+from eds_xr.xray.own_detector import with_detector
 
 Steps = list[dict[str, Any]]
 
@@ -160,6 +161,9 @@ def _with_files_kept(recipe: Recipe, folder: Path) -> Recipe:
         recipe = replace(recipe, quantification=replace(recipe.quantification, k_factors=table))
     if recipe.segmentation.scribbles and painted and Path(painted).exists():
         recipe = replace(recipe, segmentation=replace(recipe.segmentation, scribbles=painted))
+    alone = kept.instrument.hole
+    if recipe.instrument.hole and alone and Path(alone).exists():
+        recipe = replace(recipe, instrument=replace(recipe.instrument, hole=alone))
     return recipe
 
 
@@ -223,8 +227,10 @@ def _started(
         return image, steps[len(done) :]
     if first is None:
         raise EdsError(f"the history names no conversion of {found}; expected a store as --source")
+    how = {n: steps[first][n] for n in ("detectors",) if n in steps[first]}
+    signal = None if how else steps[first].get("signal")
     store = conversion.convert(
-        found, folder / files.COUNTS, signal=steps[first].get("signal"), **_frames(steps[:first])
+        found, folder / files.COUNTS, signal=signal, **how, **_frames(steps[:first])
     )
     return opening.open(store), steps[first + 1 :]
 
@@ -272,4 +278,5 @@ _IMAGE_STEPS: dict[str, Callable[[xr.DataArray, Mapping[str, Any]], xr.DataArray
     "rebin": _rebinned,
     "split_counts": _half,
     "hold_out": _without_lines,
+    "with_detector": lambda image, step: with_detector(image, step["detector"]),
 }

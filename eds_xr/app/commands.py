@@ -36,11 +36,12 @@ def explore(
     need_panel()
     found = sources.opened(source)
     named = [name.strip() for name in elements.split(",") if name.strip()]
+    # one for all pages: a page that is loaded again has its regions
+    explorer = Explorer(found.image, found.result, elements=named or None, opening=found.code)
 
     def view() -> View:
         from eds_xr.app.explorer.view import ExplorerView
 
-        explorer = Explorer(found.image, found.result, elements=named or None, opening=found.code)
         return ExplorerView(explorer, found.name)
 
     serve(view, port=port, address=address, show=browser, title=f"{found.name} · explore")

@@ -15,10 +15,11 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
-from eds_xr.composition import marks
 from eds_xr.composition.fractions import atoms_of, diagonal, propagated, shares
-from eds_xr.composition.number_text import value_text
-from eds_xr.composition.quantities import critical_level
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.effects import Described, Parts
+from eds_xr.composition.uncertainty.number_text import value_text
+from eds_xr.composition.uncertainty.quantities import critical_level
 from eds_xr.composition.valences import oxygen_per_atom
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, EdsError
 from eds_xr.xray.elements import atomic_mass
@@ -49,8 +50,9 @@ def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = No
     Dataset over ``oxide``
         ``weight_fraction`` [..., oxide; 1] with ``_variance`` and ``_covariance`` [..., oxide,
         oxide_other], statistical, and ``_systematic_variance`` and ``_systematic_covariance``,
-        due to the k-factors; ``_critical_level``, and ``_detection_limit`` where the composition
-        has it; ``element`` [oxide]. If oxygen was measured,
+        due to the k-factors; ``_effect_covariance`` [effect, ...] and ``_by_error`` [..., error] as
+        the composition has them; ``_critical_level``, and ``_detection_limit`` where there is
+        one; ``element`` [oxide]. If oxygen was measured,
         ``oxygen_excess`` [...], measured over needed less 1, with its two variances.
 
     Raises
@@ -114,7 +116,8 @@ def formula(
     -------
     Dataset over ``element``
         ``cations`` [..., element; 1] with ``_variance`` and ``_covariance``, statistical, and
-        ``_systematic_variance`` and ``_systematic_covariance``; ``_critical_level``. Their sum
+        ``_systematic_variance`` and ``_systematic_covariance``, ``_effect_covariance`` and
+        ``_by_error``; ``_critical_level``. Their sum
         ``cation_sum`` and ``oxygens`` [...] with both variances (0 for what is given).
 
     Raises
@@ -278,8 +281,8 @@ def _described(
     if values.size and np.isnan(values).all():
         raise EdsError("the composition sums to nothing: there is no whole to take shares of")
     lead = [d for d in composition.atomic_fraction.dims if d != ELEMENT]
-    one, two = (*lead, dim), (*lead, dim, f"{dim}_other")
-    data = {name: (one, values, {"long_name": text, "units": "1"})}
+    one, two = (*map(str, lead), dim), (*map(str, lead), dim, f"{dim}_other")
+    data: dict[str, Described] = {name: (one, values, {"long_name": text, "units": "1"})}
     for kind, spread in spreads.items():
         table = propagated(slope, spread)
         why = "due to the k-factors" if kind else "statistical"
@@ -288,7 +291,12 @@ def _described(
             data[f"{name}_{kind}{what}"] = (dims, part, about)
     coords = {d: composition[d] for d in lead if d in composition.coords}
     scalars = {n: c for n, c in composition.coords.items() if c.ndim == 0}
-    return xr.Dataset(data, {**scalars, **coords, dim: list(labels), f"{dim}_other": list(labels)})
+    parts = Parts.of(composition, "atomic_fraction")
+    if parts is not None:
+        data |= parts.carried(slope, name, [str(d) for d in lead], dim)
+    names = {dim: list(labels), f"{dim}_other": list(labels)}
+    made = xr.Dataset(data, {**scalars, **coords, **names})
+    return made if parts is None else parts.named(made)
 
 
 def _single(
@@ -297,8 +305,11 @@ def _single(
 ) -> dict[str, xr.DataArray]:  # fmt: skip
     """Return one number [...] a composition, with its two variances."""
     made = _described(composition, name, text, found, spreads, "part", [name]).isel(part=0)
-    kept = (name, f"{name}_variance", f"{name}_systematic_variance")
-    return {n: made[n].drop_vars("part") for n in kept}
+    ends = ("", "_variance", "_systematic_variance", "_by_error")
+    kept = {f"{name}{end}": made[f"{name}{end}"] for end in ends if f"{name}{end}" in made}
+    if f"{name}_effect_covariance" in made:
+        kept[f"{name}_effect_variance"] = made[f"{name}_effect_covariance"].isel(part_other=0)
+    return {n: v.drop_vars(["part", "part_other"], errors="ignore") for n, v in kept.items()}
 
 
 def _marks(composition: xr.Dataset, dim: str, elements: Sequence[str]) -> dict[str, xr.DataArray]:

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
-from eds_xr.composition import marks
-from eds_xr.composition.fractions import OTHER, by_error, diagonal, propagated
-from eds_xr.composition.limits import limit_sigma, limits_of, quantile, ratio_interval
-from eds_xr.composition.quantities import CRITICAL_SIGMA, critical_level
+from eds_xr.composition.fractions import OTHER
+from eds_xr.composition.pairs import QUANTITY, Pair, between_of, by_effect, pair_of, shared_of
 from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import limit_sigma, limits_of, quantile
+from eds_xr.composition.uncertainty.quantities import CRITICAL_SIGMA, critical_level
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE, EdsError, check_one_of
 
 #: Two-sided: how often the intervals that are given hold the truth.
 COVERAGES = (0.68, 0.95)
 KINDS = ("weight_fraction", "atomic_fraction")
-QUANTITY = "partition_coefficient"
 #: One-sided, that of Currie's critical level: how often the truth is below the upper limit.
 LIMIT_CONFIDENCE = 0.95
 #: An element that others are divided by must be this many deviations above zero.
@@ -63,10 +61,12 @@ def partition_coefficients(
     -------
     Dataset over ``element``
         ``partition_coefficient`` [element; 1] with ``_variance`` (first order, statistical) and
-        ``_systematic_variance``; ``_lower`` and ``_upper`` [element, coverage], two-sided, infinite
-        where the reference's share is not significant; ``_detected`` (the phase holds more than
-        chance), ``_reference_detected``, and one-sided limits at 95 %, ``_upper_limit`` (never
-        negative: report it where the phase's share is not detected) and ``_lower_limit``.
+        ``_systematic_variance``; ``_effect_variance`` [effect, element] and ``_by_error`` [element,
+        error], without what both phases share; ``_lower`` and ``_upper`` [element, coverage],
+        two-sided, infinite where the reference's share is not significant; ``_detected`` (the
+        phase holds more than chance), ``_reference_detected``, and one-sided limits at 95 %,
+        ``_upper_limit`` (never negative: report it where the phase's share is not detected) and
+        ``_lower_limit``.
         ``doubt`` and ``assumed`` [element] as the composition has them, the latter of `phase`.
         The phase is a scalar coordinate, so that results of several phases concatenate.
 
@@ -87,8 +87,8 @@ def partition_coefficients(
     one, other = (_of_phase(composition, name, kind) for name in (phase, reference))
     if per is not None:
         _check_divisor(per, {phase: one, reference: other}, kind)
-    shared = _between(one, between) + _shared(one, other, kind)
-    pair = _pair(one, other, shared, per, kind)
+    shared = between_of(one, between) + shared_of(one, other, kind)
+    pair = pair_of(one, other, shared, per, kind)
     ends = zip(*(pair.interval(quantile(c)) for c in COVERAGES), strict=True)
     lower, upper = (((ELEMENT, "coverage"), np.stack(end, axis=-1)) for end in ends)
     parts = {
@@ -98,10 +98,11 @@ def partition_coefficients(
         "upper": upper,
         **_limits(pair, one, other, per, kind),
     }
+    effects = by_effect((one, other), pair, kind, between_of(one, between))
     made = xr.Dataset(
         {QUANTITY: (ELEMENT, pair.value)} | {f"{QUANTITY}_{n}": part for n, part in parts.items()},
         {ELEMENT: one[ELEMENT], "coverage": list(COVERAGES), PHASE: phase},
-    ).assign(_marks({phase: one, reference: other}, per))
+    ).assign(_marks({phase: one, reference: other}, per) | effects)
     parameters = {"phase": phase, "reference": reference, "per": per or "", "kind": kind}
     attrs = provenance.with_step(composition.attrs, "partition_coefficients", **parameters)
     return _described(made, f"{phase} / {reference}").assign_attrs(
@@ -172,64 +173,6 @@ def shared_covariance(
     )
 
 
-class _Pair(NamedTuple):
-    """Two normal estimates to be divided, an element a place.
-
-    Values, variances and covariance; what each systematic error does to both [element, error].
-    """
-
-    a: np.ndarray
-    b: np.ndarray
-    of_a: np.ndarray
-    of_b: np.ndarray
-    of_both: np.ndarray
-    errors_of_a: np.ndarray
-    errors_of_b: np.ndarray
-
-    @property
-    def value(self) -> np.ndarray:
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return np.asarray(np.where(self.b == 0, np.nan, self.a / self.b))
-
-    @property
-    def variance(self) -> np.ndarray:
-        spread = self.of_a - 2 * self.value * self.of_both + self.value**2 * self.of_b
-        return np.asarray(np.maximum(spread, 0) / np.where(self.b == 0, np.nan, self.b) ** 2)
-
-    @property
-    def systematic_variance(self) -> np.ndarray:
-        b = np.where(self.b == 0, np.nan, self.b)[:, None]
-        change = (self.errors_of_a - self.value[:, None] * self.errors_of_b) / b
-        return np.asarray((change**2).sum(-1))
-
-    def interval(self, sigma: np.ndarray | float) -> tuple[np.ndarray, np.ndarray]:
-        return ratio_interval(self.a, self.b, (self.of_a, self.of_b, self.of_both), sigma)
-
-
-def _pair(
-    one: xr.Dataset, other: xr.Dataset, shared: np.ndarray, per: str | None, kind: str
-) -> _Pair:
-    """Return what is divided: fractions, or with `per` their ratios to one element."""
-    parts = (one, other)
-    values = [part[kind].values.astype(float) for part in parts]
-    unit = np.eye(values[0].size)
-    if per is None:
-        ratios, slopes = values, [unit, unit]
-    else:
-        at = list(one[ELEMENT].values).index(per)
-        ratios = [v / v[at] for v in values]
-        # d(x_i / x_p) = (dx_i - ratio_i dx_p) / x_p
-        slopes = [
-            (unit - np.outer(r, unit[at])) / v[at] for r, v in zip(ratios, values, strict=True)
-        ]
-    of_a, of_b = (
-        diagonal(propagated(s, _table(p, kind))) for s, p in zip(slopes, parts, strict=True)
-    )
-    of_both = np.diagonal(slopes[0] @ shared @ slopes[1].T)
-    errors = [s @ by_error(p, kind) for s, p in zip(slopes, parts, strict=True)]
-    return _Pair(ratios[0], ratios[1], of_a, of_b, of_both, errors[0], errors[1])
-
-
 def _marks(parts: dict[str, xr.Dataset], per: str | None) -> dict[str, tuple[str, np.ndarray]]:
     """Return what is in doubt of either phase, also through `per`, and assumed of the first."""
     found = {}
@@ -244,7 +187,7 @@ def _marks(parts: dict[str, xr.Dataset], per: str | None) -> dict[str, tuple[str
 
 
 def _limits(
-    pair: _Pair, one: xr.Dataset, other: xr.Dataset, per: str | None, kind: str
+    pair: Pair, one: xr.Dataset, other: xr.Dataset, per: str | None, kind: str
 ) -> dict[str, tuple[str, np.ndarray]]:
     """Return what is detected, and one-sided limits at 95 %."""
     limits = [limits_of(part, kind, LIMIT_CONFIDENCE) for part in (one, other)]
@@ -278,34 +221,6 @@ def _of_phase(composition: xr.Dataset, name: str, kind: str) -> xr.Dataset:
     if name not in known:
         raise EdsError(f"no phase {name!r} in the composition; it has {', '.join(known)}")
     return composition.sel({PHASE: name}, drop=True)
-
-
-def _table(part: xr.Dataset, kind: str) -> np.ndarray:
-    table = part[f"{kind}_covariance"].sel({OTHER: part[ELEMENT].values})
-    return np.asarray(table.transpose(ELEMENT, OTHER).values)
-
-
-def _between(one: xr.Dataset, between: xr.DataArray | None) -> np.ndarray:
-    names = one[ELEMENT].values
-    if between is None:
-        return np.zeros((names.size, names.size))
-    dims = tuple(getattr(between, "dims", ()))
-    if set(dims) != {ELEMENT, OTHER}:
-        raise EdsError(f"between must be [element, element_other], a DataArray; found {dims}")
-    missing = set(names) - (set(between[ELEMENT].values) & set(between[OTHER].values))
-    if missing:
-        raise EdsError(f"between lacks {', '.join(sorted(missing))}")
-    table = between.sel({ELEMENT: names, OTHER: names}).transpose(ELEMENT, OTHER)
-    return np.asarray(table.values)
-
-
-def _shared(one: xr.Dataset, other: xr.Dataset, kind: str) -> np.ndarray:
-    """Return the covariance of two phases by what their lines share [element, element_other]."""
-    name = f"{kind}_shared_error"
-    if name not in one:
-        return np.zeros((one.sizes[ELEMENT],) * 2)
-    errors = [part[name].transpose("mode", ELEMENT).fillna(0.0).values for part in (one, other)]
-    return np.asarray(errors[0].T @ errors[1])
 
 
 def _check_divisor(per: str, parts: dict[str, xr.Dataset], kind: str) -> None:

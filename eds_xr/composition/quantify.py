@@ -1,51 +1,47 @@
-"""Composition from net counts: k-factors, zeta-factors or cross-sections, with covariance.
+"""Composition from net counts with k-factors, with covariance.
 
-Three methods, one calculation. Statistical errors come from the counts; systematic ones from
-factors, attenuation and dose, are the same in every spectrum, and are never added to the
-statistical ones.
+Statistical errors come from the counts; systematic ones from factors and attenuation are the same
+in every spectrum, and are never added to the statistical ones.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import xarray as xr
 
-from eds_xr import provenance
-from eds_xr.arguments import check_fits, number, number_or_array
-from eds_xr.composition import marks
+from eds_xr.arguments import check_fits, relative_uncertainty
 from eds_xr.composition.amounts import QuantificationModel
-from eds_xr.composition.fractions import check_composition
+from eds_xr.composition.attributes import history_parameters, labelled
+from eds_xr.composition.film.given_charges import (
+    assumed_of,
+    balances,
+    charges_per_mass,
+    errors_of_attenuation,
+    errors_of_valences,
+    with_thickness,
+)
+from eds_xr.composition.k_factors.conditions import check_conditions
 from eds_xr.composition.k_factors.standardless import standardless_k_factors
-from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.k_factors.table import Table, looked_up
+from eds_xr.composition.recording.detectors import of_each_detector
+from eds_xr.composition.recording.dose import number_or_varies
+from eds_xr.composition.recording.thin_film import beam_and_assumptions, needed_beam_kev
 from eds_xr.composition.results import (
     attenuation_to_detector,
-    beam_kev,
     chosen_lines,
     composition_of,
-    counts_per_electron,
     elements_of_lines,
-    history_parameters,
     line_names,
-    marks_of_elements,
     of_lines,
 )
-from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
+from eds_xr.composition.uncertainty.errors import common_errors, errors_of_factors, one_each
 from eds_xr.xray.absorption import mass_thickness_of
 from eds_xr.xray.absorption import take_off_angle_deg as angle_of
-
-#: Charge of an electron [C].
-ELECTRON_C = 1.602176634e-19
-#: The step of the history that each method is.
-_STEPS = {
-    "cliff_lorimer": "quantify",
-    "zeta": "quantify_zeta",
-    "cross_section": "quantify_cross_sections",
-}
+from eds_xr.xray.own_detector import described
 
 
+@of_each_detector
 def quantify(
     lines: xr.Dataset,
     k_factors: Table | None = None,
@@ -53,11 +49,15 @@ def quantify(
     exclude: Sequence[str] = (),
     oxygen: str = "measured",
     valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
+    thickness: str | None = None,
     thickness_nm: float | xr.DataArray | None = None,
     density_g_cm3: float | xr.DataArray | None = None,
     mass_thickness_kg_m2: float | xr.DataArray | None = None,
     take_off_angle_deg: float | None = None,
     absorption_uncertainty: float = 0.1,
+    beam_energy_kev: float | None = None,
+    assume_thin_film: bool = False,
 ) -> xr.Dataset:
     """Turn net counts into a composition with k-factors.
 
@@ -72,7 +72,8 @@ def quantify(
     Parameters
     ----------
     lines : Dataset over ``line``
-        From ``fit_lines``, one line an element: ``net`` and ``covariance``, or ``variance``
+        From ``fit_lines``, one line an element (along ``detector``, each with its own elevation
+        and azimuth): ``net`` and ``covariance``, or ``variance``
         alone; then lines are taken as independent and the attribute
         ``covariance_assumed_diagonal`` is 1.
     k_factors : table, mapping or DataArray [line], optional
@@ -85,295 +86,98 @@ def quantify(
         then left out. It counts for sums and for absorption.
     valences : mapping, optional
         Charges other than the usual (:data:`eds_xr.composition.valences.CHARGES`),
-        ``{"Fe": 3}``; fractions are means.
+        ``{"Fe": 3}``; fractions are means. They are taken to be known.
+    valence_uncertainty : mapping, optional
+        Standard uncertainties of charges, ``{"Fe": 0.2}``; without, that of an element's usual
+        range (:data:`~eds_xr.composition.valences.USUAL_RANGES`; iron 2 to 3) or none.
+    thickness : {"charge_balance"}, optional
+        The film is as thick as makes the charges of all measured ions sum to nothing (Van
+        Cappellen and Doukhan, Ultramicroscopy 53 (1994) 343), for oxides, fluorides, and with
+        ``valences={"S": -2}`` sulphides; the anion must be absorbed otherwise than the cations.
     thickness_nm, density_g_cm3 : float or DataArray, optional
-        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel.
+        Of the film, for the absorption correction: numbers, or a value a spectrum or pixel. The
+        density with `thickness`, too, for a thickness in nm.
     mass_thickness_kg_m2 : float or DataArray, optional
-        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2.
+        Instead of both; 100 nm of 5 g/cm3 are 5e-4 kg/m2. Thickness is along the film's normal,
+        however the film is tilted.
     take_off_angle_deg : float, optional
         Between film and detector; default from ``elevation_angle_deg`` and ``tilt_deg``.
     absorption_uncertainty : float
-        Relative standard uncertainty of attenuation times thickness.
+        Relative standard uncertainty of attenuation times thickness; with `thickness`, of the
+        attenuation of each line.
+    beam_energy_kev : float, optional
+        Where the recording does not tell it (attribute ``beam_energy_kev``).
+    assume_thin_film : bool
+        Take the sample for a film thin for its beam although it was recorded in an SEM, or below
+        40 keV; the attribute ``assumptions`` then says so.
 
     Returns
     -------
     Dataset over ``element``
         ``atomic_fraction``, ``weight_fraction`` [..., element]; ``*_variance``, ``*_covariance``
         [..., element, element_other]: statistical; ``*_systematic_covariance``: of k-factors
-        (independent from line to line, the same in all spectra) and absorption;
-        ``*_by_error`` [..., element, error]: what one standard deviation of each of these does,
-        so that what spectra share cancels in comparisons.
+        (the same in all spectra; independent from line to line unless the table has
+        ``relative_error`` [error, line]) and absorption; ``*_by_error`` [..., element, error]:
+        what one standard deviation of each of these does, so that what spectra share cancels in
+        comparisons; ``error_effect`` [error], what it is due to. ``*_effect_covariance`` [effect,
+        ..., element, element_other]: the errors of the net counts (counting, ...) and those of
+        ``error_effect``, which sum to both covariances; maps have it where lines do.
         ``*_critical_level``, ``*_detection_limit``, ``*_quantification_limit`` where the lines
         bring them: the fraction if the line had just those counts, the others as found.
         ``k_factor`` (by weight) and ``systematic`` (its relative standard uncertainty; 0 for
         oxygen by stoichiometry, which has none of its own) [element];
         ``absorption_correction`` where there is one. Negative net counts stay negative. A
         pixel of a map whose counts sum to nothing is NaN. Attribute ``standardless`` is 1 when
-        the k-factors are computed. ``doubt`` and ``assumed`` [..., element] as the lines have
+        the k-factors are computed. With `thickness`, ``mass_thickness`` [...; kg/m2] with its
+        variances, ``_by_error`` and, of spectra, ``_lower`` and ``_upper`` [..., coverage]: below
+        zero within errors where more anions were measured than the charges ask for; where none
+        fits, NaN, and spectra are not corrected and in ``doubt``, pixels NaN.
+        ``doubt`` and ``assumed`` [..., element] as the lines have
         them; what is assumed is zero, without error or limit.
 
     Raises
     ------
     EdsError
-        For two lines of one element; a missing or non-positive k-factor, or one for another
-        beam; a film of unknown density or take-off angle; an element without a usual charge; in
-        spectra (not maps), counts that sum to nothing, or a correction that does not converge.
+        For a recording in an SEM, with a beam below 40 keV, or one that tells neither beam nor
+        microscope; for two lines of one element; a missing or non-positive k-factor, or one for
+        another beam; a film of unknown density or take-off angle; an element without a usual
+        charge; in spectra (not maps), counts that sum to nothing, or a correction that does not
+        converge.
     """
     chosen = chosen_lines(lines, exclude, oxygen)
-    names, beam = line_names(chosen), beam_kev(lines)
-    table = k_factors
+    names, table = line_names(chosen), k_factors
+    beam, assumed = beam_and_assumptions(
+        lines.attrs, table, given_kev=beam_energy_kev, assume_thin_film=assume_thin_film
+    )
     if table is None:
-        table = standardless_k_factors(names, beam_energy_kev=200.0 if beam is None else beam)
-    factors, relative = looked_up(table, names, "k", beam)
-    film = mass_thickness_of(thickness_nm, density_g_cm3, mass_thickness_kg_m2)
+        table = standardless_k_factors(
+            names, beam_energy_kev=needed_beam_kev(beam), **described(lines.attrs)
+        )
+    factors = looked_up(table, names, "k", beam)
+    check_conditions(table, lines, "k")
+    given = (thickness_nm, mass_thickness_kg_m2)
+    balance = balances(thickness, oxygen, any(v is not None for v in given))
+    film = None if balance else mass_thickness_of(given[0], density_g_cm3, given[1])
     if film is not None:
         check_fits(film, chosen.net, "the film's thickness")
-    angle = None if film is None else angle_of(lines.attrs, take_off_angle_deg)
-    elements = elements_of_lines(names, oxygen, valences)
+    absorbs = balance or film is not None
+    angle = angle_of(lines.attrs, take_off_angle_deg) if absorbs else None
+    elements = elements_of_lines(names, oxygen, valences, valence_uncertainty, balance=balance)
+    absorption = relative_uncertainty(absorption_uncertainty, "absorption_uncertainty")
+    common = errors_of_attenuation(names, absorption) if balance else common_errors(0.0, absorption)
     model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, elements.masses,
+        factors.values, elements.mass_per_line_mass, elements.masses,
         attenuation_to_detector(names, elements, angle),
-        absorption_uncertainty=_relative(absorption_uncertainty, "absorption_uncertainty"),
+        errors=one_each((*errors_of_factors(factors), *common, *errors_of_valences(elements))),
+        charges=charges_per_mass(elements) if balance else None,
     )  # fmt: skip
     found = composition_of(chosen, elements, model, film)
     parameters = history_parameters(table, elements, angle)
+    parameters |= {"thickness": thickness} if balance else {}
     if film is not None:
-        parameters["mass_thickness_kg_m2"] = _number_or_varies(film)
-    return _labelled(found, lines, chosen, "cliff_lorimer", parameters).assign(
-        k_factor=of_lines(factors, elements, "k-factor by weight", "1")
+        parameters["mass_thickness_kg_m2"] = number_or_varies(film)
+    assumed = [*assumed, *assumed_of(elements, density_g_cm3 if balance else None)]
+    found = labelled(found, lines, chosen, "cliff_lorimer", parameters, assumed).assign(
+        k_factor=of_lines(factors.values, elements, "k-factor by weight", "1")
     )
-
-
-def quantify_zeta(
-    lines: xr.Dataset,
-    zeta_factors: Table,
-    *,
-    dose_electrons: float | xr.DataArray | None = None,
-    probe_current_na: float | None = None,
-    live_time_s: float | None = None,
-    exclude: Sequence[str] = (),
-    oxygen: str = "measured",
-    valences: Mapping[str, float] | None = None,
-    absorption: bool = True,
-    take_off_angle_deg: float | None = None,
-    absorption_uncertainty: float = 0.05,
-    dose_uncertainty: float = 0.0,
-) -> xr.Dataset:
-    """Turn net counts into a composition and a mass thickness with zeta-factors.
-
-    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
-
-    Watanabe and Williams (J. Microsc. 221 (2006) 89): an element's mass an area is
-    ``zeta_i net_i / dose``, in electrons. Their sum is the mass thickness, with which
-    absorption is corrected, iterated.
-
-    Parameters
-    ----------
-    lines, exclude, oxygen, valences, take_off_angle_deg
-        As in :func:`quantify`.
-    zeta_factors : table, mapping or DataArray [line; kg electron / (m^2 photon)]
-        From :func:`eds_xr.k_factors.read_zeta_factors`, or numbers by line.
-    dose_electrons : float or DataArray, optional
-        Electrons that made the counts: of one pixel for a map, of all its pixels for a sum.
-    probe_current_na, live_time_s : float, optional
-        Instead; the time, too, of all that was summed.
-    absorption : bool
-        Whether to correct for it; without, no take-off angle is needed.
-    absorption_uncertainty : float
-        Relative standard uncertainty of the attenuation.
-    dose_uncertainty : float
-        Relative standard uncertainty of the dose; moves the thickness, hardly the fractions.
-
-    Returns
-    -------
-    Dataset over ``element``
-        As :func:`quantify`, and ``mass_thickness`` [...; kg/m2] with ``mass_thickness_variance``
-        (statistical) and ``mass_thickness_systematic_variance``, ``atoms_per_area`` [...,
-        element; 1/m2] with its variance and covariances, ``zeta_factor``.
-
-    Raises
-    ------
-    EdsError
-        As :func:`quantify`; for a dose that is missing, given twice or not positive.
-    """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
-    return _quantify_absolute(
-        lines, zeta_factors, "zeta", dose, exclude, oxygen, valences, absorption,
-        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
-    )  # fmt: skip
-
-
-def quantify_cross_sections(
-    lines: xr.Dataset,
-    cross_sections: Table,
-    *,
-    dose_electrons: float | xr.DataArray | None = None,
-    probe_current_na: float | None = None,
-    live_time_s: float | None = None,
-    exclude: Sequence[str] = (),
-    oxygen: str = "measured",
-    valences: Mapping[str, float] | None = None,
-    absorption: bool = True,
-    take_off_angle_deg: float | None = None,
-    absorption_uncertainty: float = 0.05,
-    dose_uncertainty: float = 0.0,
-) -> xr.Dataset:
-    """Turn net counts into atoms per area and a composition with partial cross-sections.
-
-    Computes: spectra, which are small. Lazy where the lines are, as those of fitted maps.
-
-    MacArthur et al. (Microsc. Microanal. 22 (2016) 71): ``net_i / (sigma_i dose)`` atoms an
-    area, where the cross-section sigma counts the photons that the detector counts.
-
-    Parameters
-    ----------
-    cross_sections : table, mapping or DataArray [line; barn]
-        From :func:`eds_xr.k_factors.read_cross_sections`, or numbers by line.
-    lines, dose_electrons, probe_current_na, live_time_s, exclude, oxygen, valences, absorption
-        As in :func:`quantify_zeta`.
-    take_off_angle_deg, absorption_uncertainty, dose_uncertainty
-        As in :func:`quantify_zeta`.
-
-    Returns
-    -------
-    Dataset over ``element``
-        As :func:`quantify_zeta`, with ``cross_section``.
-
-    Raises
-    ------
-    EdsError
-        As :func:`quantify_zeta`.
-    """
-    dose = _dose(dose_electrons, probe_current_na, live_time_s)
-    return _quantify_absolute(
-        lines, cross_sections, "cross_section", dose, exclude, oxygen, valences, absorption,
-        take_off_angle_deg, absorption_uncertainty, dose_uncertainty,
-    )  # fmt: skip
-
-
-def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
-    """Return the ratio of the atoms of two elements, with its variance.
-
-    Computes: small arrays only; lazy where the composition is.
-
-    Parameters
-    ----------
-    composition : Dataset over ``element``
-        From :func:`quantify`.
-    element, other : str
-
-    Returns
-    -------
-    Dataset
-        ``ratio``, ``variance`` (statistical) and ``systematic_variance`` [...], the covariance
-        of the two taken into account; NaN where there is none of `other`. First order: good
-        where `other` is far above its error.
-
-    Raises
-    ------
-    EdsError
-        For an element that the composition lacks.
-    """
-    check_composition(composition)
-    known = [str(e) for e in composition[ELEMENT].values]
-    for name in (element, other):
-        if name not in known:
-            raise EdsError(f"{name} is not in the composition: {known}")
-    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    b = b.where(b != 0)
-    value = a / b
-
-    def spread(kind: str) -> xr.DataArray:
-        table = composition[f"atomic_fraction_{kind}"]
-        aa, ab, bb = (
-            table.sel({ELEMENT: x, "element_other": y}, drop=True)
-            for x, y in ((element, element), (element, other), (other, other))
-        )
-        return (aa - 2 * value * ab + value**2 * bb) / b**2
-
-    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
-    for end in ("", "systematic_"):
-        if f"atomic_fraction_{end}covariance" in composition:
-            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
-            about = {"long_name": text, "units": "1"}
-            found[f"{end}variance"] = spread(f"{end}covariance").assign_attrs(about)
-    one, two = (composition.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    if DOUBT in composition:
-        found[DOUBT] = marks.joined(one[DOUBT], two[DOUBT])
-    if ASSUMED in composition:
-        found[ASSUMED] = one[ASSUMED] & b.notnull()
-    return xr.Dataset(found, attrs=composition.attrs)
-
-
-# -- helpers -------------------------------------------------------------------------------------
-
-
-def _quantify_absolute(
-    lines: xr.Dataset, table: Table, kind: str, dose: xr.DataArray, exclude: Sequence[str],
-    oxygen: str, valences: Mapping[str, float] | None, absorption: bool,
-    angle_deg: float | None, absorption_uncertainty: float, dose_uncertainty: float,
-) -> xr.Dataset:  # fmt: skip
-    """Quantify with zeta-factors, or with cross-sections as the zeta-factors that they imply."""
-    chosen = chosen_lines(lines, exclude, oxygen)
-    names = line_names(chosen)
-    values, relative = looked_up(table, names, kind, beam_kev(lines))
-    check_fits(dose, chosen.net, "the dose")
-    elements = elements_of_lines(names, oxygen, valences)
-    atom_kg = elements.masses / 1000 / AVOGADRO
-    factors = values if kind == "zeta" else atom_kg[: len(names)] / (values * BARN_M2)
-    angle = angle_of(lines.attrs, angle_deg) if absorption else None
-    model = QuantificationModel(
-        factors, relative, elements.mass_per_line_mass, atom_kg,
-        attenuation_to_detector(names, elements, angle), True,
-        _relative(absorption_uncertainty, "absorption_uncertainty"),
-        _relative(dose_uncertainty, "dose_uncertainty"),
-    )  # fmt: skip
-    found = composition_of(counts_per_electron(chosen, dose), elements, model, None)
-    parameters = history_parameters(table, elements, angle)
-    parameters["dose_electrons"] = _number_or_varies(dose)
-    found = _labelled(found, lines, chosen, kind, parameters)
-    if kind == "zeta":
-        return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
-    return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
-
-
-def _labelled(
-    found: xr.Dataset,
-    lines: xr.Dataset,
-    chosen: xr.Dataset,
-    method: str,
-    parameters: dict[str, Any],
-) -> xr.Dataset:
-    """Return a composition with the attributes of its lines, its method and its history."""
-    attrs = provenance.with_step(lines.attrs, _STEPS[method], **parameters)
-    more = {"method": method, "standardless": int(parameters["standardless"])}
-    found = found.assign(marks_of_elements(lines, found))
-    return found.assign_attrs(attrs | more | chosen.attrs)
-
-
-def _number_or_varies(values: xr.DataArray) -> float | str:
-    return float(values.item()) if values.ndim == 0 else "varies"
-
-
-def _relative(value: float, name: str) -> float:
-    if not 0 <= number(value, name) < np.inf:
-        raise EdsError(f"{name} is relative, 0.1 for 10 %, and not negative; found {value!r}")
-    return float(value)
-
-
-def _dose(
-    electrons: float | xr.DataArray | None, current_na: float | None, time_s: float | None
-) -> xr.DataArray:
-    if electrons is None and current_na is not None and time_s is not None:
-        current, time = number(current_na, "probe_current_na"), number(time_s, "live_time_s")
-        dose = xr.DataArray(current * 1e-9 * time / ELECTRON_C)
-    elif electrons is not None and current_na is None and time_s is None:
-        dose = number_or_array(electrons, "dose_electrons")
-    else:
-        raise EdsError(
-            "the method needs the dose: dose_electrons, or probe_current_na and live_time_s, of "
-            "all the pixels that were summed"
-        )
-    if dose.chunks is None and not bool(((dose > 0) & np.isfinite(dose)).all()):
-        raise EdsError(f"the dose must be positive, found {float(dose.min()):g} electrons")
-    return dose
+    return with_thickness(found, density_g_cm3) if balance else found

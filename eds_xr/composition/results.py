@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import number
-from eds_xr.composition import marks
 from eds_xr.composition.amounts import QuantificationModel, composition_block
-from eds_xr.composition.k_factors.table import Table
-from eds_xr.composition.valences import oxygen_per_atom
+from eds_xr.composition.film.charge_balance import COVERAGES
+from eds_xr.composition.uncertainty.effects import (
+    ERROR,
+    ERROR_EFFECT,
+    FACTOR_LINE,
+    as_counting,
+    with_systematic,
+)
+from eds_xr.composition.uncertainty.errors import (
+    SystematicError,
+    changes_of_factors,
+    deviations_of_factors,
+)
+from eds_xr.composition.valences import OXYGEN, Charges, charges_of
 from eds_xr.schema import (
-    ASSUMED,
-    DOUBT,
     ELEMENT,
     LINE,
     EdsError,
@@ -28,21 +35,20 @@ from eds_xr.xray.absorption import attenuation_m2_kg
 from eds_xr.xray.elements import atomic_mass, element_names
 from eds_xr.xray.lines import split_line
 
-OTHER, ERROR, MEASURED = "element_other", "error", "measured_line"
+OTHER, MEASURED = "element_other", "measured_line"
 #: What lines may bring of their errors beside the total: by effect, and what spectra share.
 PARTS = ("effect_covariance", "shared_error")
 #: Counts that lines from ``fit_lines`` may bring, and compositions then show as fractions.
 LIMITS = ("critical_level", "detection_limit", "quantification_limit")
 #: The ``line`` of oxygen that balances charges.
 BY_STOICHIOMETRY = "stoichiometry"
-#: Systematic errors beside those of each line's factor, as `eds_xr.composition.amounts` has them.
-COMMON_ERRORS = ("dose", "absorption")
 _LONG_NAMES = {
     "atomic_fraction": ("atomic fraction", "1"),
     "weight_fraction": ("weight fraction", "1"),
     "atoms_per_area": ("atoms per area", "m-2"),
     "mass_thickness": ("mass thickness", "kg m-2"),
     "absorption_correction": ("factor that makes up for absorption", "1"),
+    "charge_ratio": ("charge of the anions over that of the cations, before absorption", "1"),
 }
 
 
@@ -57,34 +63,53 @@ class Elements:
     mass_per_line_mass : ndarray [element, line]
         Mass of each element that comes with a unit mass of the line's own.
     masses : ndarray [element; g/mol]
-    valences : dict
-        The charges that oxygen balances.
+    charges : Charges or None
+        Of `symbols`, where oxygen or the film's thickness balances them.
     """
 
     lines: list[str]
     symbols: list[str]
     mass_per_line_mass: np.ndarray
     masses: np.ndarray
-    valences: dict[str, float]
+    charges: Charges | None = None
+
+    @property
+    def valences(self) -> dict[str, float]:
+        """The charges that are balanced, but oxygen's."""
+        if self.charges is None:
+            return {}
+        named = zip(self.symbols, self.charges.values.tolist(), strict=True)
+        return {e: c for e, c in named if e != "O"}
 
 
 def elements_of_lines(
-    names: list[str], oxygen: str, valences: Mapping[str, float] | None
+    names: list[str],
+    oxygen: str,
+    valences: Mapping[str, float] | None,
+    uncertainty: Mapping[str, float] | None = None,
+    *,
+    balance: bool = False,
 ) -> Elements:
-    """Return the elements of lines, with oxygen as it is asked for."""
+    """Return the elements of lines, with oxygen as it is asked for.
+
+    Their charges are known where oxygen, or in a `balance` the film's thickness, rests on them.
+    """
     elements = [n.split("_")[0] for n in names]
-    if oxygen == "measured":
-        if valences:
-            raise EdsError("valences are for oxygen='stoichiometry', which balances them")
-        masses = np.array([atomic_mass(e) for e in elements])
-        return Elements(names, elements, np.eye(len(names)), masses, {})
-    atoms = oxygen_per_atom(elements, valences)
-    masses = np.array([atomic_mass(e) for e in [*elements, "O"]])
-    mass_per_line_mass = np.vstack([np.eye(len(names)), atoms * masses[-1] / masses[:-1]])
-    charges = dict(zip(elements, (2 * atoms).tolist(), strict=True))
-    return Elements(
-        [*names, BY_STOICHIOMETRY], [*elements, "O"], mass_per_line_mass, masses, charges
-    )
+    more = ["O"] if oxygen == BY_STOICHIOMETRY else []
+    masses = np.array([atomic_mass(e) for e in [*elements, *more]])
+    mass_per_line_mass, charges = np.eye(len(names)), None
+    if more or balance:
+        charges = charges_of([*elements, *more], valences, uncertainty)
+    elif valences or uncertainty:
+        raise EdsError(
+            "valences are for oxygen='stoichiometry' or thickness='charge_balance', which balance "
+            "them"
+        )
+    if more and charges is not None:
+        brought = charges.values[:-1] / -OXYGEN * masses[-1] / masses[:-1]
+        mass_per_line_mass = np.vstack([mass_per_line_mass, brought])
+    lines = [*names, *([BY_STOICHIOMETRY] if more else [])]
+    return Elements(lines, [*elements, *more], mass_per_line_mass, masses, charges)
 
 
 def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.Dataset:
@@ -119,12 +144,6 @@ def line_names(lines: xr.Dataset) -> list[str]:
     return [str(n) for n in lines[LINE].values]
 
 
-def beam_kev(lines: xr.Dataset) -> float | None:
-    """Return the beam energy that the attributes give, if they do [keV]."""
-    found = lines.attrs.get("beam_energy_kev")
-    return None if found is None else number(found, "the attribute beam_energy_kev")
-
-
 def attenuation_to_detector(
     names: list[str], elements: Elements, angle_deg: float | None
 ) -> np.ndarray | None:
@@ -150,7 +169,7 @@ def composition_of(
     """Return the composition; lazy where the lines are."""
     limits = tuple(n for n in LIMITS if n in lines)
     parts = any(n in lines for n in PARTS)
-    outputs = _outputs(model, limits, parts)
+    outputs = _outputs(model, limits, parts, bool(spatial_dims(lines.net)))
     given = [lines.net, lines.covariance, xr.DataArray(0.0) if thickness is None else thickness]
     given = [_one_chunk(values.astype(float)) for values in [*given, *(lines[n] for n in limits)]]
     found = xr.apply_ufunc(
@@ -164,7 +183,8 @@ def composition_of(
         dask_gufunc_kwargs={
             "output_sizes": {
                 **dict.fromkeys([ELEMENT, OTHER], len(elements.symbols)),
-                ERROR: lines.sizes[LINE] + len(COMMON_ERRORS),
+                ERROR: len(model.errors),
+                **({"coverage": len(COVERAGES)} if "charge_ratio" in outputs else {}),
                 **({MEASURED: lines.sizes[LINE]} if parts else {}),
             }
         },
@@ -177,12 +197,17 @@ def composition_of(
         ELEMENT: elements.symbols,
         OTHER: elements.symbols,
         LINE: (ELEMENT, elements.lines),
-        ERROR: [*line_names(lines), *COMMON_ERRORS],
+        ERROR: [e.name for e in model.errors],
+        ERROR_EFFECT: (ERROR, [e.effect for e in model.errors]),
+        **({"coverage": np.array(COVERAGES)} if "charge_ratio" in outputs else {}),
     }
     result = _with_parts(xr.Dataset(named).assign_coords(coords), lines)
     _check_found(result, lines, model)
-    own = of_lines(model.relative, elements, "relative uncertainty of the factor", "1")
-    return result.assign(systematic=own.fillna(0.0))
+    text = "relative uncertainty of the factor"
+    own = of_lines(deviations_of_factors(model.errors, lines.sizes[LINE]), elements, text, "1")
+    return result.assign(
+        systematic=own.fillna(0.0), factor_error=_factor_error(lines, result, model)
+    )
 
 
 def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str) -> xr.DataArray:
@@ -193,28 +218,13 @@ def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str)
     return xr.DataArray(padded, {ELEMENT: elements.symbols}, (ELEMENT,), attrs=attrs)
 
 
-def marks_of_elements(lines: xr.Dataset, composition: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return what is in doubt, and what is assumed, of lines, as far as lines say so [element]."""
-    found, names = {}, composition[LINE].values
-    for name, nothing in ((DOUBT, ""), (ASSUMED, False)):
-        if name in lines:
-            values = marks.mark_of(lines, name, lines.net)
-            values = values.reindex({LINE: names}, fill_value=nothing)
-            values = values.drop_vars([n for n, c in values.coords.items() if LINE in c.dims])
-            found[name] = values.rename({LINE: ELEMENT})
-    return found
-
-
-def history_parameters(table: Table, elements: Elements, angle_deg: float | None) -> dict[str, Any]:
-    """Return the parameters of a quantification for its history, whichever the method."""
-    attrs = getattr(table, "attrs", {})
-    parameters = {f"factors_{k}": attrs[k] for k in ("source", "beam_energy_kev") if k in attrs}
-    if elements.valences:
-        parameters["valences"] = elements.valences
-    if angle_deg is not None:
-        parameters["take_off_angle_deg"] = angle_deg
-    parameters["standardless"] = bool(attrs.get("standardless", 0))
-    return {"oxygen": BY_STOICHIOMETRY if elements.valences else "measured", **parameters}
+def _factor_error(lines: xr.Dataset, found: xr.Dataset, model: QuantificationModel) -> xr.DataArray:
+    """Return what each error does to each line's factor: budgets tell from it what standards do."""
+    of_factors = [e if e.effect == "k_factor" else SystematicError("", "") for e in model.errors]
+    changes = changes_of_factors(of_factors, lines.sizes[LINE])
+    about = {"long_name": "relative change of a line's factor by each error", "units": "1"}
+    coords = {FACTOR_LINE: line_names(lines)} | {n: found[n] for n in (ERROR, ERROR_EFFECT)}
+    return xr.DataArray(changes, coords, (FACTOR_LINE, ERROR), attrs=about)
 
 
 def _check_lines(lines: xr.Dataset) -> None:
@@ -230,28 +240,45 @@ def _check_lines(lines: xr.Dataset) -> None:
 
 
 def _with_parts(found: xr.Dataset, lines: xr.Dataset) -> xr.Dataset:
-    """Return a composition with what its lines tell of their errors beside the total."""
+    """Return a composition with its errors by what they are due to, and what spectra share."""
     lines = lines.drop_vars([LINE, "line_other", ELEMENT], errors="ignore")
-    slopes = {n: v for n, v in found.data_vars.items() if str(n).endswith("_by_net")}
-    for name, values in slopes.items():
-        kind = str(name).removesuffix("_by_net")
-        slope = values.drop_vars(LINE).rename({MEASURED: LINE})
-        if "effect_covariance" in lines:
-            other = slope.rename({LINE: "line_other", ELEMENT: OTHER})
-            made = xr.dot(slope, lines.effect_covariance, other, dim=[LINE, "line_other"])
-            about = found[f"{kind}_covariance"].attrs | {
-                "long_name": f"covariance of the {_LONG_NAMES[kind][0]} by what it is due to"
+    for kind in [k for k in _LONG_NAMES if f"{k}_by_error" in found]:
+        dim = ELEMENT if ELEMENT in found[kind].dims else None
+        parts = _by_effect_of_lines(found, kind, lines, dim)
+        if parts is not None:
+            parts = with_systematic(parts, found[f"{kind}_by_error"], dim)
+            what = f"{'co' if dim else ''}variance"
+            about = found[f"{kind}_variance"].attrs | {
+                "long_name": f"{what} of the {_LONG_NAMES[kind][0]} by what it is due to"
             }
-            found[f"{kind}_effect_covariance"] = made.transpose("effect", ...).assign_attrs(about)
+            found[f"{kind}_effect_{what}"] = parts.assign_attrs(about)
         if "shared_error" in lines:
-            made = xr.dot(slope, lines.shared_error.fillna(0.0), dim=LINE)
+            made = xr.dot(_by_net(found, kind), lines.shared_error.fillna(0.0), dim=LINE)
             about = {"long_name": "errors that spectra share", "units": _LONG_NAMES[kind][1]}
             found[f"{kind}_shared_error"] = made.transpose("mode", ...).assign_attrs(about)
-    return found.drop_vars(slopes)
+    return found.drop_vars([n for n in found if str(n).endswith("_by_net")])
+
+
+def _by_effect_of_lines(
+    found: xr.Dataset, kind: str, lines: xr.Dataset, dim: str | None
+) -> xr.DataArray | None:
+    """Return the statistical (co)variance of a kind by effect; None for maps that tell none."""
+    if "effect_covariance" not in lines:
+        if spatial_dims(lines.net):  # large, and can be had from what is there
+            return None
+        return as_counting(found[f"{kind}_{'co' if dim else ''}variance"])
+    slope = _by_net(found, kind)
+    other = slope.rename({LINE: "line_other"} | ({dim: f"{dim}_other"} if dim else {}))
+    return xr.dot(slope, lines.effect_covariance, other, dim=[LINE, "line_other"])
+
+
+def _by_net(found: xr.Dataset, kind: str) -> xr.DataArray:
+    """Return what a net count of each line does to a kind [..., line]."""
+    return found[f"{kind}_by_net"].drop_vars(LINE, errors="ignore").rename({MEASURED: LINE})
 
 
 def _outputs(
-    model: QuantificationModel, limits: tuple[str, ...], parts: bool
+    model: QuantificationModel, limits: tuple[str, ...], parts: bool, maps: bool
 ) -> dict[str, list[str]]:
     """Return the variables of the composition and their dimensions, beside those of spectra."""
     kinds = ["atomic_fraction", "weight_fraction"]
@@ -264,9 +291,14 @@ def _outputs(
         found |= {f"{kind}_by_error": [ELEMENT, ERROR]}
         found |= {f"{kind}_by_net": [ELEMENT, MEASURED]} if parts else {}
         found |= {f"{kind}_{n}": [ELEMENT] for n in limits if kind != "atoms_per_area"}
-    if model.own_thickness:
+    if model.own_thickness or model.charges is not None:
         mass = ("", "_variance", "_systematic_variance")
         found |= {f"mass_thickness{end}": [] for end in mass}
+        found["mass_thickness_by_error"] = [ERROR]
+        found |= {"mass_thickness_by_net": [MEASURED]} if parts else {}
+    if model.charges is not None and not maps:
+        found |= {f"mass_thickness_{end}": ["coverage"] for end in ("lower", "upper")}
+        found["charge_ratio"] = []
     if model.attenuation is not None:
         found["absorption_correction"] = [ELEMENT]
     return found
@@ -278,6 +310,8 @@ def _described(name: str) -> dict[str, str]:
     rest = name.removeprefix(kind).strip("_").replace("_", " ")
     if rest == "by error":
         return {"long_name": f"what one standard deviation does to the {words}", "units": units}
+    if rest in ("lower", "upper"):
+        return {"long_name": f"{rest} end of the interval of the {words}", "units": units}
     if rest.endswith("variance"):
         statistical = "" if "systematic" in rest else "statistical "
         squared = {"1": "1", "m-2": "m-4", "kg m-2": "kg2 m-4"}[units]

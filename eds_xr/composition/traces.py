@@ -7,9 +7,9 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.chunks import computed
-from eds_xr.composition import marks
-from eds_xr.composition.limits import as_text, limits_of
-from eds_xr.composition.quantities import chosen_quantity, deviation, units_of
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import as_text, limits_of
+from eds_xr.composition.uncertainty.quantities import chosen_quantity, deviation, units_of
 from eds_xr.schema import ASSUMED, DOUBT, LINE, PHASE, EdsError, spatial_dims
 
 

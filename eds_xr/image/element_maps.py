@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.arguments import beam_energy_of, resolution_of, with_beam_assumed
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
-from eds_xr.schema import ENERGY, LINE, EdsError, check_energy_in_kev, check_spectrum_image
+from eds_xr.schema import (
+    DETECTOR,
+    ENERGY,
+    LINE,
+    EdsError,
+    check_energy_in_kev,
+    check_spectrum_image,
+)
 from eds_xr.xray.elements import element_names
 from eds_xr.xray.lines import line_on_axis, principal_lines
 from eds_xr.xray.windows import window_weights
@@ -43,7 +51,8 @@ def element_map(image: xr.DataArray, line: str, *, background: bool = True) -> x
     """
     (name,), sums = _window_sums(image, [line], background)
     sums = sums.isel({LINE: 0}, drop=True)
-    return sums.rename(name).assign_attrs(long_name=f"{name} counts", units="counts", line=name)
+    about = {"long_name": f"{name} counts", "units": "counts", "line": name}
+    return sums.rename(name).assign_attrs(about | _assumed(image))
 
 
 def element_maps(
@@ -67,12 +76,17 @@ def element_maps(
         raise EdsError(f"expected a list of lines, such as ['Mg', 'Ca_Ka'], found {lines!r}")
     names, sums = _window_sums(image, lines, background)
     sums = sums.assign_coords({LINE: names}).rename("maps")
-    return sums.assign_attrs(long_name="element maps", units="counts")
+    return sums.assign_attrs({"long_name": "element maps", "units": "counts"} | _assumed(image))
+
+
+def _assumed(image: xr.DataArray) -> dict[str, Any]:
+    """Return the attribute ``assumptions``, where there is any: on which line is main."""
+    return {k: v for k, v in with_beam_assumed(image.attrs).items() if k == "assumptions"}
 
 
 def _lines_of_file(image: xr.DataArray) -> list[str]:
     """Return the principal lines, on the axis, of the elements that the file names."""
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     elements = element_names(image.attrs.get("elements", []))
     if not elements:
         raise EdsError("the file names no elements; give lines, such as ['Mg', 'Ca_Ka']")
@@ -84,8 +98,10 @@ def _window_sums(
     image: xr.DataArray, lines: Sequence[str], background: bool
 ) -> tuple[list[str], xr.DataArray]:
     """Return the lines' names and their net counts ``[line, *spatial]``, with variance."""
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     check_energy_in_kev(image)
+    if DETECTOR in image.dims:
+        return _of_each_detector(image, lines, background)
     energy, resolution = image[ENERGY].values, resolution_of(image.attrs)
     names = [line_on_axis(line, energy, beam_energy_of(image.attrs)) for line in lines]
     table = [window_weights(energy, n, resolution, background=background) for n in names]
@@ -104,3 +120,19 @@ def _window_sums(
         )
         variance = net
     return names, net.assign_coords(variance=variance.variable)
+
+
+def _of_each_detector(
+    image: xr.DataArray, lines: Sequence[str], background: bool
+) -> tuple[list[str], xr.DataArray]:
+    own = [n for n, c in image.coords.items() if c.dims == (DETECTOR,) and n != DETECTOR]
+    bare = image.drop_vars([*own, DETECTOR], errors="ignore")
+    each = [
+        _window_sums(bare.isel({DETECTOR: i}), lines, background)
+        for i in range(image.sizes[DETECTOR])
+    ]
+    names = image[DETECTOR] if DETECTOR in image.coords else DETECTOR
+    maps = xr.concat(
+        [one for _, one in each], dim=names, coords="different", compat="equals", join="exact"
+    )
+    return each[0][0], maps.assign_coords({n: image[n] for n in own})

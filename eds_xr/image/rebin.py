@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.axes import binned_coord, sum_dtype
+from eds_xr.axes import binned_coord, sum_dtype, with_live_time_of_bins
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import EdsError, check_spectrum_image
 
@@ -28,7 +28,8 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     Returns
     -------
     DataArray [*spatial, energy; counts]
-        Unsigned, wide enough for the largest sum; images riding along are averaged.
+        Unsigned, wide enough for the largest sum; images riding along are averaged, but for
+        ``live_time_s``, which is summed (a part empty bin has that of its own pixels).
 
     Raises
     ------
@@ -37,7 +38,7 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     """
     import dask.array as da
 
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     _check_factors(image, factors)
     image = as_chunked(image)
     factors = {d: f for d, f in factors.items() if f > 1}
@@ -48,7 +49,8 @@ def rebin(image: xr.DataArray, **factors: int) -> xr.DataArray:
     data = da.coarsen(np.sum, padded.data.rechunk(aligned), axes, dtype=dtype)
     coords = {str(n): binned_coord(c, factors) for n, c in image.coords.items()}
     attrs = provenance.with_step(image.attrs, "rebin", **factors)
-    return xr.DataArray(data, dims=image.dims, coords=coords, name=image.name, attrs=attrs)
+    found = xr.DataArray(data, dims=image.dims, coords=coords, name=image.name, attrs=attrs)
+    return with_live_time_of_bins(found, image, factors)
 
 
 def _check_factors(image: xr.DataArray, factors: dict[str, int]) -> None:

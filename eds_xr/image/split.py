@@ -9,11 +9,13 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.arguments import beam_energy_of, resolution_of, with_beam_assumed
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Box, flat_places
 from eds_xr.schema import (
     ENERGY,
+    LIVE_TIME,
+    PIXEL_LIVE_TIME,
     EdsError,
     check_counts_block,
     check_energy_in_kev,
@@ -80,7 +82,7 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     EdsError
         When the values are not integers, or the seed is negative.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split, found dtype {image.dtype}")
     if seed < 0:
@@ -93,7 +95,17 @@ def split_counts(image: xr.DataArray, *, seed: int = 0) -> tuple[xr.DataArray, x
     second = image.copy(data=image.data - half)
     first.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=1)
     second.attrs = provenance.with_step(image.attrs, "split_counts", seed=seed, half=2)
-    return first, second
+    return _half_as_long(first), _half_as_long(second)
+
+
+def _half_as_long(image: xr.DataArray) -> xr.DataArray:
+    """Return a half of the counts with the live time in which so many are counted."""
+    names = [n for n in ("live_time_s", "real_time_s", PIXEL_LIVE_TIME) if n in image.attrs]
+    image = image.assign_attrs({n: 0.5 * float(image.attrs[n]) for n in names})
+    if LIVE_TIME not in image.coords:
+        return image
+    time = image[LIVE_TIME]
+    return image.assign_coords({LIVE_TIME: (0.5 * time).assign_attrs(time.attrs)})
 
 
 def hold_out(
@@ -135,7 +147,7 @@ def hold_out(
     :func:`eds_xr.net_counts`) are independent of the choice. A fit of families takes its
     background from other channels, too: what chance in these does to it is small, not zero.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     if isinstance(what, str):
         check_one_of(what, ("half",), "what, unless it is a list of elements or lines,")
         return split_counts(image, seed=seed)
@@ -143,7 +155,7 @@ def hold_out(
     if not isinstance(what, list | tuple):
         raise EdsError(f"what must be a list of elements or lines, or 'half'; found {what!r}")
     keep = xr.DataArray(~held_out(image, what), dims=ENERGY)
-    attrs = provenance.with_step(image.attrs, "hold_out", what=list(what))
+    attrs = provenance.with_step(with_beam_assumed(image.attrs), "hold_out", what=list(what))
     return as_chunked(image).where(keep, 0).assign_attrs(attrs), image
 
 

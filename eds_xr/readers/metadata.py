@@ -83,9 +83,7 @@ def axis_values(axis: Mapping[str, Any]) -> np.ndarray:
 
 def instrument_attrs(metadata: Mapping[str, Any]) -> dict[str, Any]:
     """Return the attributes of the data model that the metadata hold."""
-    instrument = _branch(metadata, "Acquisition_instrument")
-    instrument = _branch(instrument, "TEM") or _branch(instrument, "SEM")
-    detector = _branch(_branch(instrument, "Detector"), "EDS")
+    instrument, detector = _instrument_of(metadata), detector_of(metadata)
     found: dict[str, Any] = {name: detector.get(key) for key, name in _DETECTOR.items()}
     found["beam_energy_kev"] = instrument.get("beam_energy")
     found["tilt_deg"] = _branch(instrument, "Stage").get("tilt_alpha")
@@ -94,6 +92,11 @@ def instrument_attrs(metadata: Mapping[str, Any]) -> dict[str, Any]:
     signal_type = str(_branch(metadata, "Signal").get("signal_type") or "")
     texts = {"elements": elements, "signal_type": signal_type}
     return attrs | {name: value for name, value in texts.items() if value}
+
+
+def detector_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what HyperSpy's metadata say of the X-ray detector."""
+    return _branch(_branch(_instrument_of(metadata), "Detector"), "EDS")
 
 
 def plain(value: Any) -> Any:
@@ -162,6 +165,11 @@ def _energy_axis(axis: Mapping[str, Any], signal_type: str) -> Axis:
         return Axis(ENERGY, energy_ev, "eV", "energy loss")
     kev = axis_values(axis) if axis["units"] == "keV" else energy_ev / 1e3
     return Axis(ENERGY, kev, "keV", "X-ray energy")
+
+
+def _instrument_of(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    instrument = _branch(metadata, "Acquisition_instrument")
+    return _branch(instrument, "TEM") or _branch(instrument, "SEM")
 
 
 def _branch(tree: Mapping[str, Any], key: str) -> Mapping[str, Any]:

@@ -90,6 +90,8 @@ class Recording:
         the file holds a single one.
     preferred : bool
         Taken where the user names none of several, such as the sum of a microscope's detectors.
+    detector_values : mapping of str to array
+        Of a recording along ``detector``: what each has of its own, such as its azimuth.
     """
 
     name: str
@@ -101,6 +103,7 @@ class Recording:
     original_metadata: Mapping[str, Any] = field(default_factory=dict)
     open_frames: Callable[[], AbstractContextManager[Frames]] | None = None
     preferred: bool = False
+    detector_values: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def dims(self) -> tuple[str, ...]:

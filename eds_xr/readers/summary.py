@@ -12,7 +12,7 @@ import xarray as xr
 from eds_xr.chunks import as_chunked, chunk_shape
 from eds_xr.progress import track
 from eds_xr.readers.protocol import Recording, count_regions
-from eds_xr.schema import ENERGY
+from eds_xr.schema import DETECTOR, ENERGY
 
 #: Up to this size counting takes a few seconds, so it is done unasked.
 _QUICK_BYTES = 2 * 2**30
@@ -39,7 +39,11 @@ def of_recording(recording: Recording, *, counts: bool | None = None) -> dict[st
         ``attributes``, ``has_frames``, ``dense_bytes`` and ``convert_bytes`` (memory that a
         conversion needs); with `counts` also ``counts`` and ``frames``.
     """
-    ends = {a.name: [float(a.values[0]), float(a.values[-1]), a.units] for a in recording.axes}
+    ends = {
+        a.name: [float(a.values[0]), float(a.values[-1]), a.units]
+        for a in recording.axes
+        if a.name != DETECTOR
+    }
     sizes = dict(zip(recording.dims, recording.shape, strict=True))
     found = {
         **_common(recording.name, sizes, recording.dtype, ends, recording.attrs),
@@ -59,7 +63,7 @@ def of_image(image: xr.DataArray, *, counts: bool | None = None) -> dict[str, An
     ends = {
         str(d): [float(image[d][0]), float(image[d][-1]), str(image[d].attrs.get("units", ""))]
         for d in image.dims
-        if d in image.coords
+        if d in image.coords and d != DETECTOR
     }
     sizes = {str(d): int(n) for d, n in image.sizes.items()}
     found = {
@@ -88,6 +92,9 @@ def as_lines(found: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in attributes.items():
         if name not in ("history", "units", "long_name"):
             yield name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    real, live = (attributes.get(f"{n}_time_s") for n in ("real", "live"))
+    if isinstance(real, int | float) and isinstance(live, int | float) and 0 < live <= real:
+        yield "dead time", f"{100 * (1 - live / real):.3g} %"
     if found["images"]:
         yield "images", ", ".join(found["images"])
     yield "decoded", f"{found['dense_bytes'] / 1e9:,.3g} GB"

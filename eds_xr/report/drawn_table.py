@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from eds_xr.composition.marks import ASSUMED_TEXT
+from eds_xr.composition.uncertainty.marks import ASSUMED_TEXT
 from eds_xr.report.pictures.canvas import WIDTH, figure_of, new_figure
 from eds_xr.report.tables import to_text
 from eds_xr.schema import PHASE, EdsError
@@ -60,7 +60,7 @@ def plot_table(
         When the table has too many rows or columns for the axes, or more than two dimensions.
     """
     table = text_table(dataset, quantity, confidence)
-    note = table_note(dataset, table, confidence)
+    note = table_note(table, confidence)
     if axes is None:
         width = min(WIDTH, 1.0 + 1.1 * table.shape[1])
         lines = table.shape[0] + 3 + NOTE * len(note) * LETTER * FONT_POINTS / (72 * width)
@@ -119,7 +119,7 @@ def draw_text_table(axes: Axes, text: xr.DataArray, *, title: str, note: str) ->
     return axes
 
 
-def table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> str:
+def table_note(text: xr.DataArray, confidence: float) -> str:
     """Say what stands in brackets, and what does not."""
     parts = ["In brackets: one standard deviation, in units of the last digit."]
     if any("<" in cell for cell in text.values.ravel()):
@@ -129,13 +129,7 @@ def table_note(dataset: xr.Dataset, text: xr.DataArray, confidence: float) -> st
     if any(cell.startswith(ASSUMED_TEXT) for cell in text.values.ravel()):
         parts.append("Assumed: zero by the choice of the subtraction's scale, not measured.")
     parts += [f"{note[0].upper()}{note[1:]}." for note in text.attrs.get("notes", [])]
-    if "systematic" in dataset and bool((dataset.systematic > 0).any()):
-        known = 100 * dataset.systematic.where(dataset.systematic > 0)
-        low, high = (round(float(v)) for v in (known.min(), known.max()))
-        span = f"{low} %" if low == high else f"{low} to {high} %"
-        parts.append(f"Not included: systematic uncertainty of the k-factors, {span}.")
-    elif any(str(name).endswith("_systematic_variance") for name in dataset):
-        parts.append("Not included: what the k-factors leave uncertain.")
+    parts += [f"{said[0].upper()}{said[1:]}." for said in text.attrs.get("foot", [])]
     return " ".join(parts)
 
 

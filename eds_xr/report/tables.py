@@ -14,11 +14,19 @@ from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.atomic_write import written_file
 from eds_xr.chunks import computed
-from eds_xr.composition import marks
 from eds_xr.composition.fractions import systematic_deviation
-from eds_xr.composition.limits import as_text, limits_of
-from eds_xr.composition.quantities import chosen_quantity, deviation, quantities, units_of
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import as_text, limits_of
+from eds_xr.composition.uncertainty.quantities import (
+    PERCENT,
+    chosen_quantity,
+    deviation,
+    quantities,
+    units_of,
+)
 from eds_xr.csv_text import plain_text
+from eds_xr.report.budget_table import budget_table, is_budget
+from eds_xr.report.foot import foot
 from eds_xr.schema import ASSUMED, DOUBT, texts_of
 
 if TYPE_CHECKING:
@@ -29,8 +37,6 @@ AMOUNTS = (
     "net", "atomic_fraction", "weight_fraction", "atoms_per_area", "cations",
     "partition_coefficient",
 )  # fmt: skip
-#: Shown in per cent.
-PERCENT = {"atomic_fraction": "at%", "weight_fraction": "wt%"}
 
 
 def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
@@ -41,7 +47,8 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     Parameters
     ----------
     dataset : Dataset
-        Spectra, lines, composition, oxides, formula, partition coefficients, compared regions.
+        Spectra, lines, composition, oxides, formula, partition coefficients, compared regions;
+        a budget, whose shares are in per cent.
     confidence : float
         One-sided, of the upper limits.
 
@@ -59,8 +66,10 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     EdsError
         For a Dataset in which nothing has a variance.
     """
-    first = chosen_quantity(dataset, None)
     check_confidence(confidence)
+    if is_budget(dataset):
+        return budget_table(dataset)
+    first = chosen_quantity(dataset, None)
     dims = dataset[first].dims
     if not dims:  # one number: a table of one row
         dataset, dims = dataset.expand_dims("row"), ("row",)
@@ -82,7 +91,7 @@ def to_text(
     Parameters
     ----------
     dataset : Dataset
-        Lines, composition, oxides, formula or partition coefficients.
+        Lines, composition, oxides, formula or partition coefficients; of a budget, what it says.
     quantity : str, optional
         The first by default. Fractions are in per cent, as the attribute ``units`` says.
     confidence : float
@@ -93,19 +102,23 @@ def to_text(
     DataArray of str
         With the dimensions of the quantity. Signs, as of footnotes, follow numbers that are not
         to be believed; what is assumed is ``0 (assumed)``. The attribute ``notes`` says what
-        each sign means, and which elements were left out.
+        each sign means, and which elements were left out; ``foot`` what the brackets hold, what
+        they do not, and what is assumed.
 
     Raises
     ------
     EdsError
         For a quantity that has no variance.
     """
-    name = chosen_quantity(dataset, quantity)
     check_confidence(confidence)
+    if is_budget(dataset):
+        return dataset["text"].assign_attrs(long_name="budget", units="1", notes=[], foot=[])
+    name = chosen_quantity(dataset, quantity)
     scale, units = (100.0, PERCENT[name]) if name in PERCENT else (1.0, units_of(dataset[name]))
     text = as_text(computed(dataset), name, confidence, scale)
     long_name = str(dataset[name].attrs.get("long_name", name))
-    return text.assign_attrs(long_name=long_name, units=units, confidence=confidence)
+    about = {"long_name": long_name, "units": units, "confidence": confidence}
+    return text.assign_attrs(about | {"foot": foot(dataset, name)})
 
 
 def write_csv(
@@ -215,7 +228,7 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     lines = [
         f"eds_xr {provenance.package_version()}",
         *(f"{n}: {dataset[n].attrs['long_name']}" for n in names),
-        "_sd: one standard deviation, statistical; _systematic_sd: due to the k-factors, apart",
+        "_sd: one standard deviation, statistical (in brackets); _systematic_sd: apart",
         f"_upper_limit: one-sided, {100 * confidence:g} % confidence; "
         "_detected: above the critical level",
     ]
@@ -224,6 +237,7 @@ def _comments(dataset: xr.Dataset, confidence: float) -> list[str]:
     if ASSUMED in dataset:
         lines.append("assumed: zero by the choice of a subtraction's scale, not measured")
     lines += marks.left_out_note(dataset.attrs)
+    lines += [] if is_budget(dataset) else foot(dataset, chosen_quantity(dataset, None))
     warned = [f"warning: {w}" for w in texts_of(dataset.attrs, "warnings")]
     steps = [f"history: {line}" for line in texts_of(dataset.attrs, "history")]
     return [plain_text(" ".join(line.split())) for line in [*lines, *warned, *steps]]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
+import numpy as np
 import xarray as xr
 
 from eds_xr.report.tables import to_text
@@ -38,7 +41,24 @@ def print_table(composition: xr.Dataset, quantity: str) -> None:
     for row in text:
         table.add_row(str(row[ELEMENT].values), *map(str, row.values))
     Console().print(table)
-    for note in text.attrs["notes"]:
+    for note in [*text.attrs["notes"], *text.attrs["foot"]]:
         print(note)
-    if composition.attrs.get("standardless"):
-        print("k-factors computed from tables: 10 % (K), 20 % (L) or 30 % (M lines) not included")
+    for thickness in _thicknesses(composition):
+        print(thickness)
+
+
+def _thicknesses(composition: xr.Dataset) -> Iterator[str]:
+    """Yield the film's thickness by the charge balance, a phase a line."""
+    if "mass_thickness_lower" not in composition:
+        return
+    named = "thickness_nm" if "thickness_nm" in composition else "mass_thickness"
+    units = composition[named].attrs["units"].replace("m-2", "/ m2")
+    for phase in composition[PHASE].values:
+        one = composition.sel({PHASE: phase})
+        best = float(one[named])
+        if np.isnan(best):
+            yield f"{phase}: no thickness balances the charges"
+            continue
+        ends = (float(one[f"{named}_{end}"].sel(coverage=0.95)) for end in ("lower", "upper"))
+        low, high = (f"{end:.3g}" for end in ends)
+        yield f"{phase}: thickness by the charge balance {best:.3g} {units} (95 %: {low} to {high})"

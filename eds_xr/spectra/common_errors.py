@@ -12,6 +12,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims, zero_where_assumed
+from eds_xr.spectra.hole_errors import HOLE_BY_COUNTS, HOLE_ERROR, HOLE_SLOPE
 from eds_xr.spectra.line_fits.fitted_lines import (
     check_lines,
     check_same_spectra,
@@ -23,10 +24,11 @@ from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, p
 from eds_xr.spectra.shapes.linear_fit import model_variance
 from eds_xr.spectra.shapes.weak_knowledge import WeakKnowledge
 from eds_xr.workers import task_name
+from eds_xr.xray.own_detector import detector_of
 
 
-def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
-    """Return what common errors add to the covariance ``[..., line, line_other]`` of net counts.
+def common_covariances(lines: xr.Dataset, spectra: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return what common errors add to the covariance ``[..., line, line_other]``, by effect.
 
     A fit is linear in the counts: an error is fitted as the spectrum was, with its weights.
     """
@@ -35,17 +37,27 @@ def common_covariance(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
     if "common_covariance" in lines:
         raise EdsError("the common errors are in these lines already; add them once")
     check_same_spectra(lines, spectra)
+    found: dict[str, xr.DataArray] = {}
     if "common_error" in spectra:
-        added = _of_modes(lines, spectra)
+        found["matrix"] = _of_modes(lines, spectra, "common_error")
     elif {"scale_slope", "scale_by_counts"} <= set(spectra.data_vars):
-        added = _of_scales(lines, spectra)
-    else:
+        found["matrix"] = _of_scales(lines, spectra, "scale_slope", "scale_by_counts")
+    if HOLE_SLOPE in spectra:
+        found["hole"] = _of_scales(lines, spectra, HOLE_SLOPE, HOLE_BY_COUNTS)
+        found["hole"] = found["hole"] + _of_modes(lines, spectra, HOLE_ERROR)
+    if not found:
         raise EdsError(
             "the spectra carry no common errors: neither 'common_error' nor 'scale_slope' and "
-            "'scale_by_counts'; take them from subtract_phase or refine_spectra"
+            "'scale_by_counts', nor those of a hole; take them from subtract_phase, "
+            "refine_spectra or subtract_hole"
         )
-    added = added.assign_coords({LINE: lines[LINE], "line_other": lines["line_other"]})
-    return added.assign_attrs(long_name="covariance due to common errors", units="counts^2")
+    names = {LINE: lines[LINE], "line_other": lines["line_other"]}
+    return {effect: added.assign_coords(names) for effect, added in found.items()}
+
+
+def carries_common_errors(spectra: xr.Dataset) -> bool:
+    """Return whether spectra have errors for :func:`add_common_errors`."""
+    return bool({"common_error", "scale_slope", HOLE_SLOPE} & set(spectra.data_vars))
 
 
 def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
@@ -53,21 +65,24 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
 
     Computes: small arrays only.
 
-    How much of one phase was taken out of another's spectrum is known up to an error. It moves
-    all channels together, so that a spectrum's ``variance`` cannot hold it.
+    How much of one phase was taken out of another's spectrum, or of a hole's, is known up to an
+    error. It moves all channels together, so that a spectrum's ``variance`` cannot hold it.
 
     Parameters
     ----------
     lines : Dataset [..., line]
         From ``fit_lines(spectra, ...)``.
     spectra : Dataset [..., energy]
-        From :func:`subtract_phase` (several joined along ``phase``, too) or ``refine_spectra``.
+        From :func:`subtract_phase` (several joined along ``phase``, too), :func:`subtract_hole` or
+        ``refine_spectra``.
 
     Returns
     -------
     Dataset
-        As `lines`, with the addition in ``variance`` and ``covariance`` (its effect is
-        ``matrix``), and on its own as ``common_covariance`` [..., line, line_other; counts^2].
+        As `lines`, with the addition in ``variance`` and ``covariance`` (its effects are
+        ``matrix`` and ``hole``), and on its own as ``common_covariance`` [..., line, line_other;
+        counts^2]. The error of a ratio of doses, which all spectra share, is in ``shared_error``,
+        too.
 
     Raises
     ------
@@ -80,28 +95,60 @@ def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     are ``assumed``, as a single pinned one is, stay zero without error: they are not measured.
     """
     check_lines(lines)
-    added = common_covariance(with_own_covariance(lines), spectra)
-    found = with_error(lines, added, "matrix").assign(common_covariance=added)
+    found = with_own_covariance(lines)
+    parts = common_covariances(found, spectra)
+    for effect, added in parts.items():
+        found = with_error(found, added, effect)
+    total = sum(list(parts.values())[1:], next(iter(parts.values())))
+    about = {"long_name": "covariance due to common errors", "units": "counts^2"}
+    found = found.assign(common_covariance=total.assign_attrs(about))
+    if HOLE_ERROR in spectra and "shared_error" in found:
+        found = _with_shared(
+            found, _changes(found, spectra, HOLE_ERROR), "hole", "dose of the hole"
+        )
     return zero_where_assumed(found)
 
 
-def _of_modes(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
-    """Return what independent errors ``[mode, ..., energy]`` add, known as ``common_error``."""
+def _with_shared(lines: xr.Dataset, change: xr.DataArray, effect: str, name: str) -> xr.Dataset:
+    """Return lines with one more independent error [..., line; counts] that spectra share."""
+    old = lines["shared_error"]
+    one = change.assign_coords({LINE: lines[LINE]}).expand_dims(mode=[name])
+    if "mode_effect" in lines.coords:
+        one = one.assign_coords(mode_effect=("mode", [effect]))
+    made = xr.concat(
+        [old, one.transpose(*old.dims)], dim="mode", coords="minimal", compat="override"
+    )
+    made = made.assign_attrs(old.attrs)
+    return lines.drop_dims("mode").assign(shared_error=made)
+
+
+def _of_modes(lines: xr.Dataset, spectra: xr.Dataset, name: str) -> xr.DataArray:
+    """Return what independent errors ``[mode, ..., energy]``, or a single one, add."""
+    changes = _changes(lines, spectra, name)
+    other = changes.rename({LINE: "line_other"})
+    dims = ["mode"] if "mode" in changes.dims else []
+    return xr.dot(changes, other, dim=dims).transpose(*leading_dims(spectra), LINE, "line_other")
+
+
+def _changes(lines: xr.Dataset, spectra: xr.Dataset, name: str) -> xr.DataArray:
+    """Return what errors ``[..., energy]``, or ``[mode, ..., energy]``, do to net counts."""
     fit, lead = _LineFit.of(lines, spectra), leading_dims(spectra)
-    changes = xr.apply_ufunc(
+    errors = spectra[name].fillna(0.0)
+    single = "mode" not in errors.dims
+    errors = errors.expand_dims("mode") if single else errors
+    found = xr.apply_ufunc(
         _change_block,
-        spectra["common_error"].transpose("mode", *lead, ENERGY).compute(),
+        errors.transpose("mode", *lead, ENERGY).compute(),
         spectra["variance"].transpose(*lead, ENERGY).astype(float).compute(),
         kwargs={"fit": fit},
         input_core_dims=[["mode", ENERGY], [ENERGY]],
         output_core_dims=[["mode", LINE]],
         vectorize=True,
     )
-    other = changes.rename({LINE: "line_other"})
-    return xr.dot(changes, other, dim="mode").transpose(*lead, LINE, "line_other")
+    return found.isel(mode=0) if single else found
 
 
-def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
+def _of_scales(lines: xr.Dataset, spectra: xr.Dataset, slope: str, by_counts: str) -> xr.DataArray:
     """Return what the scales of subtractions add, which follow the counts of their lines.
 
     With the counts ``r`` at a fixed scale, whose error is ``q r``, what is left is
@@ -109,7 +156,7 @@ def _of_scales(lines: xr.Dataset, spectra: xr.Dataset) -> xr.DataArray:
     """
     lead = leading_dims(spectra)
     # a phase that was not subtracted, joined to others, has none
-    parts = [spectra[n].fillna(0.0) for n in ("scale_slope", "scale_by_counts")]
+    parts = [spectra[n].fillna(0.0) for n in (slope, by_counts)]
     given = [p.transpose(*lead, ENERGY).astype(float).compute() for p in (*parts, spectra.variance)]
     return xr.apply_ufunc(
         _scale_block,
@@ -164,7 +211,8 @@ def _design(
     step = _fitted(lines)
     told = {n: lines.attrs[f"calibration_{n}"] for n in ("gain", "offset_kev", "noise_kev2")}
     calibration = Calibration(**told, tails=tuple(lines.attrs["calibration_tails"]))
-    tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam)
+    detector = detector_of(lines.attrs)
+    tabulated = families_seen([*step["elements"], *step["stray"]], energy, beam, detector=detector)
     weak = WeakKnowledge(
         energy, tabulated, calibration, beam, escape=bool(step.get("escape", False))
     )
@@ -178,7 +226,7 @@ def _design(
             "their energies"
         )
     columns, shares = zip(*(places[str(n)] for n in lines[LINE].values), strict=True)
-    smooth = flexible_background(tuple(energy.tolist()), beam)
+    smooth = flexible_background(tuple(energy.tolist()), beam, detector)
     smooth = smooth * weak.background_factor(learned)[:, None]
     design = Shapes(energy, families, calibration, beam, background=smooth).design
     return design, list(columns), np.array(shares)

@@ -15,6 +15,7 @@ from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, p
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.lines import line_energy_kev
+from eds_xr.xray.own_detector import detector_of
 from eds_xr.xray.windows import line_windows_kev, window_weights
 
 #: Net counts of a line of the reference, in standard deviations, that are enough to divide by.
@@ -212,12 +213,14 @@ def _fitted(
         np.stack([p[name].values.astype(float) for p in parts]) for name in ("counts", "variance")
     )
     energy, beam = parts[0][ENERGY].values.astype(float), beam_energy_of(spectra[0].attrs)
-    families = families_seen([*(n.split("_")[0] for n in lines), *elements], energy, beam)
+    detector = detector_of(spectra[0].attrs)
+    every = [*(n.split("_")[0] for n in lines), *elements]
+    families = families_seen(every, energy, beam, detector=detector)
     total = counts.sum(axis=0), variance.sum(axis=0)
     calibration = calibration or find_calibration(
-        energy, *total, families, beam, resolution_of(spectra[0].attrs)
+        energy, *total, families, beam, resolution_of(spectra[0].attrs), detector
     )
-    shapes = Shapes(energy, families, calibration, beam)
+    shapes = Shapes(energy, families, calibration, beam, detector=detector)
     places = places_of_lines(families)
     for line in lines:
         if line not in places:

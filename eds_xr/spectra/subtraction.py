@@ -11,7 +11,8 @@ from eds_xr import provenance
 from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.progress import warn
-from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra
+from eds_xr.schema import ENERGY, LINE, LIVE_TIME, EdsError, check_spectra
+from eds_xr.spectra.hole_errors import hole_error_left
 from eds_xr.spectra.reference_share import Share, find_share, lines_left
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 from eds_xr.xray.detector import peak_sigma_kev
@@ -117,6 +118,7 @@ def subtract_phase(
                 np.zeros(mixture.sizes[ENERGY]) if share.by_counts is None else share.by_counts,
             ),
             **_pinned(mixture, share),
+            **hole_error_left(mixture, reference, factor),
         },
         attrs=provenance.with_step(
             mixture.attrs, "subtract_phase", scale=scale if _is_one(scale) else list(share.lines)
@@ -124,8 +126,12 @@ def subtract_phase(
     )
     for name, (text, units) in _SUBTRACTED.items():
         rest[name].attrs = {"long_name": text, "units": units}
+    if LIVE_TIME in mixture:
+        rest = rest.assign({LIVE_TIME: mixture[LIVE_TIME]})
     rest = rest.assign(_consistency(share))
-    told = [*_disagreement(share), *_negative_regions(rest)]
+    spread = np.abs(rest.scale_slope) * np.sqrt(rest.scale_variance)
+    why = "too much of the reference is subtracted, or the mask of the mixture holds another phase"
+    told = [*_disagreement(share), *(f"{text}: {why}" for text in negative_regions(rest, spread))]
     rest.attrs["warnings"] = told or _too_low(mixture, reference, share, elements)
     rest.attrs |= {"pinned_lines": list(share.lines), "pinned_line": ", ".join(share.lines)}
     for message in rest.attrs["warnings"]:
@@ -136,7 +142,7 @@ def subtract_phase(
 def two_spectra(mixture: xr.Dataset, reference: xr.Dataset) -> tuple[xr.Dataset, xr.Dataset]:
     """Return both, computed; the reference on the energy axis of the mixture."""
     mixture, reference = _one_spectrum(mixture, "mixture"), _one_spectrum(reference, "reference")
-    _check_same_energy(mixture, reference)
+    check_same_energy(mixture, reference, "mixture", "reference")
     # axes that differ by rounding would have no channel in common
     return mixture, reference.assign_coords({ENERGY: mixture[ENERGY]})
 
@@ -159,10 +165,11 @@ def _share(
         split_line(line)
     if not lines:
         raise EdsError("expected at least one line, such as scale=['Si_Ka', 'Al_Ka'], found none")
-    return find_share(mixture, reference, lines, _known(mixture, elements))
+    return find_share(mixture, reference, lines, elements_known(mixture, elements))
 
 
-def _known(mixture: xr.Dataset, elements: Sequence[str] | None) -> list[str]:
+def elements_known(mixture: xr.Dataset, elements: Sequence[str] | None) -> list[str]:
+    """Return elements as given, or as the attribute ``elements`` names them."""
     return element_names(mixture.attrs.get("elements", ()) if elements is None else elements)
 
 
@@ -232,7 +239,7 @@ def _too_low(
     """
     from scipy.stats import norm
 
-    known = _known(mixture, elements)
+    known = elements_known(mixture, elements)
     energy, (low, high) = mixture[ENERGY].values, FIT_RANGE_KEV
     seen = float(max(low, energy[0])), float(min(high, energy[-1]))
     pinned = {line.split("_")[0] for line in share.lines}
@@ -252,26 +259,24 @@ def _too_low(
     ]
 
 
-def _negative_regions(rest: xr.Dataset) -> list[str]:
-    """Name the regions, one peak wide, in which the counts are far below zero.
+def negative_regions(rest: xr.Dataset, spread: xr.DataArray) -> list[str]:
+    """Name the regions, one peak wide, in which the counts of one spectrum are far below zero.
 
-    Far: against counting statistics and what the error of the scale shifts there.
+    Far: against counting statistics and the error [energy; counts] that all channels share.
     """
     energy = rest[ENERGY].values
     window = np.ones(_channels_of_a_peak(rest))
-    counts, variance, slope = (
-        np.convolve(part.values, window, "same")
-        for part in (rest.counts, rest.variance, rest.scale_slope)
+    counts, variance, common = (
+        np.convolve(part.values, window, "same") for part in (rest.counts, rest.variance, spread)
     )
-    deviation = np.sqrt(np.maximum(variance, 1) + float(rest.scale_variance) * slope**2)
+    deviation = np.sqrt(np.maximum(variance, 1) + common**2)
     low = np.flatnonzero(counts < -NEGATIVE_SIGMA * deviation)
     messages = []
     for run in np.split(low, np.flatnonzero(np.diff(low) > window.size) + 1) if low.size else []:
         worst = run[np.argmin(counts[run] / deviation[run])]
         messages.append(
             f"negative counts at {energy[worst]:.2f} {rest[ENERGY].attrs.get('units', 'keV')} "
-            f"({counts[worst] / deviation[worst]:.1f} standard deviations): too much of the "
-            "reference is subtracted, or the mask of the mixture holds another phase"
+            f"({counts[worst] / deviation[worst]:.1f} standard deviations)"
         )
     return messages
 
@@ -300,14 +305,15 @@ def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
     return spectrum
 
 
-def _check_same_energy(mixture: xr.Dataset, reference: xr.Dataset) -> None:
-    mine, other = mixture[ENERGY].values, reference[ENERGY].values
-    close = 0.1 * energy_step(mixture)
+def check_same_energy(one: xr.Dataset, two: xr.Dataset, first: str, second: str) -> None:
+    """Raise unless two spectra, called so, have one energy axis."""
+    mine, other = one[ENERGY].values, two[ENERGY].values
+    close = 0.1 * energy_step(one)
     if mine.size != other.size or not np.allclose(mine, other, rtol=0, atol=close):
         raise EdsError(
-            f"mixture and reference have different energy axes ({mine.size} channels from "
+            f"{first} and {second} have different energy axes ({mine.size} channels from "
             f"{mine[0]:g}, {other.size} from {other[0]:g}); select the same range of both"
         )
-    units = [s[ENERGY].attrs.get("units", "keV") for s in (mixture, reference)]
+    units = [s[ENERGY].attrs.get("units", "keV") for s in (one, two)]
     if units[0] != units[1]:
-        raise EdsError(f"mixture and reference have energies in {units[0]} and {units[1]}")
+        raise EdsError(f"{first} and {second} have energies in {units[0]} and {units[1]}")

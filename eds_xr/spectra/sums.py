@@ -10,8 +10,11 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import (
+    DETECTOR,
     ENERGY,
+    LIVE_TIME,
     PHASE,
+    PIXEL_LIVE_TIME,
     EdsError,
     check_counts_block,
     check_masks,
@@ -29,6 +32,7 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     Parameters
     ----------
     image : DataArray [*spatial, energy; counts]
+        With ``detector``, the spectra have it, too.
     masks : DataArray of bool [*spatial] or [phase, *spatial]
         Masks may overlap.
 
@@ -36,7 +40,9 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     -------
     Dataset
         ``counts`` and ``variance`` [phase, energy; counts], exact integers where `image` has
-        integers (both are the same number: Poisson); ``n_pixels`` [phase].
+        integers (both are the same number: Poisson); ``n_pixels`` [phase]; ``live_time_s`` [phase]
+        where the image knows it (a coordinate ``live_time_s``, or the attribute
+        ``pixel_live_time_s``), so that ``quantify_zeta`` needs the current alone.
 
     Raises
     ------
@@ -44,7 +50,9 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
         For masks that are not boolean or lie on another grid; for NaN or negative counts when
         computed.
     """
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
+    if DETECTOR in image.dims:
+        return _of_each_detector(image, masks)
     check_masks(image, masks)
     several = masks if PHASE in masks.dims else masks.expand_dims(PHASE)
     if several.sizes[PHASE] == 0:
@@ -69,7 +77,40 @@ def sum_spectra(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     )
     if PHASE in several.coords:
         spectra = spectra.assign_coords({PHASE: several[PHASE]})
+    if (time := live_time_of(image, several, pixels)) is not None:
+        spectra = spectra.assign({LIVE_TIME: time})
     return spectra if PHASE in masks.dims else spectra.isel({PHASE: 0})
+
+
+def _of_each_detector(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
+    """Return the sums ``[phase, detector, energy]`` of an image that keeps its detectors apart."""
+    own = {n: c for n, c in image.coords.items() if c.dims == (DETECTOR,)}
+    bare = image.drop_vars(list(own))
+    each = [sum_spectra(bare.isel({DETECTOR: i}), masks) for i in range(image.sizes[DETECTOR])]
+    names = ["counts", "variance"]
+    sums = xr.concat([one[names] for one in each], dim=DETECTOR, combine_attrs="override")
+    found = each[0].drop_vars(names).assign(sums.data_vars).assign_coords(own)
+    lead = [d for d in (PHASE,) if d in found.counts.dims]
+    return found.assign({n: found[n].transpose(*lead, DETECTOR, ENERGY) for n in names})
+
+
+def live_time_of(
+    image: xr.DataArray, masks: xr.DataArray, pixels: xr.DataArray
+) -> xr.DataArray | None:
+    """Return the live time of the pixels of each mask, if the image knows it [s]."""
+    about = {"long_name": "live time of the pixels of the mask", "units": "s"}
+    if LIVE_TIME in image.coords:
+        time = image[LIVE_TIME].reset_coords(drop=True)
+        dims = spatial_dims(image)
+        return (
+            xr.where(
+                masks.drop_vars(dims, errors="ignore"), time.drop_vars(dims, errors="ignore"), 0
+            )
+            .sum(dims)
+            .assign_attrs(about)
+        )
+    each = image.attrs.get(PIXEL_LIVE_TIME)
+    return None if each is None else (pixels * float(each)).assign_attrs(about)
 
 
 def _masked_sums(image: xr.DataArray, masks: xr.DataArray) -> Any:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,10 @@ from eds_xr.places import local_or_url
 from eds_xr.progress import track
 from eds_xr.provenance import with_step
 from eds_xr.readers import summary
+from eds_xr.readers.detectors import with_detectors
 from eds_xr.readers.frames.sums import with_frames
 from eds_xr.readers.protocol import Recording
-from eds_xr.schema import EdsError
+from eds_xr.schema import DETECTOR, ENERGY, LIVE_TIME, PIXEL_LIVE_TIME, EdsError
 from eds_xr.store import pyramid as pyramids
 from eds_xr.store import writing
 from eds_xr.store.opening import is_store, open
@@ -34,6 +37,7 @@ def convert(
     frames: slice | int | Sequence[int] | None = None,
     keep_frames: bool = False,
     align: bool = False,
+    detectors: str | None = None,
     pyramid: bool = False,
     overwrite: bool = False,
 ) -> Path | str:
@@ -61,6 +65,11 @@ def convert(
     align : bool
         Move each frame back by its drift, in whole pixels, so that counts stay counts; see
         :func:`eds_xr.readers.frames.sums.with_frames`.
+    detectors : {"sum", "apart"}, optional
+        Of a file with several detectors (Super-X): their sum, or all of them along the dimension
+        ``detector``, with the elevation and azimuth of each as coordinates; see
+        :func:`eds_xr.sum_detectors` and :func:`eds_xr.compare_detectors`. By default what the file
+        offers first: the sum of a Velox file.
     pyramid : bool
         Write also the sums of 2 x 2, 4 x 4 and 8 x 8 pixels, for ``open(store, binned=4)``.
     overwrite : bool
@@ -82,14 +91,34 @@ def convert(
     check_target(target, overwrite=overwrite)
     if is_store(source):
         raise EdsError(f"{source} is a Zarr store already; open it with eds_xr.open")
-    found = readers.select(readers.read(source), signal)
-    with with_frames(found, frames, keep_frames=keep_frames, align=align) as recording:
+    with _chosen(source, signal, frames, keep_frames, align, detectors) as recording:
         groups = _groups(_described(recording, source.name), pyramid=pyramid)
         with written(target, overwrite=overwrite) as place:
             documents = writing.create(groups, place)
             _write_blocks(recording, place, list(groups))
             writing.seal(place, documents)
     return target
+
+
+@contextmanager
+def _chosen(
+    source: Path, signal: str | None, frames: Any, keep_frames: bool, align: bool,
+    detectors: str | None,
+) -> Iterator[Recording]:  # fmt: skip
+    """Give the recording that is asked for."""
+    found = readers.read(source)
+    if detectors is None:
+        one = readers.select(found, signal)
+        with with_frames(one, frames, keep_frames=keep_frames, align=align) as recording:
+            yield recording
+        return
+    if signal is not None or keep_frames or align:
+        raise EdsError(
+            "detectors= takes all detectors of a file, with the frames summed as they are; leave "
+            "signal, keep_frames and align out"
+        )
+    with with_detectors(found, detectors, frames) as recording:
+        yield recording
 
 
 def info(source: str | os.PathLike[str], *, counts: bool | None = None) -> dict[str, Any]:
@@ -134,8 +163,16 @@ def _described(recording: Recording, source: str) -> xr.Dataset:
         for axis in recording.axes
     }
     for name, values in recording.images.items():
-        coords[name] = (("y", "x"), values, {"units": "1", "long_name": name})
-    attrs = with_step(recording.attrs, "convert", source=source, signal=recording.name)
+        about = {"units": "1", "long_name": name}
+        if name == LIVE_TIME:
+            about = {"units": "s", "long_name": "live time of the pixel"}
+        coords[name] = (("y", "x"), values, about)
+    for name, values in recording.detector_values.items():
+        coords[name] = (DETECTOR, values, {"units": "deg" if name.endswith("_deg") else "eV"})
+    attrs = with_step(
+        _with_pixel_time(recording), "convert", source=source, signal=recording.name,
+        **({"detectors": "apart"} if DETECTOR in recording.dims else {}),
+    )  # fmt: skip
     image = xr.DataArray(
         da.zeros(recording.shape, dtype=recording.dtype, chunks=-1),
         dims=recording.dims,
@@ -144,6 +181,19 @@ def _described(recording: Recording, source: str) -> xr.Dataset:
     )
     text = json.dumps(recording.original_metadata, allow_nan=False)
     return image.to_dataset(name="counts").assign_attrs(original_metadata=text)
+
+
+def _with_pixel_time(recording: Recording) -> dict[str, Any]:
+    """Return attributes with the live time of a pixel: an equal share of that of the recording.
+
+    Where the file tells that of each pixel, it is a coordinate instead.
+    """
+    total = recording.attrs.get(LIVE_TIME)
+    if LIVE_TIME in recording.images or not isinstance(total, int | float) or not total > 0:
+        return dict(recording.attrs)
+    sizes = zip(recording.dims, recording.shape, strict=True)
+    pixels = math.prod(size for dim, size in sizes if dim not in (DETECTOR, ENERGY))
+    return {**recording.attrs, PIXEL_LIVE_TIME: total / pixels}
 
 
 def _write_blocks(recording: Recording, place: str, groups: Sequence[str]) -> None:

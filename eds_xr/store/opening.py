@@ -162,7 +162,7 @@ def open(store: str | os.PathLike[str], *, binned: int = 1) -> xr.DataArray:
     dataset = open_group(store)
     check_group(dataset, store)
     image = dataset["counts"].transpose(..., ENERGY)
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     return with_source(image, str(store)) if "multiscales" in dataset.attrs else image
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.axes import binned_coord, mean_step, sum_dtype
+from eds_xr.axes import binned_coord, mean_step, sum_dtype, with_live_time_of_bins
 from eds_xr.chunks import FACTORS, level_path
 from eds_xr.provenance import with_step
-from eds_xr.schema import spatial_dims
+from eds_xr.schema import DETECTOR, spatial_dims
 
 
 def levels(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
@@ -23,13 +23,16 @@ def levels(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
 def multiscales(dataset: xr.Dataset) -> list[dict[str, Any]]:
     """Return the description of the levels, in the manner of OME-Zarr."""
     dims = [str(d) for d in dataset["counts"].dims]
-    steps = {d: mean_step(dataset[d].values) for d in dims}
+    places = {d: dataset[d].values for d in dims}
+    if DETECTOR in places:  # names, which have no steps
+        places[DETECTOR] = np.arange(places[DETECTOR].size)
+    steps = {d: mean_step(values) for d, values in places.items()}
     images = []
     for factor in (1, *FACTORS):
         factors = {d: factor if d in _binned_dims(dataset["counts"]) else 1 for d in dims}
         scale = [steps[d] * factors[d] for d in dims]
         first = [
-            float(dataset[d].values[0]) + steps[d] * (factors[d] - 1) / 2 if dataset[d].size else 0
+            float(places[d][0]) + steps[d] * (factors[d] - 1) / 2 if places[d].size else 0
             for d in dims
         ]
         images.append(
@@ -126,7 +129,7 @@ def _level(dataset: xr.Dataset, factor: int) -> xr.Dataset:
         coords=coords,
         attrs=with_step(counts.attrs, "rebin", **factors),
     )
-    return image.to_dataset(name="counts")
+    return with_live_time_of_bins(image, counts, factors).to_dataset(name="counts")
 
 
 def _binned_dims(counts: xr.DataArray) -> tuple[str, ...]:

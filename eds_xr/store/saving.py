@@ -11,7 +11,7 @@ import xarray as xr
 
 from eds_xr.places import local_or_url
 from eds_xr.progress import progress
-from eds_xr.schema import ENERGY, EdsError, check_spectrum_image
+from eds_xr.schema import DETECTOR, ENERGY, EdsError, check_spectrum_image
 from eds_xr.store import writing
 from eds_xr.store.opening import reads_from
 from eds_xr.store.targets import check_target, written
@@ -58,7 +58,7 @@ def save(
     check_target(target, overwrite=overwrite)
     if isinstance(image, xr.DataArray) and image.chunks is not None and ENERGY in image.dims:
         image = image.chunk({ENERGY: -1})
-    check_spectrum_image(image)
+    check_spectrum_image(image, detectors=True)
     dataset = _for_disk(image, images or {})
     if isinstance(target, str) and reads_from(dataset["counts"], target):
         raise EdsError(
@@ -76,8 +76,10 @@ def save(
 def _for_disk(image: xr.DataArray, images: Mapping[str, xr.DataArray]) -> xr.Dataset:
     """Return a Dataset in the chunks that it shall have on disk. Lazy."""
     image = image.assign_coords({name: image_.variable for name, image_ in images.items()})
-    texts = [name for name, coord in image.coords.items() if coord.dtype.kind not in "buif"]
+    texts = [n for n, c in image.coords.items() if c.dtype.kind not in "buif" and n != DETECTOR]
     image = image.drop_vars(texts)
+    if DETECTOR in image.coords:  # names, of which Zarr has a specification as objects alone
+        image = image.assign_coords({DETECTOR: image[DETECTOR].astype(object)})
     image.attrs = writing.plain_attrs({"units": "counts", "long_name": "counts", **image.attrs})
     dataset = image.to_dataset(name="counts")
     for name, variable in dataset.variables.items():

@@ -51,7 +51,7 @@ class EdsXrEngine(BackendEntrypoint):
             raise EdsError(f"expected the path or URL of a store, found an object ({kind})")
         dataset = open_group(filename_or_obj, lazy=_lazily_indexed)
         check_group(dataset, filename_or_obj)
-        check_spectrum_image(dataset["counts"].transpose(..., ENERGY))
+        check_spectrum_image(dataset["counts"].transpose(..., ENERGY), detectors=True)
         kept = dataset["counts"].to_dataset(name="counts")
         return kept.drop_vars(drop_variables or [], errors="ignore")
 

@@ -28,7 +28,9 @@ def correction(depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     Parameters
     ----------
     depth : ndarray
-        ``mu rho t / sin alpha``, of any sign (noise in a composition may make it negative).
+        ``mu rho t / sin alpha``, with the mass thickness ``rho t`` along the film's normal and
+        the angle ``alpha`` between the film (not the horizon) and the way to the detector; of any
+        sign (noise in a composition may make it negative).
 
     Returns
     -------
@@ -100,12 +102,33 @@ def _from_metadata(attrs: Mapping[str, Any]) -> float:
     return math.degrees(math.asin(max(-1.0, min(1.0, sine))))
 
 
+def way_through_film(attrs: Mapping[str, Any], given_deg: float | None = None) -> float:
+    """Return the beam's way through a film over the film's thickness: 1 over the tilt's cosine.
+
+    `given_deg`, or the attribute ``tilt_deg``; 1 where nobody noted a tilt. A film's mass
+    thickness is along its normal, so that it is the same however the film is tilted.
+
+    Examples
+    --------
+    >>> round(way_through_film({"tilt_deg": 60.0}), 6)
+    2.0
+    """
+    told = attribute_number(attrs, "tilt_deg", 0.0)
+    tilt = told if given_deg is None else number(given_deg, "tilt_deg")
+    if not abs(tilt) < 90:
+        raise EdsError(f"a film tilted by {tilt:g} degrees lies along the beam; expected below 90")
+    return 1 / math.cos(math.radians(tilt))
+
+
 def mass_thickness_of(
     thickness_nm: float | xr.DataArray | None,
     density_g_cm3: float | xr.DataArray | None,
     mass_thickness_kg_m2: float | xr.DataArray | None,
 ) -> xr.DataArray | None:
-    """Return the mass thickness [kg/m^2], of numbers or maps; None when nothing is given."""
+    """Return the mass thickness along the film's normal [kg/m^2]; None when nothing is given.
+
+    Of numbers or maps.
+    """
     given = [v is not None for v in (thickness_nm, density_g_cm3, mass_thickness_kg_m2)]
     if not any(given):
         return None

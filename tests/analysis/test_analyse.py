@@ -1,5 +1,7 @@
 """The whole road on samples that are not the study's, made by the second simulator."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,7 +10,7 @@ from support.independent.scenes import scene
 import eds_xr
 from eds_xr import EdsError, Recipe, simulate
 from eds_xr.analysis.analyse import with_counts
-from eds_xr.analysis.recipe import ElementChoice, PixelChoice
+from eds_xr.analysis.recipe import ElementChoice, InstrumentChoice, PixelChoice
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,24 @@ def test_analyse__what_is_recorded_in_an_sem_has_net_counts_and_no_composition()
     tree = eds_xr.analyse(image.assign_attrs(signal_type="EDS_SEM"), recipe)
     assert "lines" in tree.children
     assert "composition" not in tree.children
-    assert any("no composition: this was recorded in an SEM" in w for w in tree.attrs["warnings"])
+    assert any("no composition: it was recorded in an SEM" in w for w in tree.attrs["warnings"])
+
+
+def test_analyse__without_a_beam_asks_for_it_and_the_recipe_may_tell() -> None:
+    image = simulate.spectrum_image((24, 24, 1024), 400.0, seed=0)
+    del image.attrs["beam_energy_kev"]
+    image.attrs["signal_type"] = ""
+    recipe = Recipe(elements=ElementChoice(sample=("Mg", "Si", "Ca", "Fe"), stray=()), number=2)
+    tree = eds_xr.analyse(image, recipe)
+    assert "lines" in tree.children
+    assert "composition" not in tree.children
+    said = [w for w in tree.attrs["warnings"] if "no composition" in w and "[instrument]" in w]
+    assert len(said) == 1
+    assert "a beam of 200 keV" in tree["lines"].attrs["assumptions"][0]
+    told = replace(recipe, instrument=InstrumentChoice(beam_energy_kev=200.0))
+    tree = eds_xr.analyse(image, told)
+    assert tree["composition"].attrs["assumptions"] == ["a beam of 200 keV, as given by hand"]
+    assert Recipe.from_toml(tree.attrs["recipe"]).instrument == told.instrument
 
 
 def test_with_counts__a_trace_on_a_film_is_no_composition() -> None:

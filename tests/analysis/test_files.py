@@ -181,6 +181,10 @@ def test_replay__of_an_image_from_its_steps(tmp_path):
     eds_xr.save(one_more, tmp_path / "more.zarr")
     (done,) = replay(tmp_path / "more.zarr")
     assert done.difference.startswith("counts: ")
+    told = half.eds.with_detector({"window_nm": 300})
+    eds_xr.save(told, tmp_path / "told.zarr")
+    (done,) = replay(tmp_path / "told.zarr")
+    assert done.difference == ""
 
 
 def test_replay__of_a_converted_file(tmp_path, write_hspy):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from eds_xr.analysis.recipe import (
     ElementChoice,
     FitChoice,
+    InstrumentChoice,
     PhaseRecipe,
     PixelChoice,
     QuantificationChoice,
@@ -17,10 +18,17 @@ from eds_xr.analysis.recipe import (
     read_recipe,
     write_recipe,
 )
+from eds_xr.analysis.recipe_choices import DetectorChoice
 from eds_xr.schema import EdsError
 
 FULL = """
 seed = 3
+[instrument]
+beam_energy_kev = 300
+assume_thin_film = true
+hole = "hole.emd"
+hole_scale = "Cu_Ka"
+take_off_angle_deg = 22
 [elements]
 sample = ["Mg", "Si"]
 stray = ["Cu"]
@@ -53,6 +61,13 @@ k_factors = "k.csv"
 oxygen = "stoichiometry"
 thickness_nm = 100
 density_g_cm3 = 4.5
+thickness = "charge_balance"
+valences = {Fe = 2.4}
+[detector]
+window_nm = 300
+dead_layer_nm = 50
+contact_nm = 30
+thickness_mm = 0.5
 """
 
 
@@ -60,6 +75,7 @@ def test_from_toml__every_key():
     found = Recipe.from_toml(FULL)
     assert found == Recipe(
         seed=3,
+        instrument=InstrumentChoice(300.0, True, "hole.emd", "Cu_Ka", 22.0),
         elements=ElementChoice(("Mg", "Si"), ("Cu",), ("Mg",)),
         choice=PixelChoice("halves", (0.3, 4.0)),
         number=3,
@@ -73,7 +89,10 @@ def test_from_toml__every_key():
         ),
         segmentation=SegmentationChoice(0.2, 0.01, 0.0, "strokes.edsx"),
         fit=FitChoice((0.7, 12.5), ((0.6, 12.5), (0.8, 12.5))),
-        quantification=QuantificationChoice("k.csv", "stoichiometry", 100.0, 4.5),
+        quantification=QuantificationChoice(
+            "k.csv", "stoichiometry", 100.0, 4.5, {"Fe": 2.4}, "charge_balance"
+        ),
+        detector=DetectorChoice(300.0, 50.0, 30.0, 0.5),
     )  # fmt: skip
     assert type(found.quantification.thickness_nm) is float
 
@@ -107,8 +126,37 @@ RECIPES = st.builds(
     number=st.sampled_from([None, 9]),
     matrix=st.sampled_from([None, ""]),
     phases=st.lists(PHASES, max_size=3, unique_by=lambda phase: phase.name),
-    quantification=st.builds(QuantificationChoice, k_factors=NAMES, thickness_nm=POSITIVE),
+    quantification=st.builds(
+        QuantificationChoice,
+        k_factors=NAMES,
+        thickness_nm=POSITIVE,
+        thickness=st.sampled_from([None, "charge_balance"]),
+        valences=st.none() | st.dictionaries(st.sampled_from(["Fe", "S"]), st.floats(-4, 8)),
+    ),
 )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("window_nm = -1", r"\[detector\] window_nm must be a number at least 0"),
+        ("window_nm = 3\nenergy_kev = [0.1, 1]\nefficiency = [0.1, 1]", "keep one of them"),
+        ("energy_kev = [0.1, 1]", r"\[detector\]: .*needs energy_kev and efficiency"),
+        ("energy_kev = [0.1, 1]\nefficiency = [10, 90]", "divide by 100"),
+        ("windows_nm = 3", "do you mean window_nm"),
+    ],
+)
+def test_from_toml__of_a_detector_that_cannot_be(text, message):
+    with pytest.raises(EdsError, match=message):
+        Recipe.from_toml(f"[detector]\n{text}\n")
+
+
+def test_detector_choice__is_what_with_detector_takes():
+    text = "[detector]\nenergy_kev = [0.1, 1.0]\nefficiency = [0.1, 0.9]\n"
+    found = Recipe.from_toml(text)
+    assert found.detector.given() == {"energy_kev": (0.1, 1.0), "efficiency": (0.1, 0.9)}
+    assert Recipe.from_toml(found.to_toml()) == found
+    assert Recipe().detector.given() is None
 
 
 @given(recipe=RECIPES)
@@ -119,6 +167,7 @@ def test_to_toml__is_read_as_the_same_recipe(recipe):
 def test_to_toml__names_every_choice_and_what_it_means():
     written = Recipe(phases=(PhaseRecipe("Fp"),)).to_toml()
     keys = {line.split(" =")[0].removeprefix("# ") for line in FULL.splitlines() if "=" in line}
+    keys |= {"energy_kev", "efficiency"}  # a table, instead of the layers
     shown = [line for line in written.splitlines() if " =" in line]
     assert {line.removeprefix("# ").split(" =")[0] for line in shown} == keys
     assert tomllib.loads(written)["segmentation"]["least_share"] == 0.1
@@ -147,6 +196,10 @@ def test_to_toml__names_every_choice_and_what_it_means():
         ("[segmentation]\nleast_share = 1.0", "least_share must be a number above 0 and below 1"),
         ("[segmentation]\nsmoothness = inf", "smoothness must be a number at least 0"),
         ("[quantification]\noxygen = 'no'", "[quantification] oxygen must be one of 'measured',"),
+        ("[quantification]\nthickness = '9'", "thickness must be one of 'charge_balance'"),
+        ("[quantification]\nvalences = 3", "valences must be charges by element: {Fe = 2.4"),
+        ("[quantification]\nvalences = {Qq = 3}", "valences: no chemical element 'Qq'"),
+        ("[quantification]\nvalences = {Fe = 'x'}", "valences.Fe must be a number"),
         ("[quantification]\nthickness_nm = '9'", "[quantification] thickness_nm must be a number"),
         ("[[phase]]", "[[phase]] without a name: name must not be empty"),
         ("[[phase]]\nname = 'a'\nlike = {Qq = 1}", "[[phase]] a: like: no chemical element 'Qq'"),

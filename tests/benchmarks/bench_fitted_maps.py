@@ -136,7 +136,7 @@ def _photons(element: str) -> dict[str, float]:
     """Return what the detector counts of each line of an atom, within the energy axis."""
     lines = [x for shell in xray_lines.FAMILIES for x in xray_lines.family(element, shell)]
     return {
-        x.name: xray_lines.emission_per_atom(x.name)
+        x.name: xray_lines.emission_per_atom(x.name, 200.0)
         * float(xray_lines.detector_efficiency(np.array([x.energy_kev]))[0])
         for x in lines
         if x.energy_kev < 20.27

@@ -26,7 +26,7 @@ def lines_of(net=NET, covariance=COVARIANCE, names=NAMES):
     coords = {"line": names, "line_other": names}
     if lead:
         coords["phase"] = [f"p{i}" for i in range(len(net))]
-    return xr.Dataset(data, coords)
+    return xr.Dataset(data, coords, {"beam_energy_kev": 200.0})
 
 
 def composition_of(atoms, covariance=None):
@@ -234,6 +234,7 @@ def test_formula__of_a_map_with_a_pixel_without_counts_and_lazily():
             "variance": (("x", "line"), [[5.0] * 2] * 2),
         },
         {"line": ["Mg_Ka", "Si_Ka"]},
+        {"beam_energy_kev": 200.0},
     )
     found = formula(quantify(lines), oxygens=3)
     assert found.cations.notnull().all("element").values.tolist() == [True, False]

@@ -26,14 +26,15 @@ def lines_of(net=NET, covariance=None, names=NAMES):
         "covariance": (("phase", "line", "line_other"), covariance),
     }
     coords = {"phase": ["Fp", "Brg"], "line": names, "line_other": names}
-    return xr.Dataset(data, coords)
+    return xr.Dataset(data, coords, {"beam_energy_kev": 200.0})
 
 
 def draws_of(net):
     """Many draws of the lines, `net` [draw, phase, line]."""
     values = (("draw", "phase", "line"), net)
     coords = {"phase": ["Fp", "Brg"], "line": NAMES}
-    made = xr.Dataset({"net": values, "variance": (values[0], np.zeros_like(net))}, coords)
+    data = {"net": values, "variance": (values[0], np.zeros_like(net))}
+    made = xr.Dataset(data, coords, {"beam_energy_kev": 200.0})
     return made.transpose("phase", "draw", "line")
 
 

@@ -18,7 +18,8 @@ def lines_of(net, variance, names=NAMES, **more):
     dims = ("phase", "line")[-net.ndim :]
     coords = {"line": names} | ({"phase": ["mask", "rectangle"]} if net.ndim > 1 else {})
     data = {"net": (dims, net, {"units": "counts"}), "variance": (dims, variance)}
-    return xr.Dataset(data | {k: (dims, np.asarray(v, float)) for k, v in more.items()}, coords)
+    data |= {k: (dims, np.asarray(v, float)) for k, v in more.items()}
+    return xr.Dataset(data, coords, {"beam_energy_kev": 200.0})
 
 
 # -- upper limits --------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def test_plot_table__has_errors_limits_and_units():
     assert {"at%", "Brg", "Fp", "Mg", "Si", "Nd"} <= set(shown)
     assert [w for w in shown if w.endswith(")") and "." in w]  # 13.4(2), cut at its point
     assert "< 0" in shown
-    assert "not included: systematic" in " ".join(shown).lower()
+    assert "not in brackets: computed k-factors" in " ".join(shown).lower()
     assert "upper limit at 95\N{NO-BREAK SPACE}% confidence" in " ".join(shown)
     assert len(axes.lines) == 3  # the rules
 

@@ -7,7 +7,8 @@ import xarray as xr
 
 from eds_xr.composition.minerals import formula, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, ratio
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.schema import EdsError
@@ -148,7 +149,8 @@ def test_to_text__open_ratios():
     net = xr.DataArray(
         [[500.0, 1e4], [-10.0, 1e4]], [("phase", ["a", "b"]), ("line", ["Nd_La", "Si_Ka"])]
     )
-    lines = xr.Dataset({"net": net, "variance": 0 * net + 400})
+    data = {"net": net, "variance": 0 * net + 400}
+    lines = xr.Dataset(data, attrs={"beam_energy_kev": 200.0})
     there = to_text(partition_coefficients(quantify(lines), "a", reference="b"))
     assert there.sel(element="Nd").item().startswith("> ")
     lines["net"].loc[{"phase": "a", "line": "Nd_La"}] = 3.0

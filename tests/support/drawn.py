@@ -11,7 +11,9 @@ def composition(phases=("Brg", "Fp"), elements=("Mg", "Si", "Nd")):
     net = np.tile([30000.0, 20000.0, *[900.0] * (len(elements) - 3), 5.0], (len(phases), 1))
     names = [f"{e}_{'La' if e in ('Nd', 'Sm') else 'Ka'}" for e in elements]
     values = xr.DataArray(net, {"phase": list(phases), "line": names}, ("phase", "line"))
-    return quantify(xr.Dataset({"net": values, "variance": values + 400}))
+    return quantify(
+        xr.Dataset({"net": values, "variance": values + 400}, attrs={"beam_energy_kev": 200.0})
+    )
 
 
 def words(axes):

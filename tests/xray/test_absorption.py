@@ -10,13 +10,10 @@ from support.makers.lines import lines_of as made_lines
 
 from eds_xr import k_factors as kf
 from eds_xr import provenance
-from eds_xr.composition.quantify import (
-    ELECTRON_C,
-    quantify,
-    quantify_cross_sections,
-    quantify_zeta,
-    ratio,
-)
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
+from eds_xr.composition.recording.dose import ELECTRON_C
 from eds_xr.schema import EdsError
 from eds_xr.xray.absorption import correction, take_off_angle_deg
 from eds_xr.xray.elements import atomic_mass
@@ -237,7 +234,8 @@ def test_quantify__absorption_in_maps_is_lazy(chunks):
     net = rng.poisson(counts(400)[:, None, None], (4, 4, 3)).astype(float)
     net[:, 1, 1] = 0
     dims = ("line", "y", "x")
-    lines = xr.Dataset({"net": (dims, net), "variance": (dims, net + 1)}, {"line": NAMES})
+    data = {"net": (dims, net), "variance": (dims, net + 1)}
+    lines = xr.Dataset(data, {"line": NAMES}, {"beam_energy_kev": 200.0})
     thickness = xr.DataArray(np.linspace(100, 200, 12).reshape(4, 3), dims=("y", "x"))
     thickness[3, 2] = np.nan
     how = {"density_g_cm3": 4.0, "take_off_angle_deg": 20.0}
@@ -359,7 +357,7 @@ def test_quantify_zeta__errors():
     for options, message in [
         ({}, "needs the dose: dose_electrons, or probe_current_na and live_time_s"),
         ({"probe_current_na": 1.0}, "needs the dose"),
-        ({"dose_electrons": 1e9, "live_time_s": 1.0}, "needs the dose"),
+        ({"dose_electrons": 1e9, "live_time_s": 1.0}, "the dose is given twice"),
         ({"dose_electrons": 0.0}, "the dose must be positive, found 0 electrons"),
         ({"dose_electrons": 1e6}, "the absorption correction does not converge: so many counts"),
         ({"dose_electrons": DOSE, "dose_uncertainty": np.nan}, "dose_uncertainty is relative"),

@@ -16,7 +16,7 @@ from eds_xr.segmentation.presence.amounts import (
     smoothed,
     width_gathering,
 )
-from eds_xr.spectra.common_errors import common_covariance
+from eds_xr.spectra.common_errors import common_covariances
 from eds_xr.spectra.line_fits.fitted_lines import with_error
 
 #: Pixels richest in a phase hold so many counts: fewer are a choice by noise.
@@ -56,7 +56,8 @@ def with_impurity(lines: xr.Dataset, pure: xr.Dataset, fitted: xr.Dataset) -> xr
         return lines
     part = pure.sel({PHASE: names})
     moved = (part.scale_slope * part.scale_variance**0.5).expand_dims("mode")
-    added = common_covariance(fitted.sel({PHASE: names}), part.assign(common_error=moved))
+    moved_part = part.assign(common_error=moved)
+    added = common_covariances(fitted.sel({PHASE: names}), moved_part)["matrix"]
     return with_error(lines, added.reindex({PHASE: lines[PHASE]}, fill_value=0.0), "matrix")
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from eds_xr.analysis.any_sample import said, variation
 from eds_xr.analysis.any_sample.from_components import BY_NMF, with_components, with_impurity
+from eds_xr.analysis.any_sample.hole import hole_of_a_pixel, without_hole
 from eds_xr.analysis.any_sample.line_fit import LineFit
 from eds_xr.analysis.any_sample.phases_found import Found, Say, presence_and_amounts, scores_of
 from eds_xr.analysis.any_sample.pure_spectra import (
@@ -30,10 +31,18 @@ from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.purest.least_volume import AT_PIXELS
 from eds_xr.image.split import split_counts
 from eds_xr.progress import progress
-from eds_xr.schema import COMPONENT, ENERGY, PHASE, EdsError, spatial_dims, zero_where_assumed
+from eds_xr.schema import (
+    COMPONENT,
+    ENERGY,
+    LIVE_TIME,
+    PHASE,
+    EdsError,
+    spatial_dims,
+    zero_where_assumed,
+)
 from eds_xr.segmentation import masks as mk
 from eds_xr.segmentation.presence.purity import alone_pixels
-from eds_xr.spectra.common_errors import add_common_errors
+from eds_xr.spectra.common_errors import add_common_errors, carries_common_errors
 from eds_xr.spectra.line_fits.model_errors import with_model_variation
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.sums import sum_spectra
@@ -51,6 +60,7 @@ class Measured:
     """What is measured of the phases; parts that cannot be had are None."""
 
     sources: list[Source] = field(default_factory=list)  # in the end, the subtractions
+    hole: xr.Dataset | None = None  # recorded without the sample; subtracted from all spectra
     pinned: dict[str, tuple[str, ...]] = field(default_factory=dict)
     doubts: dict[str, str] = field(default_factory=dict)  # why a phase's composition is in doubt
     notes: list[str] = field(default_factory=list)
@@ -63,10 +73,15 @@ class Measured:
 
 
 def measure(
-    image: xr.DataArray, found: Found, host_of: Mapping[str, str], recipe: Recipe, say: Say
+    image: xr.DataArray,
+    found: Found,
+    host_of: Mapping[str, str],
+    recipe: Recipe,
+    say: Say,
+    hole: xr.Dataset | None = None,
 ) -> Measured:
-    """Return spectra and lines of the phases, as far as they can be had."""
-    made = Measured()
+    """Return spectra and lines of the phases, as far as they can be had; less those of a hole."""
+    made = Measured(hole=hole)
     if not found.elements.sample:
         made.notes.append("no element of the sample was identified: phases are all that can be had")
         return made
@@ -84,7 +99,8 @@ def measure(
             made, image, found, regions, host_of, fit, recipe, say
         )
     else:
-        spectra = found.total.expand_dims({PHASE: ["all"]})
+        total = found.total.expand_dims({PHASE: ["all"]})
+        spectra = without_hole(total, hole, recipe, found.elements.all)
     missing = names if made.pure is None else [n for n in names if n not in made.pure[PHASE]]
     if missing or made.pure is None:
         made.pure = with_components(made.pure, found, missing)
@@ -96,7 +112,7 @@ def measure(
     say("lines of the phases: families and background fitted")
     made.lines = _lines_of_phases(made, made.pure, spectra, fit, calibration, found.may_be)
     say("the same from all pixels")
-    _measure_all_pixels(made, image, found, fit, calibration, recipe.seed)
+    _measure_all_pixels(made, image, found, fit, calibration, recipe)
     return made
 
 
@@ -153,6 +169,7 @@ def _measure_regions(
     made.masks = region_masks(found.segmentation, found.amounts, chosen)
     with progress("sums over regions"):
         spectra = _region_sums(image, found, made.masks, chosen, tiled, recipe)
+        spectra = without_hole(spectra, made.hole, recipe, found.elements.all)
     made.spectra = sums = spectra.sel({PHASE: list(chosen)})
     say("lines of the regions, pure spectra")
     calibration = fit.calibrate(sums)
@@ -195,7 +212,10 @@ def _region_sums(
     added = one[["counts", "variance"]] + other[["counts", "variance"]]
     # a pixel of a half holds half the counts of one
     pixels = (one.n_pixels + other.n_pixels) / 2
-    return added.assign(n_pixels=pixels).assign_attrs(parts[0].attrs)
+    added = added.assign(n_pixels=pixels).assign_attrs(parts[0].attrs)
+    if LIVE_TIME in one:  # of a half, half as long
+        added = added.assign({LIVE_TIME: one[LIVE_TIME] + other[LIVE_TIME]})
+    return added
 
 
 def _with_tiles(masks: xr.DataArray, tiled: Collection[str]) -> xr.DataArray:
@@ -253,12 +273,12 @@ def _lines_of_tiles(
 
 
 def _with_common(lines: xr.Dataset, pure: xr.Dataset) -> xr.Dataset:
-    return add_common_errors(lines, pure) if "scale_slope" in pure else lines
+    return add_common_errors(lines, pure) if carries_common_errors(pure) else lines
 
 
 def _measure_all_pixels(
     made: Measured, image: xr.DataArray, found: Found, fit: LineFit, calibration: Calibration,
-    seed: int,
+    recipe: Recipe,
 ) -> None:  # fmt: skip
     """Add the spectra and lines of all pixels, or say why they cannot be had.
 
@@ -269,8 +289,9 @@ def _measure_all_pixels(
     if made.pure.sizes[PHASE] < 2:
         made.notes.append("one phase: its region tells all, nothing is refined")
         return
+    stray = hole_of_a_pixel(found.total, made.hole, recipe, found.elements.all)
     try:
-        refined = refine_spectra(image, made.pure, seed=seed)
+        refined = refine_spectra(image, made.pure, stray=stray, seed=recipe.seed)
     except EdsError as error:
         made.notes.append(f"spectra of all pixels: not had, {error}")
         return

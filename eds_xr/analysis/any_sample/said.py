@@ -7,8 +7,8 @@ from collections.abc import Collection, Mapping
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
-from eds_xr.composition.limits import limits_of
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.limits import limits_of
 from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE
 
 #: Of upper limits.

@@ -37,16 +37,18 @@ def with_place_variation(
     -------
     Dataset
         As `lines`, ``variance`` and ``covariance`` with the addition, which ``matrix_variance``
-        [phase, line] shows on its own; ``place_variance``, that of a tile, on the scale of `lines`.
+        [phase, line] shows on its own; ``selection_variance``, what of it is due to the choice of a
+        phase's own pixels (its effect is ``selection``, of the rest ``matrix``);
+        ``place_variance``, that of a tile, on the scale of `lines`.
     """
-    added, of_tiles = xr.zeros_like(lines.variance), xr.zeros_like(lines.variance)
+    added, chosen, of_tiles = (xr.zeros_like(lines.variance) for _ in range(3))
     known = lines[PHASE].values.tolist()
     for name in tiles.keys() & known:
         net = lines.net.sel({PHASE: name}, drop=True)
         base = str(net[LINE].values[int(net.argmax(LINE))])
         between = variation(tiles[name], per=base).variance
         of_tiles.loc[{PHASE: name}] = own = float(net.max()) ** 2 * between
-        added.loc[{PHASE: name}] = own / _tiles_spanned(masks.sel({PHASE: name}))
+        chosen.loc[{PHASE: name}] = own / _tiles_spanned(masks.sel({PHASE: name}))
     for source in sources:
         if source.reference not in tiles or not {source.phase, source.reference} <= {*known}:
             continue
@@ -59,15 +61,20 @@ def with_place_variation(
         pixels = pure.n_pixels.sel({PHASE: [source.phase, source.reference]}).values
         taken = net * float(pure.scale.sel({PHASE: source.phase})) * pixels[0] / pixels[1]
         added.loc[{PHASE: source.phase}] = taken**2 * between * sum(1 / k for k in spans.values())
+        chosen.loc[{PHASE: source.phase}] = 0.0
         own = net**2 * between / spans[source.reference]
-        before = added.sel({PHASE: source.reference})
-        added.loc[{PHASE: source.reference}] = own.where(own > before, before)
-    texts = {"matrix_variance": "due to the matrix", "place_variance": "between tiles"}
+        before = chosen.sel({PHASE: source.reference})
+        chosen.loc[{PHASE: source.reference}] = own.where(own > before, before)
+    texts = {
+        "matrix_variance": "due to the matrix and to the choice of pixels",
+        "selection_variance": "due to the choice of pixels",
+        "place_variance": "between tiles",
+    }
     shown = {
         name: one.assign_attrs(long_name=f"variance {texts[name]}", units="counts^2")
-        for name, one in zip(texts, (added, of_tiles), strict=True)
+        for name, one in zip(texts, (added + chosen, chosen, of_tiles), strict=True)
     }
-    return add_variance(lines, added, "matrix").assign(shown)
+    return add_variance(add_variance(lines, added, "matrix"), chosen, "selection").assign(shown)
 
 
 def overlaps(segmentation: xr.Dataset, amounts: xr.DataArray) -> xr.DataArray:
@@ -96,12 +103,18 @@ def lines_of_all_pixels(
     place to place, the phase carries that of one place.
     """
     size = refined.counts.sum(ENERGY) / pure.counts.sum(ENERGY)
-    beyond = (lines.matrix_variance + lines.model_variance) * size**2
+    chosen = lines.get("selection_variance", xr.zeros_like(lines.matrix_variance))
     other = f"{PHASE}_other"
     varied = (lines.place_variance / pure.counts.sum(ENERGY) ** 2).rename({PHASE: other})
     taken = overlap.sel({PHASE: lines[PHASE].values, other: lines[PHASE].values})
-    beyond = beyond + xr.dot(taken**2, varied, dim=other)
-    return add_variance(add_common_errors(fitted, refined), beyond, "matrix")
+    matrix = (lines.matrix_variance - chosen) * size**2 + xr.dot(taken**2, varied, dim=other)
+    found = add_common_errors(fitted, refined)
+    for effect, added in (
+        ("matrix", matrix), ("selection", chosen * size**2),
+        ("background", lines.model_variance * size**2),
+    ):  # fmt: skip
+        found = add_variance(found, added, effect)
+    return found
 
 
 def _tiles_spanned(mask: xr.DataArray) -> float:

@@ -12,7 +12,8 @@ import xarray as xr
 from eds_xr.analysis.deep_mantle.study import GRAINS, MATRIX, PHASES, RECIPE, RECTANGLE, Study
 from eds_xr.atomic_write import written_file
 from eds_xr.composition.minerals import formula_text, oxides
-from eds_xr.composition.partition import QUANTITY, partition_coefficients, shared_covariance
+from eds_xr.composition.pairs import QUANTITY
+from eds_xr.composition.partition import partition_coefficients, shared_covariance
 from eds_xr.composition.quantify import quantify
 from eds_xr.composition.traces import compare_regions
 from eds_xr.factorisation.mixing import purest

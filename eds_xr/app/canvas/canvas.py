@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from secrets import token_hex
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,9 @@ LAYER_KINDS = ("grey", "labels", "rgba")
 TOOLS = ("pan", "pick", "brush", "eraser", "polygon", "rectangle", "line")
 #: What a view may choose by itself; Python follows.
 CHOSEN = ("tool", "width", "active")
+
+#: Of this process: a page that comes back learns by it that another one serves it now.
+LAUNCH = token_hex(8)
 
 Message = dict[str, Any]
 
@@ -57,6 +61,8 @@ class Canvas(pn.custom.JSComponent):
         ``ids`` of strokes and outlines.
     ``chosen``
         Some of ``tool, width, active``: chosen in the browser, by key or button.
+    ``remembered``
+        ``outlines`` that a server before this one has shown.
     ``key``
         ``key``, one of those asked for with ``set(keys=...)``.
     """
@@ -68,6 +74,7 @@ class Canvas(pn.custom.JSComponent):
         self._state: Message = {
             "shape": [1, 1], "pixelSize": None, "tool": "pan", "width": 3, "color": "#4477aa",
             "classes": [], "active": None, "keys": [], "key": "", "served": False, "editable": True,
+            "launch": LAUNCH,
         }  # fmt: skip
         self._layers: dict[str, Message] = {}
         self._strokes: dict[str, Message] = {}

@@ -2,7 +2,7 @@
 // the hand does is drawn here at once and told to Python, which keeps the strokes.
 
 const PAN_KEY = " "
-const SETTLED_MS = 150, POINTER_MS = 60, PING_MS = 2000, LOST_MS = 8000, MOST_TRIES = 3
+const SETTLED_MS = 150, POINTER_MS = 60, PING_MS = 2000, LOST_MS = 8000, RENEW_MS = 16000
 const TOOLS = ["pan", "pick", "brush", "eraser", "polygon", "rectangle", "line"]
 const TOOL_KEYS = { v: "pick", h: "pan", b: "brush", e: "eraser", p: "polygon", r: "rectangle", l: "line" }
 const DRAWN_AT_ONCE = ["brush", "eraser"]
@@ -79,7 +79,7 @@ class Surface {
     on(window, "blur", () => { this.space = false })
     this.model.on("msg:custom", message => this.receive(message))
     this.model.on("remove", () => this.remove())
-    this.waiting = this.failed = 0
+    this.waiting = 0
     this.beat = setInterval(() => this.ping(), PING_MS)
     this.send({ type: "ready" })
   }
@@ -115,9 +115,10 @@ class Surface {
   }
 
   on_setup(m) {
+    const kept = m.complete && m.served ? this.remembered(m) : null
     const fit = !this.view || m.shape[0] !== this.shape[0] || m.shape[1] !== this.shape[1]
     for (const name of ["pixelSize", "tool", "width", "color", "classes", "active", "keys", "key",
-      "served", "editable"]) {
+      "served", "editable", "launch"]) {
       if (name in m) this[name] = m[name]
     }
     if (fit) {
@@ -126,7 +127,11 @@ class Surface {
       this.fit()
     }
     this.repaint()
-    if (m.complete) for (const stroke of this.pending.values()) this.tell(stroke, true)
+    if (kept) this.takeUp(kept, m.launch)
+    if (!m.complete) return
+    for (const stroke of this.pending.values()) this.tell(stroke, true)
+    this.complete = true
+    this.takeEarly()
   }
 
   on_set(m) {
@@ -134,6 +139,7 @@ class Surface {
       if (name in m) this[name] = m[name]
     }
     if ("tool" in m) this.cancel()
+    this.remember()
     this.changed()
     if ("classes" in m) this.repaint()
     else this.redraw()
@@ -177,14 +183,14 @@ class Surface {
   }
 
   on_stroke_style(m) { Object.assign(this.strokeStyle, m); this.redraw() }
-  on_outlines(m) { this.outlines = m.outlines; this.redraw() }
+  on_outlines(m) { this.outlines = m.outlines; this.remember(); this.redraw() }
   on_selected(m) { this.selected = new Set(m.ids); this.redraw() }
   // A stroke that Python does not want is taken away.
   on_acknowledge(m) {
     this.acknowledge(m.id)
     if (!this.strokes.some(s => s.id === m.id)) this.repaint()
   }
-  on_pong() { this.waiting = this.failed = 0; this.say("") }
+  on_pong() { this.waiting = 0; this.say("") }
   on_fit() { this.fit() }
   on_show(m) { this.show(m.y0, m.x0, m.y1, m.x1) }
 
@@ -217,16 +223,48 @@ class Surface {
     const n = this.pending.size
     this.say((this.served ? "no connection to the server" : "the kernel does not answer") +
       (n ? `: ${n} stroke${n > 1 ? "s" : ""} kept in this browser` : ""))
-    if (this.served) this.retry()
+    if (this.served && performance.now() - this.waiting > RENEW_MS && window.edsConnection) {
+      this.waiting = 0
+      window.edsConnection.renew()
+    }
   }
 
-  // Reload when the server is back: its old session is gone, but nothing of the strokes is.
-  async retry() {
+  // -- what a page shows outlives a lost connection and a reload, in its tab ---------------------
+
+  remember() {
+    if (!this.served || !this.view || !this.size) return
+    const { shape, view, fitted, tool, width, active, outlines, launch } = this
     try {
-      const reply = await fetch(location.href, { cache: "no-store", credentials: "same-origin" })
-      if (!reply.ok) this.failed = MOST_TRIES
-      else if (++this.failed > MOST_TRIES) location.reload()
-    } catch (error) { this.failed = MOST_TRIES }
+      sessionStorage.setItem("eds-xr view " + this.key, JSON.stringify({ shape, view, fitted, tool, width, active, outlines, launch }))
+    } catch (error) { /* storage is full or forbidden: a new page begins with the whole image */ }
+  }
+
+  remembered(m) {
+    try {
+      const kept = JSON.parse(sessionStorage.getItem("eds-xr view " + m.key) || "null")
+      return kept && kept.shape[0] === m.shape[0] && kept.shape[1] === m.shape[1] ? kept : null
+    } catch (error) { return null }
+  }
+
+  // Another launch of the server knows nothing of the outlines that the last one has shown.
+  takeUp({ view, fitted, tool, width, active, outlines, launch }, now) {
+    if (!fitted) { this.view = view; this.fitted = false; this.moved() }
+    if (active !== this.active && this.classes.some(c => c.id === active)) this.choose({ active })
+    this.choose({ tool, width })
+    if (launch !== now) this.send({ type: "remembered", outlines })
+  }
+
+  // What the hand did since the page was built anew, before this surface knew its image.
+  takeEarly() {
+    const early = window.edsConnection && window.edsConnection.early
+    if (!early || !this.complete || !this.size) return
+    window.edsConnection.early = null
+    const box = this.canvas.getBoundingClientRect()
+    for (const e of early) {
+      if (e.type === "pointermove") this.move(e)
+      else if (e.type !== "pointerdown") this.up(e)
+      else if (e.clientX >= box.left && e.clientX < box.right && e.clientY >= box.top && e.clientY < box.bottom) this.down(e)
+    }
   }
 
   say(text) { this.note.textContent = text; this.note.hidden = !text }
@@ -236,13 +274,13 @@ class Surface {
   resize() {
     const { clientWidth: w, clientHeight: h } = this.root, ratio = window.devicePixelRatio || 1
     if (!w || !h) return
-    const first = !this.size
     this.ratio = ratio
     this.size = [h, w]
     this.canvas.width = this.scratch.width = Math.round(w * ratio)
     this.canvas.height = this.scratch.height = Math.round(h * ratio)
-    if (first || !this.view || this.fitted) this.fit()
+    if (!this.view || this.fitted) this.fit()
     else { this.tellView(); this.draw() }
+    this.takeEarly()
   }
 
   fit() {
@@ -268,6 +306,7 @@ class Surface {
 
   tellView() {
     if (!this.view || !this.size) return
+    this.remember()
     const { scale, y0, x0 } = this.view, [h, w] = this.size
     this.send({ type: "viewport", y0, x0, y1: y0 + h / scale, x1: x0 + w / scale, rows: h, columns: w })
   }
@@ -293,27 +332,43 @@ class Surface {
 
   // -- pointer ----------------------------------------------------------------------------------
 
+  // A pen draws, its other end erases; once there is a pen, fingers move the image. The palm, down
+  // before the pen or after, does nothing.
   down(e) {
-    if (!this.view || this.live) return
+    if (!this.complete || !this.view) return
+    const pen = e.pointerType === "pen", erase = pen && e.button === 5
+    if (pen) {
+      this.penSeen = true
+      if (this.live && this.live.touch) this.leavePalm()
+    }
+    if (this.live) return
     this.root.focus({ preventScroll: true })
     e.preventDefault()
-    this.canvas.setPointerCapture(e.pointerId)
+    try { this.canvas.setPointerCapture(e.pointerId) } catch (error) { /* it is up again */ }
     const at = this.place(e)
-    if (e.button === 1 || this.space || (e.button === 0 && this.tool === "pan")) {
-      this.live = { kind: "pan", from: [e.clientY, e.clientX], view: { ...this.view }, pointer: e.pointerId }
-    } else if (e.button !== 0) {
+    const touch = e.pointerType === "touch", finger = touch && this.penSeen
+    if (e.button === 1 || this.space || finger || (e.button === 0 && this.tool === "pan")) {
+      this.live = { kind: "pan", from: [e.clientY, e.clientX], view: { ...this.view }, pointer: e.pointerId, touch }
+    } else if (e.button !== 0 && !erase) {
       return
-    } else if (this.tool === "pick") {
+    } else if (this.tool === "pick" && !erase) {
       this.live = { kind: "pick", at, shift: e.shiftKey, pointer: e.pointerId }
     } else if (!this.editable) {
       return
-    } else if (this.tool === "polygon") {
+    } else if (this.tool === "polygon" && !erase) {
       this.corner(at, e)
     } else {
-      this.live = { ...this.newStroke(this.tool), points: [at], pointer: e.pointerId }
-      if (this.tool === "rectangle") this.live.points.push(at)
+      const tool = erase ? "eraser" : this.tool
+      this.live = { ...this.newStroke(tool), points: [at], pointer: e.pointerId, touch }
+      if (tool === "rectangle") this.live.points.push(at)
     }
     this.redraw(e)
+  }
+
+  leavePalm() {
+    if (this.live.kind === "pan") { this.view = this.live.view; this.moved() }
+    if (this.live.kind === "corner") this.corners.points.pop()
+    this.live = null
   }
 
   newStroke(tool) {
@@ -327,12 +382,13 @@ class Surface {
   corner(at, e) {
     if (!this.corners) this.corners = { ...this.newStroke("polygon"), points: [], width: 1 }
     this.corners.points.push(at)
-    this.live = { kind: "corner", pointer: e.pointerId }
+    this.live = { kind: "corner", pointer: e.pointerId, touch: e.pointerType === "touch" }
   }
 
   move(e) {
     if (!this.view) return
     const at = this.place(e), live = this.live
+    if (live && live.pointer !== e.pointerId && e.pointerType === "touch") return
     this.at = at
     this.tellPointer(at)
     if (!live || live.pointer !== e.pointerId) { this.redraw(e); return }
@@ -368,7 +424,7 @@ class Surface {
   }
 
   commit(live) {
-    const { pointer, freehand, ...stroke } = live
+    const { pointer, freehand, touch, ...stroke } = live
     const flat = stroke.kind === "rectangle" && [0, 1].some(k => stroke.points[0][k] === stroke.points[1][k])
     if (flat || (!stroke.erase && stroke.class === null && this.classes.length)) return
     this.pending.set(stroke.id, stroke)
@@ -463,6 +519,7 @@ class Surface {
     if ("tool" in choice) this.cancel()
     if ("active" in choice && this.tool === "eraser") { this.tool = "brush"; choice.tool = "brush" }
     this.send({ type: "chosen", ...choice })
+    this.remember()
     this.changed()
     this.redraw()
   }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -82,6 +82,8 @@ class Explorer:
     regions : dict of str to Region
     elements : list of str
     script : Script
+    chosen : dict of str
+        What was chosen on the page last: another page begins with it.
     """
 
     def __init__(
@@ -97,6 +99,8 @@ class Explorer:
         self.channels: dict[str, Channel] = {c.name: c for c in self._first_channels()}
         self.regions: dict[str, regions.Region] = {}
         self.script = Script(opening or _opening(image, result))
+        self.chosen: dict[str, Any] = {}
+        self._taken: set[str] = set()
         self._maps: dict[str, Callable[[], xr.DataArray]] = {}
         self._spectra: dict[str, xr.Dataset] = {}
         self._fitted: dict[Any, xr.Dataset] = {}
@@ -204,6 +208,27 @@ class Explorer:
         self.regions[name] = one
         self._tell_regions()
         return one
+
+    def take_region(self, message: Mapping[str, Any]) -> regions.Region | None:
+        """Add a region that a canvas sends; None for one that it has sent before."""
+        if message["id"] in self._taken:
+            return None
+        self._taken.add(message["id"])
+        width = message.get("width_pixels") or 1.0
+        return self.add_region(message["kind"], message["points"], width)
+
+    def take_outlines(self, outlines: Iterable[Mapping[str, Any]]) -> None:
+        """Add regions that an explorer before this one had, from the outlines of its canvas."""
+        for outline in outlines:
+            name, color = regions.free_name(list(self.regions), self.found.colors.values())
+            if outline["id"] not in self.regions:
+                name, color = str(outline["id"]), str(outline["color"])
+            one = regions.region(
+                name, outline["kind"], outline["points"], color, self.shape, outline["width"]
+            )
+            if not any(one.covers_as(other) for other in self.regions.values()):
+                self.regions[name] = one
+        self._tell_regions()
 
     def remove_region(self, name: str) -> None:
         """Forget a region."""

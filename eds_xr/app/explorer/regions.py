@@ -38,6 +38,10 @@ class Region:
         """Its name."""
         return self.roi.phase
 
+    def covers_as(self, other: Region) -> bool:
+        """Return whether it has the same pixels as another, whatever they are called."""
+        return self.roi == replace(other.roi, phase=self.name)
+
     @property
     def code(self) -> str:
         """The Python that draws it."""

@@ -81,6 +81,7 @@ class ExplorerView:
         on("viewport", self._moved)
         on("pointer", self._pointed)
         on("drawn", self._drawn)
+        on("remembered", self._remembered)
         on("selected", lambda m: setattr(self, "selected", list(m["ids"])))
         on("key", lambda m: self._remove(list(self.selected)))
         on("chosen", lambda m: "tool" in m and w.tool.param.update(value=m["tool"]))
@@ -102,8 +103,9 @@ class ExplorerView:
         step = abs(mean_step(image[dims[0]].values)) if dims[0] in image.coords else 0.0
         unit = str(image[dims[0]].attrs.get("units", "")) if step else ""
         size = (step, unit) if unit else None
-        self.canvas.set_image(self.explorer.shape, pixel_size=size)
+        self.canvas.set_image(self.explorer.shape, pixel_size=size, key=f"explore {self.name}")
         self.canvas.set(tool="pick", keys=["Delete", "Backspace"])
+        self.spectrum.log = self.widgets.log.value
         self.spectrum.set_range(*(float(e) for e in image[ENERGY].values[[0, -1]]))
         self._show_picture()
         self._show_phases()
@@ -256,11 +258,17 @@ class ExplorerView:
 
     def _drawn(self, m: dict[str, Any]) -> None:
         self.canvas.acknowledge(m["id"])
-        one = self.explorer.add_region(m["kind"], m["points"], m.get("width_pixels") or 1.0)
+        one = self.explorer.take_region(m)
+        if one is None:
+            return
         if m["kind"] == "line":
             self.widgets.show_tab("profile")
         self._regions_changed()
         self._show_profile(one.name)
+
+    def _remembered(self, m: dict[str, Any]) -> None:
+        self.explorer.take_outlines(m["outlines"])
+        self._regions_changed()
 
     def _remove(self, names: list[str]) -> None:
         for name in names:

@@ -22,6 +22,10 @@ from eds_xr.xray.lines import principal_lines
 TOOLS = {"Move": "pan", "Pick": "pick", "Box": "rectangle", "Polygon": "polygon", "Line": "line"}
 TABS = ("regions", "subtract", "profile", "python")
 RIGHT = 530
+#: What is chosen, and outlives a page that is loaded again.
+CHOICES = (
+    "channel", "contrast", "brighten", "opacity", "element", "log", "mixture", "reference", "scale",
+)  # fmt: skip
 #: Regions that are listed; all are on the image.
 MOST_LISTED = 16
 HINT = "Draw a box, a polygon or a line on the image; Delete removes what is picked."
@@ -49,6 +53,16 @@ class Widgets:
         self.offer_lines()
         self.offer_regions({})
         self.show_difference("")
+        self._remember()
+
+    def _remember(self) -> None:
+        """Begin with what was chosen on the last page, and keep what is chosen on this one."""
+        chosen = self.explorer.chosen
+        for name in CHOICES:
+            widget = getattr(self, name)
+            if name in chosen and chosen[name] in getattr(widget, "options", [chosen[name]]):
+                widget.value = chosen[name]
+            widget.param.watch(lambda e, name=name: chosen.update({name: e.new}), "value")
 
     def _make(self) -> None:
         w, s = pn.widgets, self.style

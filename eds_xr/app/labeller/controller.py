@@ -16,7 +16,7 @@ import xarray as xr
 
 from eds_xr.app.labeller.learning import Learning
 from eds_xr.app.labeller.maps import Given, maps_of
-from eds_xr.app.labeller.overlays import OVERLAYS, Layer, overlay_of
+from eds_xr.app.labeller.overlays import OVERLAYS, Layer, overlay_of, presence_layer
 from eds_xr.app.labeller.painting import Message, Painting
 from eds_xr.app.labeller.script import script_of
 from eds_xr.app.pictures.channel import shape_of
@@ -74,6 +74,7 @@ class Labeller:
             image, self.maps, self.painting,
             others={n: maps_of(*one) for n, one in (others or {}).items()},
             deliver=self.deliver, changed=self._tell,
+            factors=channels if isinstance(channels, xr.Dataset) else None,
         )  # fmt: skip
         self._drawing, self._cache = Worker(threads=1), Cache()
         self.channel = next(iter(self.maps))
@@ -94,7 +95,7 @@ class Labeller:
     def on_change(self, function: Callable[[str], None]) -> None:
         """Call `function` with what has changed.
 
-        "session", "labels", "spectra", "quality", "picture", "shown", "busy" or "said".
+        "session", "labels", "segmented", "spectra", "quality", "picture", "shown", "busy", "said".
         """
         self._listeners.append(function)
 
@@ -167,6 +168,12 @@ class Labeller:
         else:
             self.say("")
             self.learning.train()
+
+    def find_phases(self) -> None:
+        """Find the final phases, and show them; while that goes on, stop it."""
+        going = "phases" in self.learning.busy
+        self.say("stopped" if going else "")
+        return self.learning.stop("phases") if going else self.learning.find_phases()
 
     def set_parameter(self, name: str, value: Any) -> None:
         """Change a choice of training or smoothing; another smoothness labels at once."""
@@ -247,9 +254,12 @@ class Labeller:
 
     def overlay_layer(self) -> Layer | None:
         """Return what lies over the image."""
+        colors = {c.name: c.color for c in self.session.classes}
+        if self.overlay == "presence":
+            found = self.learning.segmented
+            return None if found is None else presence_layer(found, colors)
         if self.learning.part is None:
             return None
-        colors = {c.name: c.color for c in self.session.classes}
         return overlay_of(self.learning.part, self.overlay, colors, self.active)
 
     def said_of(self, y: float, x: float) -> str:
@@ -274,7 +284,8 @@ class Labeller:
 
     def script(self) -> str:
         """Return Python that does the same."""
-        return script_of(self.session, self.painting.name, self.maps)
+        found = self.learning.segmented is not None
+        return script_of(self.session, self.painting.name, self.maps, segmented=found)
 
     def say(self, text: str) -> None:
         """Say something to the user."""
@@ -335,6 +346,8 @@ class Labeller:
         if what == "error":
             self.say(self.learning.error)
             return
+        if what == "segmented":
+            self.overlay, self.overlay_shown = "presence", True
         for function in list(self._listeners):
             function(what)
 

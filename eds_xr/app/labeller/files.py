@@ -23,6 +23,7 @@ ENDINGS = {
     "labels": ".labels.tif",
     "rois": ".strokes.zip",
     "masks": ".phases.zarr",
+    "segmented": ".segmented.zarr",
     "classifier": ".classifier.edsx",
 }
 #: A file that is sent from a browser has at most so many bytes.
@@ -39,7 +40,8 @@ def save(labeller: Labeller, what: str, folder: Path) -> Path:
     labeller : Labeller
     what : str
         One of `ENDINGS`: the session, the labels of all pixels (before training, what is painted),
-        the strokes for ImageJ, which phases are present where, the classifier.
+        the strokes for ImageJ, which phases are present where by the classifier, the final phases
+        (:func:`eds_xr.segment`), the classifier.
     folder : path
 
     Raises
@@ -136,7 +138,17 @@ def _save_rois(labeller: Labeller, target: Path) -> Path:
 
 
 def _save_masks(labeller: Labeller, target: Path) -> Path:
-    found = phases(labeller)
+    return _save_phases(phases(labeller), target)
+
+
+def _save_segmented(labeller: Labeller, target: Path) -> Path:
+    found = labeller.learning.segmented
+    if found is None:
+        raise EdsError("the final phases are not found yet: press Phases first")
+    return _save_phases(found, target)
+
+
+def _save_phases(found: xr.Dataset, target: Path) -> Path:
     with written_whole(target, overwrite=True, holds="present") as partial:
         texts = {PHASE: found[PHASE].astype(object)}  # of any length: a fixed one is no standard
         found.compute().assign_coords(texts).to_zarr(
@@ -157,5 +169,6 @@ _WAYS: dict[str, Callable[[Labeller, Path], Any]] = {
     "labels": _save_labels,
     "rois": _save_rois,
     "masks": _save_masks,
+    "segmented": _save_segmented,
     "classifier": _save_classifier,
 }

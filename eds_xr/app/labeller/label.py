@@ -14,7 +14,7 @@ from eds_xr.app.notebook import in_notebook, load_panel, shown_in_cell
 from eds_xr.app.serving.extra import need_panel
 from eds_xr.places import local_or_url
 from eds_xr.progress import warn
-from eds_xr.schema import EdsError
+from eds_xr.schema import EdsError, check_one_detector
 from eds_xr.segmentation.classify.classifier import PixelClassifier
 from eds_xr.segmentation.labelling.autosave import Autosave
 from eds_xr.segmentation.labelling.session import LabelledImage, Session, scribbles_of
@@ -74,6 +74,14 @@ class Labelling:
         return phases(self.labeller)
 
     @property
+    def segmented(self) -> xr.Dataset:
+        """The final phases of the whole image, as :func:`eds_xr.segment` found them."""
+        found: xr.Dataset | None = self.labeller.learning.segmented
+        if found is None:
+            raise EdsError("the final phases are not found yet: press Phases first")
+        return found
+
+    @property
     def spectra(self) -> xr.Dataset:
         """The summed spectra of the classes ``[phase, energy; counts]``."""
         spectra: xr.Dataset = self.labeller.learning.spectra
@@ -130,7 +138,7 @@ def label(
     -------
     Labelling
         What is painted and found, at any time: ``session``, ``scribbles``, ``label``,
-        ``probability``, ``phases``, ``spectra``, ``classifier``.
+        ``probability``, ``phases``, ``segmented``, ``spectra``, ``classifier``.
 
     Raises
     ------
@@ -165,6 +173,7 @@ def labeller_view(
 
     if session is not None and not isinstance(session, Session):
         session = read_session(session)
+    check_one_detector(image)
     store = store_of(image) or None
     autosave = _autosave(store, folder)
     said = ""

@@ -120,7 +120,7 @@ class App {
       one.addEventListener("change", () => this.act("show", { contrast: [+this.low.value, +this.high.value] }))
     }
     this.overlay = h("select", { "aria-label": "overlay", title: "What lies over the image", onchange: e => this.act("show", { overlay: e.target.value }) },
-      ["classes", "probability", "uncertainty", "none"].map(v => h("option", { value: v }, v)))
+      ["classes", "probability", "uncertainty", "presence", "none"].map(v => h("option", { value: v }, v)))
     this.opacity = h("input", {
       type: "range", min: 0, max: 1, step: 0.01, "aria-label": "opacity", title: "Opacity of the overlay",
       oninput: e => { this.dragging = true; this.act("show", { opacity: +e.target.value }) },
@@ -158,7 +158,8 @@ class App {
     })
     this.smoothText = h("output")
     this.choices = h("div", { className: "choices" })
-    return this.section("Training", h("div", { className: "row" }, this.train, h("label", { title: "Train after each stroke" }, this.live, "live")),
+    this.phases = h("button", { onclick: () => this.act("phases") })
+    return this.section("Training", h("div", { className: "row" }, this.train, h("label", { title: "Train after each stroke" }, this.live, "live"), this.phases),
       h("label", { className: "slide" }, "smoothness", this.smooth, this.smoothText),
       h("details", {}, h("summary", {}, "Features and forest"), this.choices))
   }
@@ -170,7 +171,7 @@ class App {
   }
 
   buildFiles() {
-    const saves = { session: "Session", labels: "Labels (TIFF)", rois: "Strokes (ImageJ)", masks: "Masks and presence", classifier: "Classifier" }
+    const saves = { session: "Session", labels: "Labels (TIFF)", rois: "Strokes (ImageJ)", masks: "Masks and presence", segmented: "Final phases", classifier: "Classifier" }
     this.save = h("select", { "aria-label": "save", onchange: e => { if (e.target.value) this.act("save", { what: e.target.value }); e.target.value = "" } },
       h("option", { value: "" }, "Save …"), Object.entries(saves).map(([v, t]) => h("option", { value: v }, t)))
     this.file = h("input", { type: "file", hidden: true, accept: ".edsx,.tif,.tiff,.png,.roi,.zip", "aria-label": "file", onchange: e => this.upload(e.target) })
@@ -199,11 +200,17 @@ class App {
     this.train.textContent = training ? "Stop" : "Train"
     this.train.classList.toggle("stop", training)
     this.train.title = training ? "Stop (T)" : "Train (T)"
+    const finding = s.busy.includes("phases")
+    this.phases.textContent = finding ? "Stop" : "Phases"
+    this.phases.setAttribute("aria-label", finding ? "Stop phases" : "Phases")
+    this.phases.classList.toggle("stop", finding)
+    this.phases.title = finding ? "Stop finding phases" : "Final phases of the whole image: from its spectra and the strokes"
     this.live.checked = s.live
     this.log.hidden = s.log === null
     this.log.firstChild.checked = Boolean(s.log)
     if (!this.smoothing) { this.smooth.value = s.parameters.smoothness; this.smoothText.textContent = s.parameters.smoothness.toFixed(1) }
-    this.said.textContent = s.said || (s.busy.length ? s.busy.join(", ") + " …" : "")
+    const read = finding && s.times_read ? ` (image read ${s.times_read.toFixed(1)} times)` : ""
+    this.said.textContent = s.said || (s.busy.length ? s.busy.join(", ") + read + " …" : "")
     this.said.classList.toggle("error", Boolean(s.error))
     this.refreshClasses()
     this.refreshStrokes()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,6 +23,8 @@ Deliver = Callable[[Callable[[], None]], None]
 Place = tuple[int, int, int, int]
 #: What is seen comes first where it is less than this part of the image.
 FIRST_SHARE = 0.5
+#: How often a page is told how far long work is [s].
+EVERY_SECONDS = 0.5
 
 
 class Learning:
@@ -31,13 +34,16 @@ class Learning:
     ----------
     image : DataArray [y, x, ...]
     maps : mapping of str to Map
+    factors : Dataset, optional
+        Of an NMF of the image, which the final phases are told by.
     painting : Painting
     others : mapping of str to (mapping of str to Map)
         Maps of further images of the session, which are learnt from, too.
     deliver : callable
         Calls a function in the event loop, from a thread.
     changed : callable
-        Called, there, with what has changed: "busy", "labels", "spectra", "quality" or "error".
+        Called, there, with what has changed: "busy", "labels", "segmented", "spectra",
+        "quality" or "error".
 
     Attributes
     ----------
@@ -45,6 +51,8 @@ class Learning:
         What is labelled.
     spectra : Dataset
         Of what is labelled, or before that of what is painted.
+    segmented : Dataset or None
+        The final phases, see :func:`eds_xr.segment`.
     score : Dataset or None
     importance : DataArray or None
     error : str
@@ -54,10 +62,11 @@ class Learning:
     def __init__(
         self, image: xr.DataArray, maps: Mapping[str, Map], painting: Painting,
         *, others: Mapping[str, Mapping[str, Map]], deliver: Deliver,
-        changed: Callable[[str], None],
+        changed: Callable[[str], None], factors: xr.Dataset | None = None,
     ) -> None:  # fmt: skip
         self._image, self._maps, self._painting, self._others = image, maps, painting, others
         self._deliver, self._changed = deliver, changed
+        self._factors = factors
         self._worker = Worker(threads=3)
         self._features: dict[Any, xr.DataArray] = {}
         self._whole: xr.DataArray | None = None
@@ -65,6 +74,8 @@ class Learning:
         self.seen: Place = self.everything
         self.part: steps.Part | None = None
         self.spectra = xr.Dataset()
+        self.segmented: xr.Dataset | None = None
+        self.times_read = 0.0
         self.score: xr.Dataset | None = None
         self.importance: xr.DataArray | None = None
         self.error = ""
@@ -77,7 +88,7 @@ class Learning:
 
     @property
     def busy(self) -> list[str]:
-        """What is being computed: "training", "labels", "spectra" or "quality"."""
+        """What is being computed: "training", "labels", "phases", "spectra" or "quality"."""
         return sorted(self._busy)
 
     @property
@@ -137,6 +148,27 @@ class Learning:
 
         self._submit("quality", work, done)
 
+    def find_phases(self) -> None:
+        """Find the final phases of the whole image, from spectra and strokes."""
+        session, name = self._painting.session, self._painting.name
+        self.times_read, told = 0.0, time.monotonic()
+
+        def seen(times: float) -> None:
+            nonlocal told
+            self.times_read = times
+            if time.monotonic() - told > EVERY_SECONDS:
+                told = time.monotonic()
+                self._deliver(lambda: self._changed("busy"))
+
+        def work(job: Job) -> xr.Dataset:
+            return steps.final_phases(self._image, self._factors, session, name, job, seen)
+
+        def done(found: xr.Dataset) -> None:
+            self.segmented = found
+            self._changed("segmented")
+
+        self._submit("phases", work, done)
+
     def sum_spectra(self) -> None:
         """Sum the spectra of what is labelled; where nothing is, of what is painted."""
         if ENERGY not in self._image.dims:
@@ -175,6 +207,7 @@ class Learning:
         """Forget what was labelled: it is of another session, or of other classes."""
         self.stop()
         self.part, self._whole, self.score, self.importance = None, None, None, None
+        self.segmented = None
         self._changed("labels")
 
     def stop(self, *kinds: str) -> None:

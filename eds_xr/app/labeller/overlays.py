@@ -11,7 +11,7 @@ from eds_xr.app.labeller.steps import Part
 from eds_xr.schema import PHASE
 
 #: What can be laid over the image.
-OVERLAYS = ("classes", "probability", "uncertainty", "none")
+OVERLAYS = ("classes", "probability", "uncertainty", "presence", "none")
 #: A layer has at most so many rows, and columns.
 MOST_SIDE = 2048
 #: Of what is least certain.
@@ -55,6 +55,21 @@ def overlay_of(part: Part, kind: str, colors: dict[str, str], phase: str | None)
         shares = part.probability.sel({PHASE: phase})
         return _layer(part, as_bytes(shares), "labels", faded(colors.get(phase, "#bbbbbb")))
     return None
+
+
+def presence_layer(segmented: xr.Dataset, colors: dict[str, str]) -> Layer:
+    """Return the final phases: in each pixel the mean colour of those that are present."""
+    present = segmented["present"].values
+    step = -(-max(present.shape[1:]) // MOST_SIDE)
+    seen = present[:, ::step, ::step].astype(np.float32)
+    table = [bytes.fromhex(colors.get(str(n), "#bbbbbb")[1:7]) for n in segmented[PHASE].values]
+    number = seen.sum(0)
+    rgb = np.einsum("pyx,pc->yxc", seen, np.array([list(c) for c in table], np.float32))
+    values = np.zeros((*number.shape, 4), np.uint8)
+    values[..., :3] = (rgb / np.maximum(number, 1)[..., None] + 0.5).astype(np.uint8)
+    values[..., 3] = 255 * (number > 0)
+    rows, columns = number.shape
+    return Layer(values, "rgba", [], (0, 0, rows * step, columns * step))
 
 
 def as_bytes(shares: xr.DataArray) -> xr.DataArray:

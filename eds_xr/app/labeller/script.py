@@ -9,7 +9,12 @@ from eds_xr.segmentation.labelling import Session
 
 
 def script_of(
-    session: Session, name: str, maps: Mapping[str, Map], *, session_file: str = "session.edsx"
+    session: Session,
+    name: str,
+    maps: Mapping[str, Map],
+    *,
+    session_file: str = "session.edsx",
+    segmented: bool = False,
 ) -> str:
     """Return Python that trains on the saved strokes and sums the spectra of what it finds."""
     chosen = session.parameters
@@ -28,6 +33,15 @@ def script_of(
         f"label = eds_xr.graph_cut.smooth(probability, smoothness={chosen.smoothness:g})",
         "spectra = image.eds.sum_spectra(label.eds.masks())",
     ]
+    if segmented:
+        lines += [
+            "",
+            f"scribbles = eds_xr.labelling.scribbles_of(session, {name!r})",
+            "segmented = image.eds.segment(",
+            f"    scribbles, smoothness={chosen.smoothness:g}, seed={chosen.seed}",
+            ")  # with your NMF: channels=",
+            "spectra = image.eds.sum_spectra(segmented.pure)",
+        ]
     return "\n".join(lines) + "\n"
 
 

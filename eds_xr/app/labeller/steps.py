@@ -5,7 +5,7 @@ Each function calls stages and nothing else, so that a script can do the same: `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -13,12 +13,13 @@ import xarray as xr
 
 from eds_xr.app.labeller.maps import Map, stacked
 from eds_xr.app.pictures.worker import Job
+from eds_xr.chunks import as_chunked
 from eds_xr.schema import PHASE, spatial_dims
 from eds_xr.segmentation import classify, graph_cut, labelling
 from eds_xr.segmentation.classify.classifier import PixelClassifier
 from eds_xr.segmentation.classify.quality import uncertainty
 from eds_xr.segmentation.features.stack import pixel_features
-from eds_xr.segmentation.labelling import Session
+from eds_xr.segmentation.labelling import Session, scribbles_of
 from eds_xr.segmentation.masks import from_labels
 from eds_xr.spectra.sums import sum_spectra
 from eds_xr.workers import task_name
@@ -102,22 +103,44 @@ def spectra_of(image: xr.DataArray, label: xr.DataArray, job: Job) -> xr.Dataset
     return sum_spectra(stoppable(here, job), masks).compute()
 
 
-def stoppable(data: xr.DataArray, job: Job) -> xr.DataArray:
+def final_phases(
+    image: xr.DataArray, factors: xr.Dataset | None, session: Session, name: str, job: Job,
+    seen: Callable[[float], None],
+) -> xr.Dataset:  # fmt: skip
+    """Return what :func:`eds_xr.segment` makes of the strokes on the whole image. Computes it.
+
+    `seen` is told, from threads, how often the image has been read so far.
+    """
+    from eds_xr.analysis.segment import segment
+
+    chosen = session.parameters
+    return segment(
+        stoppable(as_chunked(image), job, seen), scribbles_of(session, name), channels=factors,
+        smoothness=chosen.smoothness, seed=chosen.seed,
+    ).compute()  # fmt: skip
+
+
+def stoppable(
+    data: xr.DataArray, job: Job, seen: Callable[[float], None] = lambda part: None
+) -> xr.DataArray:
     """Return lazy data whose computing ends at the next block once a job is cancelled.
 
-    On a cluster, blocks run in other processes: there, work ends with the stage that it is in.
+    On a cluster, blocks run in other processes: there, the whole computation is cancelled.
     """
     if data.chunks is None:
         return data
-    blocks = data.data.map_blocks(_unless_cancelled, _Wanted(job), dtype=data.dtype)
+    wanted = _Wanted(job, seen, data.data.npartitions)
+    blocks = data.data.map_blocks(_unless_cancelled, wanted, dtype=data.dtype)
     return data.copy(data=blocks)
 
 
 class _Wanted:
     """Whether a job is wanted, in this process; in others it always is."""
 
-    def __init__(self, job: Job | None = None) -> None:
-        self.job = job
+    def __init__(
+        self, job: Job | None = None, seen: Callable[[float], None] = lambda part: None, of: int = 1
+    ) -> None:
+        self.job, self.seen, self.of, self.read = job, seen, of, 0
 
     def __reduce__(self) -> tuple[type[_Wanted], tuple[()]]:
         return _Wanted, ()
@@ -130,4 +153,6 @@ class _Wanted:
 def _unless_cancelled(block: np.ndarray, wanted: _Wanted) -> np.ndarray:
     if wanted.job is not None:
         wanted.job.check()
+        wanted.read += 1
+        wanted.seen(wanted.read / wanted.of)
     return block

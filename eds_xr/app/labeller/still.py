@@ -44,6 +44,8 @@ def still_picture(labeller: Labeller) -> bytes:
 
 def in_colors(layer: Layer) -> np.ndarray:
     """Return a layer's pixels [row, column, rgba; uint8]."""
+    if layer.kind == "rgba":
+        return layer.values
     table = np.zeros((256, 4), np.uint8)
     for value, color in enumerate(layer.palette):
         table[value] = list(bytes.fromhex(f"{color[1:]}ff"[:8]))

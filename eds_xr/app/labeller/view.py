@@ -139,6 +139,7 @@ class LabellerView:
             "undo": lambda m: one.undo(),
             "redo": lambda m: one.redo(),
             "train": lambda m: one.train(),
+            "phases": lambda m: one.find_phases(),
             "live": lambda m: one.set_live(bool(m["live"])),
             "score": lambda m: one.learning.measure(),
             "parameter": lambda m: one.set_parameter(m["parameter"], m["value"]),
@@ -213,8 +214,8 @@ class LabellerView:
             self._show_session()
         elif what == "picture" and self.labeller.picture is not None:
             self._show_picture()
-        elif what in ("labels", "shown"):
-            self._show_overlay(what == "labels")
+        elif what in ("labels", "segmented", "shown"):
+            self._show_overlay(what != "shown")
         elif what == "spectra":
             self._show_spectra()
         self._send_state()
@@ -286,6 +287,7 @@ class LabellerView:
             "overlay": one.overlay, "overlay_shown": self._overlay_seen, "opacity": one.opacity,
             "can_undo": one.painting.history.can_undo, "can_redo": one.painting.history.can_redo,
             "busy": [kind for kind in one.learning.busy if kind != "preparing"],
+            "times_read": one.learning.times_read,
             "live": one.live, "said": trouble or one.said,
             "error": bool(trouble or one.learning.error),
             "log": None if self.spectra is None else self.spectra.log,

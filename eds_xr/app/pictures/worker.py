@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
+import weakref
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
+
+from eds_xr.app.pictures.cancelling import stoppable
 
 R = TypeVar("R")
 
@@ -51,6 +55,7 @@ class Worker:
         self._busy = 0
         self._idle = threading.Condition(self._lock)
         self._closed = False
+        _OPEN.add(self)
 
     def submit(
         self,
@@ -104,7 +109,8 @@ class Worker:
     ) -> None:
         try:
             job.check()
-            result = function(job)
+            with stoppable(job.check):
+                result = function(job)
             job.check()
             done(result)
         except CancelledError:
@@ -116,3 +122,16 @@ class Worker:
             with self._idle:
                 self._busy -= 1
                 self._idle.notify_all()
+
+
+_OPEN: weakref.WeakSet[Worker] = weakref.WeakSet()
+
+
+def _close_all() -> None:
+    """Cancel what pages still compute: a notebook's kernel that ends waits for its threads."""
+    for worker in list(_OPEN):
+        worker.close()
+
+
+# before threads are waited for; `atexit` comes after that
+getattr(threading, "_register_atexit", atexit.register)(_close_all)

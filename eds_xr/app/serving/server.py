@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol
 
 from eds_xr.app.serving.extra import need_panel
+from eds_xr.app.serving.page import page_template
 from eds_xr.progress import say, warn
 from eds_xr.schema import EdsError
 
@@ -216,7 +217,11 @@ class _Views:
         document = pn.state.curdoc
         assert document is not None
         document.title = self.title
-        pn.config.reconnect = True
+        document.template, variables = page_template()
+        # where style sheets lie is known to pages of HTML only, not to one that comes by its socket
+        document.template_variables.update(variables, dist_url=LOCAL_DIST)
+        # the page's own script reconnects, see connection.js
+        document.config.update(reconnect_session=False, notify_connection_status=False)
         try:
             view = self.make_view()
         except EdsError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from eds_xr.schema import EdsError
@@ -13,6 +13,10 @@ from eds_xr.xray.lines import split_line
 _GREEK = {"α": "a", "β": "b", "γ": "g", "ζ": "z", "η": "n", "ι": "i"}
 #: What spreadsheets put around a comment or an empty row.
 _AROUND = ' \t,;"'
+#: A column of relative errors: "error: thickness of the olivine".
+ERROR_COLUMN = "error: "
+#: Errors of a line and its standard deviation differ by more only where someone changed one.
+_SAME, _NOTHING = 1e-3, 1e-12
 
 
 @dataclass(frozen=True)
@@ -23,6 +27,8 @@ class Row:
     value: float
     deviation: float
     row: int
+    #: By name: what one standard deviation of each error does [relative].
+    errors: dict[str, float] = field(default_factory=dict)
 
 
 def read_rows(path: Path, value: str) -> tuple[list[Row], dict[str, str]]:
@@ -32,7 +38,8 @@ def read_rows(path: Path, value: str) -> tuple[list[Row], dict[str, str]]:
     ----------
     path : Path
     value : str
-        Name of the column of factors; the others are element, line, standard_deviation.
+        Name of the column of factors; the others are element, line, standard_deviation, and
+        what begins with ``error: ``.
     """
     comments: dict[str, str] = {}
     lines: list[tuple[int, str]] = []
@@ -91,7 +98,7 @@ def _columns(path: Path, header: tuple[int, str], value: str) -> list[str]:
             f"{where}: the columns are separated by semicolons or tabs; save the table separated "
             "by commas, with decimal points"
         )
-    names = [name.strip().lower() for name in next(csv.reader([text]))]
+    names = [_column(name.strip()) for name in next(csv.reader([text]))]
     missing = [n for n in ("element", "line", value, "standard_deviation") if n not in names]
     if missing:
         raise EdsError(
@@ -102,6 +109,12 @@ def _columns(path: Path, header: tuple[int, str], value: str) -> list[str]:
     if twice:
         raise EdsError(f"{where}: column {', '.join(twice)} appears twice; leave one")
     return names
+
+
+def _column(name: str) -> str:
+    """Return a column's name; those of errors keep their capitals."""
+    is_error = name.lower().startswith(ERROR_COLUMN)
+    return ERROR_COLUMN + name[len(ERROR_COLUMN) :].strip() if is_error else name.lower()
 
 
 def _row(path: Path, number: int, text: str, columns: list[str], value: str) -> Row:
@@ -126,7 +139,18 @@ def _row(path: Path, number: int, text: str, columns: list[str], value: str) -> 
             f"{where}: the standard deviation of {name} must not be negative, found "
             f"{cell['standard_deviation']}"
         )
-    return Row(name, factor, deviation, number)
+    errors = {
+        column.removeprefix(ERROR_COLUMN): _number(where, column, cell[column])
+        for column in columns
+        if column.startswith(ERROR_COLUMN)
+    }
+    made = factor * math.hypot(*errors.values())
+    if errors and abs(made - deviation) > _SAME * max(made, deviation) + _NOTHING * factor:
+        raise EdsError(
+            f"{where}: the errors of {name} make a standard deviation of {made:.4g}, the column "
+            f"standard_deviation says {deviation:.4g}; correct one, or remove the error columns"
+        )
+    return Row(name, factor, deviation, number, errors)
 
 
 def _line_name(where: str, element: str, line: str) -> str:

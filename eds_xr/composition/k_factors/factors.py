@@ -24,13 +24,17 @@ import xarray as xr
 
 from eds_xr.arguments import number
 from eds_xr.atomic_write import written_file
-from eds_xr.composition.k_factors.csv_files import number_in_comment, read_rows
+from eds_xr.composition.k_factors.conditions import conditions_of_comments
+from eds_xr.composition.k_factors.csv_files import ERROR_COLUMN, number_in_comment, read_rows
+from eds_xr.composition.k_factors.modes import modes_of, with_modes
 from eds_xr.composition.k_factors.table import (
     AVOGADRO,
     BARN_M2,
+    RELATIVE_ERROR,
     UNITS,
     check_table,
     checked_lines,
+    kind_of,
     make_table,
 )
 from eds_xr.csv_text import plain_text
@@ -160,8 +164,7 @@ def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = Fa
     EdsError
         When the file exists, or `table` holds no factors.
     """
-    kind = next((k for k in UNITS if k in table), "k")
-    check_table(table, kind)
+    kind = kind_of(table)
     path = Path(path)
     if path.exists() and not overwrite:
         raise EdsError(f"{path} exists; give overwrite=True, or another name")
@@ -169,19 +172,25 @@ def write_k_factors(table: xr.Dataset, path: str | Path, *, overwrite: bool = Fa
     comments = [
         plain_text(f"# {key}: {' '.join(str(value).split())}") for key, value in said.items()
     ]
+    names = [name.replace("_", ",", 1) for name in table[LINE].values.tolist()]
+    columns = {kind: table[kind].values, "standard_deviation": table.standard_deviation.values}
+    if RELATIVE_ERROR in table:
+        errors, modes = modes_of(table, kind)
+        columns |= {f"{ERROR_COLUMN}{e}": m for e, m in zip(errors, modes, strict=True)}
     rows = [
-        f"{plain_text(name.replace('_', ',', 1))},{value!r},{deviation!r}"
-        for name, value, deviation in zip(
-            table[LINE].values.tolist(),
-            table[kind].values.tolist(),
-            table.standard_deviation.values.tolist(),
-            strict=True,
-        )
+        ",".join([plain_text(name), *(repr(v) for v in values)])
+        for name, *values in zip(names, *(c.tolist() for c in columns.values()), strict=True)
     ]
-    header = f"element,line,{kind},standard_deviation"
+    header = ",".join(["element", "line", *(_quoted(column) for column in columns)])
     with written_file(path, overwrite=overwrite) as partial:
         partial.write_text("\n".join([*comments, header, *rows, ""]), encoding="utf-8")
     return path
+
+
+def _quoted(column: str) -> str:
+    """Return the name of a column as a cell."""
+    text = plain_text(" ".join(column.split()))
+    return text if text.isidentifier() else '"' + text.replace('"', '""') + '"'
 
 
 # -- one kind from another -----------------------------------------------------------------------
@@ -192,7 +201,8 @@ def k_factors_from_zeta(zeta: xr.Dataset, reference: str) -> xr.Dataset:
 
     Computes: a table.
 
-    The error of the reference stays its own: every line keeps its relative standard deviation.
+    Without ``relative_error`` the error of the reference stays its own: every line keeps its
+    relative standard deviation. With it, what all have in common (thickness, dose) cancels.
     """
     check_table(zeta, "zeta")
     _check_line(zeta, reference)
@@ -246,12 +256,21 @@ def _check_line(table: xr.Dataset, name: str) -> None:
 def _converted(
     table: xr.Dataset, kind: str, values: np.ndarray, reference: str | None = None
 ) -> xr.Dataset:
-    """Return a table of another kind, relative standard deviations as they were."""
+    """Return a table of another kind with the same relative errors, of opposite sign for 1 / it."""
     before = next(k for k in UNITS if k in table)
     relative = table.standard_deviation.values / table[before].values
+    names = _names(table)
     attrs = {k: v for k, v in table.attrs.items() if k != "reference"} | {"reference": reference}
     units = UNITS[kind][0]
-    return make_table(kind, _names(table), values, values * relative, units=units, attrs=attrs)
+    made = make_table(kind, names, values, values * relative, units=units, attrs=attrs)
+    if RELATIVE_ERROR not in table:
+        return made
+    errors, modes = modes_of(table, before)
+    # of ratios, what the reference has in common with a line cancels
+    shared = 0.0 if reference is None else modes[:, [names.index(reference)]]
+    # a cross-section goes with the inverse of a zeta-factor
+    sign = -1.0 if (kind == "cross_section") != (before == "cross_section") else 1.0
+    return with_modes(made, kind, errors, sign * (modes - shared))
 
 
 # -- files ---------------------------------------------------------------------------------------
@@ -269,12 +288,18 @@ def _read(
     attrs = {
         "beam_energy_kev": _beam(path, comments, beam_energy_kev),
         "reference": reference,
-        "standardless": 1 if comments.get("standardless") == "1" else None,
+        **conditions_of_comments(path.name, comments),
         "source": comments.get("source", path.name),
     }
     values, deviations = np.array([(row.value, row.deviation) for row in rows]).T
     stated = _stated_units(path, comments, units, kind)
-    return make_table(kind, names, values, deviations, units=stated, attrs=attrs)
+    made = make_table(kind, names, values, deviations, units=stated, attrs=attrs)
+    errors = list(rows[0].errors)
+    if not errors:
+        return made
+    modes = np.array([[row.errors[e] for row in rows] for e in errors])
+    # as the file says, to the last digit
+    return with_modes(made, kind, errors, modes).assign(standard_deviation=made.standard_deviation)
 
 
 def _beam(path: Path, comments: dict[str, str], given: float | None) -> float | None:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.composition.k_factors.table import BARN_M2, checked_lines, make_table
 from eds_xr.schema import EdsError
-from eds_xr.xray.detector import detector_efficiency
 from eds_xr.xray.elements import masses
 from eds_xr.xray.lines import emission_per_atom, emission_uncertainty, line_energy_kev
+from eds_xr.xray.own_detector import detector_attrs, detector_of
 
-#: Relative standard uncertainty of the thickness of a detector's layers, and of its crystal.
-LAYER_UNCERTAINTY, CRYSTAL_UNCERTAINTY = 0.5, 0.1
-_LAYERS_NM = {"dead_layer_nm": 10.0, "contact_nm": 30.0, "window_nm": 0.0}
-_CRYSTAL_MM = 0.45
 _SOURCE = "computed: Bote and Salvat's cross-sections, Elam's yields, weights of Elam and xraylib"
 
 
 def standardless_k_factors(
-    lines: Sequence[str], *, beam_energy_kev: float = 200.0, **detector: float
+    lines: Sequence[str], *, beam_energy_kev: float, **detector: Any
 ) -> xr.Dataset:
     """Compute weight k-factors: atomic mass over photons counted per atom, relative to the first.
 
@@ -36,17 +33,18 @@ def standardless_k_factors(
     lines : sequence of str
         Such as ``["Si_Ka", "Fe_Ka"]``; the first is the reference.
     beam_energy_kev : float
-    **detector : float
-        ``dead_layer_nm``, ``contact_nm``, ``window_nm``, ``thickness_mm`` of
-        :func:`eds_xr.xray.lines.detector_efficiency`; default is a windowless detector.
+    **detector
+        ``window_nm``, ``dead_layer_nm``, ``contact_nm``, ``thickness_mm``, or ``energy_kev`` and
+        ``efficiency``, as in :func:`eds_xr.with_detector`; default is a windowless detector.
 
     Returns
     -------
     Dataset over ``line``
-        ``k`` and ``standard_deviation``: systematic, 10 % for K, 20 % for L, 30 % for M lines or
-        more (:func:`eds_xr.xray.lines.emission_uncertainty`), with what layers half or one and a
-        half times as thick and a crystal 10 % thinner make of the efficiency. Every line has its
-        own error, the reference too: scaling all factors changes nothing.
+        ``k`` and ``standard_deviation``: systematic, 10 % for K, 20 % for L, 40 % for M lines,
+        more for soft ones (:func:`eds_xr.xray.lines.emission_uncertainty`): what published
+        tables differ by. With what is not known of the detector's layers
+        (:meth:`eds_xr.xray.own_detector.OwnDetector.uncertainty`). Every line has its own error,
+        the reference too: scaling all factors changes nothing.
 
     Raises
     ------
@@ -55,14 +53,14 @@ def standardless_k_factors(
 
     Examples
     --------
-    >>> standardless_k_factors(["Si_Ka", "Fe_Ka"]).k.values.round(2)
+    >>> standardless_k_factors(["Si_Ka", "Fe_Ka"], beam_energy_kev=200).k.values.round(2)
     array([1.  , 1...])
     """
     names = checked_lines(lines)
     counted, relative = _counted_per_atom_m2(names, beam_energy_kev, detector)
     k = masses(names) / counted
     k = k / k[0]
-    attrs = {**_attributes(beam_energy_kev), "reference": names[0]}
+    attrs = {**_attributes(beam_energy_kev, detector), "reference": names[0]}
     return make_table("k", names, k, k * relative, units="weight", attrs=attrs)
 
 
@@ -70,8 +68,8 @@ def standardless_cross_sections(
     lines: Sequence[str],
     *,
     solid_angle_sr: float,
-    beam_energy_kev: float = 200.0,
-    **detector: float,
+    beam_energy_kev: float,
+    **detector: Any,
 ) -> xr.Dataset:
     """Compute partial cross-sections: what an atom emits, times the share that is counted.
 
@@ -85,7 +83,7 @@ def standardless_cross_sections(
     solid_angle_sr : float
         Of the detector [sr].
     beam_energy_kev : float
-    **detector : float
+    **detector
         As in :func:`standardless_k_factors`.
 
     Returns
@@ -106,45 +104,29 @@ def standardless_cross_sections(
     sections = counted * solid_angle_sr / (4 * np.pi) / BARN_M2
     return make_table(
         "cross_section", names, sections, sections * relative, units="barn",
-        attrs=_attributes(beam_energy_kev),
+        attrs=_attributes(beam_energy_kev, detector),
     )  # fmt: skip
 
 
-def _attributes(beam_energy_kev: float) -> dict[str, float | int | str]:
-    return {"beam_energy_kev": float(beam_energy_kev), "standardless": 1, "source": _SOURCE}
+def _attributes(beam_energy_kev: float, detector: dict[str, Any]) -> dict[str, Any]:
+    said = {"beam_energy_kev": float(beam_energy_kev), "standardless": 1, "source": _SOURCE}
+    return said | detector_attrs(detector)
 
 
 def _counted_per_atom_m2(
-    names: Sequence[str], beam_energy_kev: float, detector: dict[str, float]
+    names: Sequence[str], beam_energy_kev: float, detector: dict[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return photons counted per atom and unit of fluence, and their relative uncertainty."""
-    unknown = set(detector) - {*_LAYERS_NM, "thickness_mm"}
-    if unknown:
-        raise EdsError(
-            f"no property {', '.join(sorted(unknown))} of a detector; there are "
-            f"{', '.join(_LAYERS_NM)} and thickness_mm"
-        )
+    own = detector_of(detector_attrs(detector))
     emitted = np.array([emission_per_atom(n, beam_energy_kev) for n in names])
     energies = np.array([line_energy_kev(n) for n in names])
     for name, value in zip(names, emitted, strict=True):
         if value <= 0:
             raise EdsError(f"{name} is not emitted at a beam energy of {beam_energy_kev:g} keV")
-    seen, spread = _efficiency(energies, detector)
+    own.check_covers(float(energies.min()), float(energies.max()))
+    seen, spread = own.efficiency(energies), own.uncertainty(energies)
     for name, share in zip(names, seen, strict=True):
         if share <= 0:
             raise EdsError(f"the detector does not count {name}; choose another line")
     emission = np.array([emission_uncertainty(n, beam_energy_kev) for n in names])
     return emitted * seen, np.hypot(emission, spread)
-
-
-def _efficiency(energies: np.ndarray, detector: dict[str, float]) -> tuple[np.ndarray, np.ndarray]:
-    """Return the efficiency, and its relative uncertainty by what its layers are known to."""
-    given = {**_LAYERS_NM, "thickness_mm": _CRYSTAL_MM, **detector}
-    thicker = {**given, **{n: given[n] * (1 + LAYER_UNCERTAINTY) for n in _LAYERS_NM}}
-    thinner = {**given, "thickness_mm": given["thickness_mm"] * (1 - CRYSTAL_UNCERTAINTY)}
-    seen = detector_efficiency(energies, **given)
-    safe = np.where(seen > 0, seen, 1.0)
-    layers, crystal = (
-        detector_efficiency(energies, **other) / safe - 1 for other in (thicker, thinner)
-    )
-    return seen, np.hypot(layers, crystal)

@@ -84,6 +84,7 @@ def refine_spectra(
     *,
     mask: xr.DataArray | None = None,
     window: int | None = None,
+    stray: xr.Dataset | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
     """Find the spectra of phases from all pixels of a map, those where phases overlap too.
@@ -104,6 +105,9 @@ def refine_spectra(
         Shares of the phases are averaged over so many pixels a side, an odd number. Default: 3,
         or as many as hold about 500 counts where the spectra say how many counts a pixel holds.
         It changes errors a little, and no expectation.
+    stray : Dataset [energy], optional
+        What every pixel holds beside the phases: ``counts`` and ``variance`` of one pixel, such as
+        those of a hole, which were subtracted from the spectra given.
     seed : int
         Of the split of the counts.
 
@@ -111,11 +115,11 @@ def refine_spectra(
     -------
     Dataset
         ``counts`` [phase, energy; counts]: what the pixels hold of each phase. Over phases they
-        add up to all counts of the pixels, channel by channel. Never clipped. ``variance`` and
-        ``covariance`` [phase, phase_other, energy]: of counting, independent from channel to
-        channel. ``common_error`` [mode, phase, energy; counts]: what all channels share, the
-        error of how much of one phase is in another's spectrum, as independent errors of one
-        standard deviation each (see :func:`eds_xr.add_common_errors`). ``misfit``
+        add up to all counts of the pixels (less stray ones), channel by channel. Never clipped.
+        ``variance`` and ``covariance`` [phase, phase_other, energy]: of counting, independent
+        from channel to channel. ``common_error`` [mode, phase, energy; counts]: what all channels
+        share, the error of how much of one phase is in another's spectrum, as independent errors
+        of one standard deviation each (see :func:`eds_xr.add_common_errors`). ``misfit``
         [phase]: mean square of the given spectra less the refined ones, in their variance, about
         1 or less when the phases are the same everywhere. ``n_pixels``; ``pinned`` as given.
 
@@ -157,13 +161,32 @@ def refine_spectra(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise EdsError(f"seed must be a whole number, 0 or more, found {seed!r}")
     with progress("spectra of the whole map"):
-        sums, spread = share_weighted_sums(as_chunked(image), as_table(table), inside, size, seed)
+        sums, spread, shares = share_weighted_sums(
+            as_chunked(image), as_table(table), inside, size, seed
+        )
+    if stray is not None:
+        sums, spread = _less_stray(sums, spread, shares, stray, image)
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
     found = _labelled(result, spectra, image).assign(n_pixels=inside.sum())
     if "pinned" in spectra:  # a given spectrum decides what is pure, with what it assumes
         found = found.assign(pinned=spectra["pinned"])
     return found.assign_attrs(provenance.of_the_recording(attrs))
+
+
+def _less_stray(
+    sums: np.ndarray, spread: np.ndarray, shares: np.ndarray, stray: xr.Dataset, image: xr.DataArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return sums and their covariance less what every pixel holds beside the phases."""
+    check_spectra(stray)
+    if stray.counts.dims != (ENERGY,) or stray.sizes[ENERGY] != image.sizes[ENERGY]:
+        raise EdsError(
+            f"stray must be one spectrum of {image.sizes[ENERGY]} channels, as the image has, "
+            f"found {dict(stray.counts.sizes)}"
+        )
+    counts, variance = (stray[v].values.astype(float) for v in _BOTH)
+    less = sums - shares[:, None] * counts
+    return less, spread + shares[:, None, None] * shares[None, :, None] * variance
 
 
 def _mixing(

@@ -27,9 +27,10 @@ Halves = tuple[Sparse, Sparse]
 
 def share_weighted_sums(
     image: xr.DataArray, table: np.ndarray, inside: xr.DataArray, window: int, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums ``[phase, channel]`` and their covariance ``[phase, phase_other, channel]``.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sums ``[phase, channel]``, their covariance ``[phase, phase_other, channel]``, shares.
 
+    The last, ``[phase]``, are those of all pixels together, in pixels.
     `table` holds the spectra [channel, phase; sum 1] that tell the shares; `inside` the pixels
     [*spatial; bool] that count; shares are averages over `window` pixels a side. They add up to 1
     in a pixel, so that the sums add up to all counts.
@@ -50,11 +51,11 @@ def share_weighted_sums(
             halves, weights.to_delayed().ravel(), places.to_delayed().ravel(), strict=True
         )
     ]
-    ((total, pairs),) = compute(add_delayed(sums))
+    ((total, pairs, shares),) = compute(add_delayed(sums))
     first, second = np.tril_indices(phases)
     covariance = np.empty((phases, phases, image.shape[-1]))
     covariance[first, second] = covariance[second, first] = pairs.T
-    return total.T, covariance
+    return total.T, covariance, shares
 
 
 def _amounts(halves: list[Any], known: Any, chunks: tuple[tuple[int, ...], ...], width: int) -> Any:
@@ -117,8 +118,11 @@ def _averaged_block(amounts: np.ndarray, *, sizes: dict[int, int]) -> np.ndarray
 @task_name("sums weighted by shares")
 def _sums_block(
     pair: Halves, amounts: np.ndarray, inside: np.ndarray, channels: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return sums ``[channel, phase]``, and of the products of two shares ``[channel, pair]``."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return sums ``[channel, phase]``, and of the products of two shares ``[channel, pair]``.
+
+    And the shares of all pixels ``[phase]``.
+    """
     phases = amounts.shape[-1] // 2
     table = np.maximum(amounts.reshape(-1, 2, phases).astype(float), 0) + LEAST_COUNTS
     share = table / table.sum(axis=2, keepdims=True)
@@ -127,7 +131,7 @@ def _sums_block(
     pairs: np.ndarray = np.zeros((channels, phases * (phases + 1) // 2))
     for half, weights in zip(pair, (share[:, 1], share[:, 0]), strict=True):
         _add_weighted(*half, np.ascontiguousarray(weights), sums, pairs)
-    return sums, pairs
+    return sums, pairs, share.sum(axis=(0, 1)) / 2
 
 
 @numba.njit(cache=True, nogil=True)

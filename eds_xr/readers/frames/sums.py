@@ -8,8 +8,9 @@ which any rows of any frame are then taken.
 
 from __future__ import annotations
 
+import math
 import operator
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,7 +20,7 @@ import numpy as np
 from eds_xr.provenance import with_step
 from eds_xr.readers.frames.spool import spooled
 from eds_xr.readers.protocol import Axis, Frames, Recording, row_regions
-from eds_xr.schema import EdsError
+from eds_xr.schema import LIVE_TIME, EdsError
 
 OpenFrames = Callable[[], AbstractContextManager[Frames]]
 Chosen = slice | int | Sequence[int] | None
@@ -153,6 +154,9 @@ def _prepared(
         **{k: v for k, v in attrs.items() if k not in recording.attrs},
     )
     images = dict(recording.images)
+    images |= _live_times(images, attrs, share, frames if align else None, moves)
+    if keep_frames and LIVE_TIME in images:  # of a pixel of one frame
+        images[LIVE_TIME] = images[LIVE_TIME] / len(chosen)
     if align:
         images["coverage"] = _coverage(frames.shape[:2], moves)
     dtype = _dtype(recording, frames, moves, keep_frames)
@@ -176,6 +180,23 @@ def _prepared(
         images=images,
         open_frames=None,
     )
+
+
+def _live_times(
+    images: Mapping[str, np.ndarray], attrs: Mapping[str, Any], share: float,
+    moved: Frames | None, moves: Sequence[_Move],
+) -> dict[str, np.ndarray]:  # fmt: skip
+    """Return the live time of each pixel where it is told, or where frames cover it unequally [s].
+
+    `attrs` have that of the frames chosen, together.
+    """
+    told, total = images.get(LIVE_TIME), attrs.get(LIVE_TIME)
+    if moved is None or (told is None and total is None):
+        return {} if told is None else {LIVE_TIME: np.asarray(told) * share}
+    shape = moved.shape[:2]
+    covered = _coverage(shape, moves) / len(moves)
+    one = share * float(np.mean(told)) if told is not None else float(total or 0) / math.prod(shape)
+    return {LIVE_TIME: (covered * one).astype(np.float32)}
 
 
 def _moves(

@@ -16,7 +16,7 @@ import xarray as xr
 from eds_xr.atomic_write import written_file
 from eds_xr.provenance import package_version
 from eds_xr.report.page.html import STYLE, block, escaped, items, picture, section, table
-from eds_xr.report.page.tables import comparison_table, elements_table, text_tables
+from eds_xr.report.page.tables import budget_lines, comparison_table, elements_table, text_tables
 from eds_xr.report.pictures.canvas import COLUMN
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
@@ -191,6 +191,7 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
     for few in _few(parts.get(name), PHASE):
         said = f"What the errors of the {name} are made of."
         made += picture(partial(plot_budget, few), said, "svg", across=True)
+        made += budget_lines(few) if name == "composition" else ""
     if "partition" in parts:
         drawn = partial(plot_partition, parts["partition"], colors=colors, width=COLUMN)
         made += picture(drawn, "Partition coefficients.", "svg")

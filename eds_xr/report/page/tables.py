@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition.quantities import chosen_quantity
+from eds_xr.composition.uncertainty.budget import budget
+from eds_xr.composition.uncertainty.quantities import chosen_quantity
 from eds_xr.report.drawn_table import table_note, text_table
-from eds_xr.report.page.html import notes, table
+from eds_xr.report.page.html import escaped, notes, table
 from eds_xr.report.pictures.canvas import line_text
 from eds_xr.schema import ELEMENT, PHASE, EdsError
 
@@ -17,6 +18,8 @@ from eds_xr.schema import ELEMENT, PHASE, EdsError
 ALSO = {"atomic_fraction": "weight_fraction"}
 #: Confidence of upper limits.
 CONFIDENCE = 0.95
+#: Budgets are of numbers so many times their total error.
+SIGNIFICANT = 3.0
 
 
 def text_tables(data: xr.Dataset) -> str:
@@ -40,6 +43,17 @@ def elements_table(found: xr.Dataset) -> str:
     return table(["", "verdict", "line", "sd", "could be", "may come from"], rows)
 
 
+def budget_lines(data: xr.Dataset) -> str:
+    """Return a line a number that is measured: what its error is made of, what would lower it."""
+    found = budget(data)
+    seen = found["value"] > SIGNIFICANT * found["total"]
+    made = ""
+    for name in found[PHASE].values.tolist():
+        one = found["text"].sel({PHASE: name}).values[seen.sel({PHASE: name}).values]
+        made += f"<div><h3>{escaped(name)}: total errors</h3>{notes(one.tolist())}</div>"
+    return made
+
+
 def comparison_table(found: xr.Dataset) -> str:
     """Return the difference of two compositions, in standard deviations, where it is one."""
     names = [str(p) for p in found[PHASE].values]
@@ -56,7 +70,7 @@ def _text_table(data: xr.Dataset, quantity: str) -> str:
     names = cells[cells.dims[0]].values
     rows = [[_whole(line_text(n)), *row] for n, row in zip(names, cells.values, strict=True)]
     units = str(cells.attrs.get("units", "1")).removeprefix("1")
-    below = [table_note(data, cells, CONFIDENCE)]
+    below = [table_note(cells, CONFIDENCE)]
     return table([units, *map(str, cells[PHASE].values)], rows) + notes(below)
 
 

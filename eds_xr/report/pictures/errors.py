@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
-from eds_xr.composition.quantities import chosen_quantity, variance_name
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.effects import effect_variance
+from eds_xr.composition.uncertainty.quantities import chosen_quantity, variance_name
 from eds_xr.report.pictures.canvas import (
     DARK,
     LARGE,
@@ -29,7 +31,7 @@ from eds_xr.report.pictures.canvas import (
     units_text,
 )
 from eds_xr.report.tables import to_text
-from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, LINE, PHASE, EdsError
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, PHASE, EdsError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,8 +40,8 @@ if TYPE_CHECKING:
 #: Colours of effects (Tol's muted ones, unlike those of phases).
 EFFECT_COLORS = (
     "#332288", "#88ccee", "#44aa99", "#ddcc77", "#cc6677", "#999933", "#aa4499", "#117733",
+    "#882255", "#bbbbbb", "#6699cc", "#661100", "#e0a0c8", "#555555",
 )  # fmt: skip
-K_FACTORS = "k-factors"
 #: Height of a bar [inches], and how many phases stand side by side.
 BAR, MOST_PHASES = 0.155, 6
 COEFFICIENT = "partition_coefficient"
@@ -60,8 +62,8 @@ def plot_budget(
     Parameters
     ----------
     data : Dataset
-        Lines or a composition, with ``effect_covariance`` of the quantity; that of the k-factors
-        is added where there is one.
+        Lines or a composition, with ``effect_covariance`` of the quantity: statistical effects,
+        and of a composition the systematic ones, too.
     quantity : str, optional
         Default is the first.
     figure : Figure or SubFigure, optional
@@ -78,8 +80,8 @@ def plot_budget(
         For results whose errors are not told apart, or more than 6 phases.
     """
     name = chosen_quantity(data, quantity)
-    shares = budget(data, name)
-    over = LINE if LINE in shares.dims else ELEMENT
+    shares = effect_shares(data, name)
+    over = next(d for d in shares.dims if d not in ("effect", PHASE))
     phases = shares[PHASE].values.tolist()
     if len(phases) > MOST_PHASES:
         raise EdsError(f"{len(phases)} phases, side by side stand {MOST_PHASES}; choose some")
@@ -89,7 +91,7 @@ def plot_budget(
     if figure is None:
         figure = new_figure(WIDTH, BAR * shares.sizes[over] + 0.95 + 0.12 * len(notes))
     panels = np.atleast_1d(figure.subplots(1, len(phases), sharey=True))
-    colors = dict(zip(shares["effect"].values.tolist(), EFFECT_COLORS, strict=False))
+    colors = dict(zip(shares["effect"].values.tolist(), cycle(EFFECT_COLORS), strict=False))
     for axes, phase in zip(panels, phases, strict=True):
         one, numbers = shares.sel({PHASE: phase}), text.sel({PHASE: phase})
         _bars(axes, one.transpose("effect", over), colors)
@@ -114,17 +116,13 @@ def plot_budget(
     return figure_of(panels[0])
 
 
-def budget(data: xr.Dataset, quantity: str) -> xr.DataArray:
+def effect_shares(data: xr.Dataset, quantity: str) -> xr.DataArray:
     """Return the share of each effect [effect, phase, line or element] in a quantity's variance."""
-    prefix = "" if variance_name(data, quantity) == "variance" else f"{quantity}_"
-    if f"{prefix}effect_covariance" not in data:
+    variance = data[variance_name(data, quantity)]
+    prefix = "" if variance.name == "variance" else f"{quantity}_"
+    if not {f"{prefix}effect_covariance", f"{prefix}effect_variance"} & set(data):
         raise EdsError(f"the errors of {quantity} are not told apart; fit the lines with fit_lines")
-    parts = _diagonal(data[f"{prefix}effect_covariance"])
-    more = f"{prefix}systematic_covariance"
-    if more in data:
-        of_k = _diagonal(data[more]).expand_dims(effect=[K_FACTORS])
-        parts = xr.concat([parts, of_k], "effect")
-    parts = parts.clip(min=0).compute()
+    parts = effect_variance(data, quantity, variance).compute()
     parts = parts.isel(effect=(parts > 0).any([d for d in parts.dims if d != "effect"]).values)
     parts = parts if PHASE in parts.dims else parts.expand_dims({PHASE: [_name_of(data)]})
     total = parts.sum("effect")
@@ -247,14 +245,6 @@ def _bars(axes: Axes, shares: xr.DataArray, colors: dict[str, str]) -> None:
         )  # fmt: skip
         start = start + width
     axes.set(xlim=(0, 1), xticks=(0, 0.5, 1))
-
-
-def _diagonal(covariance: xr.DataArray) -> xr.DataArray:
-    """Return the variances of a covariance [..., name, name_other]."""
-    over = LINE if LINE in covariance.dims else ELEMENT
-    values = covariance.transpose(..., over, f"{over}_other")
-    diagonal = np.diagonal(values.values, axis1=-2, axis2=-1)
-    return values.isel({f"{over}_other": 0}, drop=True).copy(data=diagonal)
 
 
 def _name_of(data: xr.Dataset) -> str:

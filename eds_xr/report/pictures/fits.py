@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
+from eds_xr.composition.uncertainty import marks
 from eds_xr.provenance import history
 from eds_xr.report.pictures.canvas import (
     DARK,

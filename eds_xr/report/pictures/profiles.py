@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.axes import mean_step
-from eds_xr.composition.quantities import chosen_quantity, variance_name
+from eds_xr.composition.uncertainty.quantities import chosen_quantity, variance_name
 from eds_xr.report.pictures.canvas import (
     SMALL,
     WIDTH,

@@ -12,6 +12,7 @@ from eds_xr.spectra.identification.channels import bin_starts, summed
 from eds_xr.spectra.shapes.families import Calibration, Shapes
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import SELDOM
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: How much more likely an element is before the spectrum is seen when it is expected, or known to
 #: come from microscope and preparation. It decides between elements that the data cannot tell.
@@ -79,15 +80,15 @@ class Pattern:
 
 def make_pattern(
     elements: Sequence[str], likely: Collection[str], range_kev: tuple[float, float],
-    resolution_mnka_ev: float, beam_kev: float,
+    resolution_mnka_ev: float, beam_kev: float, detector: OwnDetector = TYPICAL,
 ) -> tuple[Pattern, list[str]]:  # fmt: skip
     """Return what the elements look like between two energies, and those that are seen."""
     step = 0.01
     energy = np.arange(*range_kev, step)
     starts = bin_starts(energy, resolution_mnka_ev)
     nominal = Calibration(noise_kev2=float(peak_sigma_kev(0.0, resolution_mnka_ev) ** 2))
-    candidates = make_candidates(elements, energy, starts, nominal, beam_kev)
-    smooth = summed(Shapes(energy, [], nominal, beam_kev).design, starts)
+    candidates = make_candidates(elements, energy, starts, nominal, beam_kev, detector)
+    smooth = summed(Shapes(energy, [], nominal, beam_kev, detector=detector).design, starts)
     parts = [smooth / smooth.sum(axis=0), *(c.shapes @ c.corners for c in candidates)]
     pattern = Pattern(
         np.append(energy[starts], energy[-1] + step) - step / 2,

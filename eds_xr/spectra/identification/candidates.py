@@ -12,9 +12,9 @@ import numpy as np
 
 from eds_xr.spectra.identification.channels import summed
 from eds_xr.spectra.shapes.families import Calibration, Family, Shapes, families_seen
-from eds_xr.xray.detector import detector_efficiency as efficiency
 from eds_xr.xray.elements import STRAY_LINES
 from eds_xr.xray.lines import XrayLine, components, emission_per_atom, family
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: Largest factor between the real and the tabulated ratio of two families of an element (K to L,
 #: L to M): tables, and absorption of the softer one.
@@ -169,16 +169,16 @@ class Candidate:
 
 def make_candidates(
     elements: Sequence[str], energy: np.ndarray, starts: np.ndarray, calibration: Calibration,
-    beam_kev: float,
+    beam_kev: float, detector: OwnDetector = TYPICAL,
 ) -> list[Candidate]:  # fmt: skip
     """Return the elements of which the energy axis sees a line, as it would see them.
 
     `starts` are the first channels of the bins.
     """
-    seen = families_seen(elements, energy, beam_kev, escape=True)
+    seen = families_seen(elements, energy, beam_kev, escape=True, detector=detector)
     groups = [_parts(f, beam_kev) for f in seen]
     flat = [part for parts in groups for part in parts]
-    all_shapes = Shapes(energy, flat, calibration, beam_kev)
+    all_shapes = Shapes(energy, flat, calibration, beam_kev, detector=detector)
     columns = np.split(all_shapes.design[:, : len(flat)], np.cumsum([len(g) for g in groups]), 1)
     channels = _Channels(all_shapes.true, starts, calibration)
     families = [
@@ -186,13 +186,13 @@ def make_candidates(
         for f, g, c in zip(seen, groups, columns, strict=False)
     ]
     made = (
-        _candidate(tuple(f for f in families if f.whole.element == element), beam_kev)
+        _candidate(tuple(f for f in families if f.whole.element == element), beam_kev, detector)
         for element in dict.fromkeys(f.element for f in seen)
     )
     return [one for one in made if one.lines]
 
 
-def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
+def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float, detector: OwnDetector) -> Candidate:
     lines, peaks, shapes = [], [], []
     true = seen[0].channels.true
     for k, one in enumerate(seen):
@@ -202,7 +202,7 @@ def _candidate(seen: tuple[_SeenFamily, ...], beam_kev: float) -> Candidate:
             if part.groups and true[0] <= part.energies_kev[0] <= true[-1]:
                 lines += [(name, k, share) for name, share in part.groups.items()]
                 peaks.append(column)
-    emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev) for f in seen])
+    emitted = np.array([_emitted(f.whole.element, f.whole.shell, beam_kev, detector) for f in seen])
     below = math.inf if seen[0].whole.element in STRAY_LINES else _SOFT_KEV
     energies = np.array([f.lines[0].energy_kev for f in seen])
     soft_m = (energies < _SOFT_KEV) & (np.array([f.whole.shell for f in seen]) == "M")
@@ -235,11 +235,11 @@ def _parts(whole: Family, beam_kev: float) -> list[Family]:
 
 
 @lru_cache(maxsize=1024)
-def _emitted(element: str, shell: str, beam_kev: float) -> float:
+def _emitted(element: str, shell: str, beam_kev: float, detector: OwnDetector) -> float:
     """Return the counts of a family an atom, in units of their own."""
     lines = family(element, shell, beam_kev)
     photons = [emission_per_atom(x.name, beam_kev) for x in lines]
-    return float(photons @ efficiency([x.energy_kev for x in lines]))
+    return float(photons @ detector.efficiency([x.energy_kev for x in lines]))
 
 
 def _corners(expected: np.ndarray, least: np.ndarray, most: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, number, resolution_of
+from eds_xr.arguments import beam_energy_of, number, resolution_of, with_beam_assumed
 from eds_xr.chunks import computed
 from eds_xr.progress import track, warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
@@ -38,6 +38,7 @@ from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.detector import peak_sigma_kev
 from eds_xr.xray.elements import NATURAL_ELEMENTS, STRAY_LINES, element_names
+from eds_xr.xray.own_detector import detector_of
 
 #: Energies used when none are given end here [keV]; they begin where the detector does.
 _LAST_KEV = 20.0
@@ -148,7 +149,7 @@ def identify(
         for place in track(places, "identifying elements", total=len(places))
     ]
     attrs = provenance.with_step(
-        spectra.attrs, "identify", expected=asked,
+        with_beam_assumed(spectra.attrs), "identify", expected=asked,
         candidates=candidates and element_names(candidates), false_alarm=false_alarm,
         range_kev=range_kev and list(range_kev),
     )  # fmt: skip
@@ -186,7 +187,7 @@ class _Setting:
         self.seen: set[str] = set()
         self.energy = spectra[ENERGY].values.astype(float)
         self.range_kev = range_kev
-        self.beam_kev = beam_energy_of(spectra.attrs)
+        self.beam_kev, self.detector = beam_energy_of(spectra.attrs), detector_of(spectra.attrs)
         self.resolution = resolution_of(spectra.attrs)
         self.likely = {*asked, *STRAY_LINES}
         self._patterns: dict[tuple[float, float], tuple[Pattern, list[str]]] = {}
@@ -214,6 +215,7 @@ class _Setting:
             raise EdsError(
                 f"only {inside.size} channels between {low:g} and {high:g} keV: widen range_kev"
             )
+        self.detector.check_covers(*self.energy[inside[[0, -1]]].tolist())
         return slice(int(inside[0]), int(inside[-1]) + 1)
 
     def _axis(
@@ -241,7 +243,10 @@ class _Setting:
             return self._patterns[inside]
         # others than those to be tried may be there, and place the axis
         every = dict.fromkeys([*self.tried, *NATURAL_ELEMENTS])
-        made = make_pattern(list(every), self.likely, inside, self.resolution, self.beam_kev)
+        # the margins of the axis may lie beyond a table that covers the channels
+        made = make_pattern(
+            list(every), self.likely, inside, self.resolution, self.beam_kev, self.detector.held()
+        )
         self._patterns[inside] = made
         return made
 
@@ -249,10 +254,10 @@ class _Setting:
         self, counts: np.ndarray, variance: np.ndarray, part: slice, calibration: Calibration,
         doubt: tuple[float, float, float, float], chance: float,
     ) -> Search:  # fmt: skip
-        axis, beam = self.energy, self.beam_kev
+        axis, beam, detector = self.energy, self.beam_kev, self.detector
         starts = bin_starts(axis[part], self.resolution)
-        spectrum = make_spectrum(axis, counts, variance, part, starts, calibration, beam)
-        made = make_candidates(self.tried, axis[part], starts, calibration, beam)
+        spectrum = make_spectrum(axis, counts, variance, part, starts, calibration, beam, detector)
+        made = make_candidates(self.tried, axis[part], starts, calibration, beam, detector)
         self.seen.update(x.element for x in made)
         odds = prior_odds([x.element for x in made], self.likely)
         return Search(replace(spectrum, axis=doubt), made, odds, chance)

@@ -11,6 +11,7 @@ from eds_xr.spectra.identification.likelihood_fit import Spectrum
 from eds_xr.spectra.shapes.background import smooth_bumps
 from eds_xr.spectra.shapes.families import Calibration, Shapes
 from eds_xr.xray.detector import FWHM_PER_SIGMA, SILICON_EDGE_KEV
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: What may be off at any place as wide as three peaks, as a share of the counts there; more where
 #: photons are so soft that windows, ice and the foil itself absorb most of them [keV].
@@ -26,6 +27,7 @@ _PILE_UP_COUNTS = 1e5
 def make_spectrum(
     energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, part: slice,
     starts: np.ndarray, calibration: Calibration, beam_kev: float,
+    detector: OwnDetector = TYPICAL,
 ) -> Spectrum:  # fmt: skip
     """Return the channels `part` of a spectrum [energy], with all that is fitted but elements.
 
@@ -35,7 +37,7 @@ def make_spectrum(
 
     excess = np.maximum(gaussian_filter1d(variance - counts, 4.0, mode="nearest"), 0)
     inside = energy[part]
-    background = Shapes(inside, [], calibration, beam_kev).design
+    background = Shapes(inside, [], calibration, beam_kev, detector=detector).design
     smooth = np.hstack([background, sum_peaks(energy, counts)[part]])
     return Spectrum(
         summed(counts[part], starts),

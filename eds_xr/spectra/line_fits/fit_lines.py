@@ -14,11 +14,17 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import beam_energy_of, check_range_kev, resolution_of
+from eds_xr.arguments import (
+    beam_energy_of,
+    check_range_kev,
+    resolution_of,
+    with_beam_assumed,
+)
 from eds_xr.chunks import computed
 from eds_xr.progress import warn
 from eds_xr.schema import (
     ENERGY,
+    LIVE_TIME,
     EdsError,
     check_energy_in_kev,
     check_one_of,
@@ -47,6 +53,7 @@ from eds_xr.spectra.shapes.pile_up import SumPeaks, families_below
 from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR as CALIBRATION_PRIOR
 from eds_xr.workers import in_one_thread
 from eds_xr.xray.elements import element_names
+from eds_xr.xray.own_detector import detector_of
 
 METHODS = ("least_squares", "poisson")
 
@@ -124,7 +131,8 @@ def fit_lines(
         deviation); ``element`` [line]; ``assumed`` [..., line; bool] where a subtraction was
         pinned to lines: these are zero, without error or limit; ``reduced_chi2`` [...];
         ``model``, ``background_model`` and ``residual_z`` [..., energy]; with `sum_peaks`, their
-        counts ``sum_peaks`` and ``sum_peaks_variance`` [...]. The calibration is in the attributes,
+        counts ``sum_peaks`` and ``sum_peaks_variance`` [...]; ``live_time_s`` [...] of spectra
+        that know it. The calibration is in the attributes,
         and ``calibration_source`` tells whether it was ``fitted``. The attribute ``warnings`` names
         peaks that are left.
 
@@ -177,7 +185,7 @@ def fit_lines(
     given = _Asked(elements, stray, lines, calibration, method, background, escape, sum_peaks)
     model, chosen = _model_of(part, given, beam)
     attrs = provenance.with_step(
-        spectra.attrs, "fit_lines", elements=elements, stray=list(stray),
+        with_beam_assumed(spectra.attrs), "fit_lines", elements=elements, stray=list(stray),
         range_kev=list(range_kev), method=method, background=str(background), escape=escape,
         sum_peaks=sum_peaks,
     )  # fmt: skip
@@ -192,7 +200,10 @@ def fit_lines(
             warn(f"{where}{peak}", MissingLineWarning)
     attrs |= fit_attrs(elements, chosen, model.errors.learned)
     attrs["warnings"] = [*told, *(f"{where}{peak}" for where, peak in peaks)]
-    return with_assumed(found, spectra).assign_attrs(attrs)
+    found = with_assumed(found, spectra)
+    if LIVE_TIME in spectra:
+        found = found.assign({LIVE_TIME: spectra[LIVE_TIME]})
+    return found.assign_attrs(attrs)
 
 
 @in_one_thread
@@ -228,9 +239,11 @@ def calibrate(
     check_energy_in_kev(spectra)
     part, beam = _in_range(computed(spectra), range_kev), beam_energy_of(spectra.attrs)
     energy = part[ENERGY].values.astype(float)
-    families = families_seen(element_names(elements), energy, beam)
+    detector = detector_of(spectra.attrs)
+    families = families_seen(element_names(elements), energy, beam, detector=detector)
     counts, variance = (_total(part[name]) for name in ("counts", "variance"))
-    return find_calibration(energy, counts, variance, families, beam, resolution_of(spectra.attrs))
+    resolution = resolution_of(spectra.attrs)
+    return find_calibration(energy, counts, variance, families, beam, resolution, detector)
 
 
 # -- what is fitted ------------------------------------------------------------------------------
@@ -282,11 +295,13 @@ def _model_of(
     """Return the model that all spectra have, as they teach it, and the lines to report."""
     energy = part[ENERGY].values.astype(float)
     every = [*asked.elements, *asked.stray]
-    families, low = (f(every, energy, beam) for f in (families_seen, families_below))
+    detector = detector_of(part.attrs)
+    seen = (f(every, energy, beam, detector=detector) for f in (families_seen, families_below))
+    families, low = seen
     reported_lines(asked.elements, asked.lines, energy, beam, families)  # or an error, before a fit
     smooth = background_shapes(asked.background, energy, beam, part.attrs)
     known = asked.calibration or Calibration()
-    tabulated = Shapes(energy, families, known, beam, background=smooth)
+    tabulated = Shapes(energy, families, known, beam, background=smooth, detector=detector)
     counts, variance = _as_rows(part)
     learned = learned_shapes(
         energy, counts, variance, families, beam, resolution_of(part.attrs),
@@ -296,7 +311,9 @@ def _model_of(
     chosen = reported_lines(asked.elements, asked.lines, energy, beam, learned.families)
     tabulated.check_separable(column for column, _ in chosen.values())
     smooth = smooth * learned.background_factor[:, None]
-    shapes = Shapes(energy, learned.families, learned.calibration, beam, background=smooth)
+    shapes = Shapes(
+        energy, learned.families, learned.calibration, beam, background=smooth, detector=detector
+    )
     sums = _sum_peaks(part, shapes, low)[0] if asked.sum_peaks else None
     columns, shares, windows = _reported(shapes, chosen)
     errors = ByParameter(learned, tuple(chosen), columns, shares)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.arguments import check_range_kev
+from eds_xr.arguments import check_range_kev, with_beam_assumed
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, check_energy_in_kev, check_spectrum_image
 from eds_xr.spectra.line_fits.chosen_lines import (
@@ -105,7 +105,7 @@ def fitted_maps(
     names, missed = list(model.lines), left_out(model.elements, model.lines)
     if elements is not None and lines is None and missed:
         warn(left_out_message(missed, part[ENERGY].values), LeftOutWarning)
-    attrs = provenance.of_the_recording(image.attrs)
+    attrs = with_beam_assumed(provenance.of_the_recording(image.attrs))
     attrs |= fit_attrs(model.elements, model.lines, model.learned)
     return xr.Dataset(
         {

@@ -186,7 +186,8 @@ def _candidates(found: Residual, energy: float, reach: float) -> list[str]:
 
 def _families(line: str, shapes: Shapes) -> list[Family]:
     """Return the families of a line's element, as far as the axis sees them."""
-    return families_seen([line.split("_")[0]], shapes.energy, shapes.beam_kev)
+    element = line.split("_")[0]
+    return families_seen([element], shapes.energy, shapes.beam_kev, detector=shapes.detector)
 
 
 def _artefacts(found: Residual, energy: float, reach: float) -> list[str]:

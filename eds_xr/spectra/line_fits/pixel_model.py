@@ -21,6 +21,7 @@ from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
 from eds_xr.spectra.shapes.learning import Learned
 from eds_xr.spectra.shapes.linear_fit import model_variance, weighted_least_squares
 from eds_xr.workers import task_name
+from eds_xr.xray.own_detector import detector_of
 
 #: Fewer channels than this are no spectrum to fit.
 LEAST_CHANNELS = 20
@@ -71,17 +72,19 @@ def pixel_model(
     if part.sizes[ENERGY] < LEAST_CHANNELS:
         raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
     energy, beam = part[ENERGY].values.astype(float), beam_energy_of(part.attrs)
-    families = families_seen([*elements, *stray], energy, beam)
+    detector = detector_of(part.attrs)
+    families = families_seen([*elements, *stray], energy, beam, detector=detector)
+    flexible = flexible_background(tuple(energy.tolist()), beam, detector)
     reported_lines(elements, lines, energy, beam, families)  # or an error, before all is read
     total = sum_spectrum(part)
     learned = learned_shapes(
         energy, total[None], total[None], families, beam, resolution_of(part.attrs),
-        calibration=calibration,
+        calibration=calibration, background=flexible,
     )  # fmt: skip
     chosen = reported_lines(elements, lines, energy, beam, learned.families)
-    smooth = flexible_background(tuple(energy.tolist()), beam) * learned.background_factor[:, None]
+    smooth = flexible * learned.background_factor[:, None]
     shapes = Shapes(energy, learned.families, learned.calibration, beam, background=smooth)
-    Shapes(energy, families, learned.calibration, beam).check_separable(
+    Shapes(energy, families, learned.calibration, beam, background=flexible).check_separable(
         column for column, _ in chosen.values()
     )
     pixels = part.size / part.sizes[ENERGY]

@@ -12,8 +12,8 @@ import numpy as np
 
 from eds_xr.schema import EdsError, check_one_of
 from eds_xr.xray.absorption import correction, take_off_angle_deg
-from eds_xr.xray.detector import detector_efficiency
 from eds_xr.xray.elements import check_element
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector, detector_of
 
 #: Distance of the background's knots, on the root of the energy [keV^0.5]: as many peak widths
 #: everywhere (6 or more), too far to follow a peak.
@@ -41,7 +41,7 @@ class Flexible:
 
     def shapes(self, energy: np.ndarray, beam_kev: float, attrs: Mapping[Any, Any]) -> np.ndarray:
         """Return the terms [channel, term]."""
-        return flexible_background(tuple(energy.tolist()), beam_kev)
+        return flexible_background(tuple(energy.tolist()), beam_kev, detector_of(attrs))
 
 
 @dataclass(frozen=True)
@@ -76,7 +76,7 @@ class Bremsstrahlung:
         below_beam = np.clip(beam_kev - positive, 0.01 * beam_kev, None)
         # (E0 - E)^2/E = E0 (E0 - E)/E - (E0 - E): the same two terms, less alike
         terms = np.stack([below_beam / positive, below_beam], axis=1)
-        terms *= (detector_efficiency(positive) * self._leaves(positive, attrs))[:, None]
+        terms *= (detector_of(attrs).efficiency(positive) * self._leaves(positive, attrs))[:, None]
         return terms / terms.sum(axis=0)
 
     def _leaves(self, energy: np.ndarray, attrs: Mapping[Any, Any]) -> np.ndarray:
@@ -131,14 +131,16 @@ def _named(name: Any) -> Background:
 
 
 @lru_cache(maxsize=16)
-def flexible_background(energies: tuple[float, ...], beam_kev: float) -> np.ndarray:
+def flexible_background(
+    energies: tuple[float, ...], beam_kev: float, detector: OwnDetector = TYPICAL
+) -> np.ndarray:
     """Return bremsstrahlung as the detector sees it, times smooth bumps [channel, term].
 
     Kramers' law for a thin film, ``1 / E``, times the efficiency: it carries the absorption edges
     of the detector; cubic B-splines over the root of the energy allow for what it lacks.
     """
     positive = np.clip(energies, 0.05, None)
-    kept = detector_efficiency(positive) * np.clip(1 - positive / beam_kev, 0.01, None)
+    kept = detector.efficiency(positive) * np.clip(1 - positive / beam_kev, 0.01, None)
     place = np.sqrt(positive)
     intervals = max(1, round((place[-1] - place[0]) / KNOT_DISTANCE))
     return (kept / positive)[:, None] * smooth_bumps(place, intervals)

@@ -12,6 +12,7 @@ from eds_xr.spectra.shapes.learning import Learned, learn
 from eds_xr.spectra.shapes.peaks import Calibration
 from eds_xr.spectra.shapes.weak_knowledge import CALIBRATION_PRIOR, WeakKnowledge
 from eds_xr.xray.detector import peak_sigma_kev
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: Range of a fit when none is given [keV]; below, the detector's noise, its cut-off and the tail
 #: of oxygen rule.
@@ -24,11 +25,14 @@ _MOST_GROUPS = 16
 
 def find_calibration(
     energy: np.ndarray, counts: np.ndarray, variance: np.ndarray, families: Sequence[Family],
-    beam_kev: float, resolution_mnka_ev: float,
+    beam_kev: float, resolution_mnka_ev: float, detector: OwnDetector = TYPICAL,
 ) -> Calibration:  # fmt: skip
     """Return the calibration of a spectrum [energy]; see :func:`eds_xr.calibrate`."""
     spectrum = counts[None], variance[None]
-    return learned_shapes(energy, *spectrum, families, beam_kev, resolution_mnka_ev).calibration
+    return learned_shapes(
+        energy, *spectrum, families, beam_kev, resolution_mnka_ev,
+        background=flexible_background(tuple(energy.tolist()), beam_kev, detector),
+    ).calibration  # fmt: skip
 
 
 def learned_shapes(

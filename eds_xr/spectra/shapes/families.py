@@ -16,11 +16,11 @@ from eds_xr.xray.detector import (
     FWHM_PER_SIGMA,
     SILICON_EDGE_KEV,
     SILICON_KA_KEV,
-    detector_efficiency,
     escape_fraction,
     peak_sigma_kev,
 )
 from eds_xr.xray.lines import FAMILIES, components, family, line_energy_kev
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: Families of which the range holds less than this share of the photons are left out.
 LEAST_SHARE = 0.002
@@ -45,19 +45,23 @@ class Family:
 
 
 def families_seen(
-    elements: Sequence[str], energy: np.ndarray, beam_kev: float, *, escape: bool = False
-) -> list[Family]:
+    elements: Sequence[str], energy: np.ndarray, beam_kev: float, *, escape: bool = False,
+    detector: OwnDetector = TYPICAL,
+) -> list[Family]:  # fmt: skip
     """Return the families of which an energy axis sees something, be it the tail of a peak.
 
     With `escape`, each line has its escape peak, whose counts are among those of the line.
     """
+    detector.check_covers(float(energy[0]), float(energy[-1]))
     found = []
     for element in dict.fromkeys(elements):
         for shell in FAMILIES:
             if family(element, shell, beam_kev):
-                made = _detected(element, shell, beam_kev)
+                made = _detected(element, shell, beam_kev, detector)
                 if _share_seen(made, float(energy[0]), float(energy[-1])) > LEAST_SHARE:
-                    found.append(_with_escape(element, shell, beam_kev) if escape else made)
+                    found.append(
+                        _with_escape(element, shell, beam_kev, detector) if escape else made
+                    )
     return found
 
 
@@ -77,12 +81,14 @@ class Shapes:
         beam_kev: float,
         *,
         background: np.ndarray | None = None,
+        detector: OwnDetector = TYPICAL,
     ) -> None:
+        self.detector = detector
         self.families, self.calibration = families, calibration
         self.energy, self.beam_kev = energy, beam_kev
         self.true = calibration.gain * energy + calibration.offset_kev
         if background is None:  # too smooth to notice the calibration
-            background = flexible_background(tuple(energy.tolist()), beam_kev)
+            background = flexible_background(tuple(energy.tolist()), beam_kev, detector)
         self.design = np.hstack([_family_shapes(self.true, families, calibration), background])
 
     @cached_property
@@ -129,7 +135,7 @@ class Shapes:
 
 
 @lru_cache(maxsize=1024)
-def _detected(element: str, shell: str, beam_kev: float) -> Family:
+def _detected(element: str, shell: str, beam_kev: float, detector: OwnDetector) -> Family:
     """Return a family as the detector counts it: weights times efficiency, sum 1."""
     parts = [
         (line.name, part)
@@ -137,7 +143,7 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
         for part in components(line.name, beam_kev)
     ]
     energies = np.array([part.energy_kev for _, part in parts])
-    seen = np.array([part.weight for _, part in parts]) * detector_efficiency(energies)
+    seen = np.array([part.weight for _, part in parts]) * detector.efficiency(energies)
     seen /= max(seen.sum(), np.finfo(float).tiny)
     groups: dict[str, float] = {}
     for (name, _), share in zip(parts, seen.tolist(), strict=True):
@@ -147,9 +153,9 @@ def _detected(element: str, shell: str, beam_kev: float) -> Family:
 
 
 @lru_cache(maxsize=1024)
-def _with_escape(element: str, shell: str, beam_kev: float) -> Family:
+def _with_escape(element: str, shell: str, beam_kev: float, detector: OwnDetector) -> Family:
     """Return a detected family that gives part of each line's counts to its escape peak."""
-    made = _detected(element, shell, beam_kev)
+    made = _detected(element, shell, beam_kev, detector)
     energies, photons = np.array(made.energies_kev), np.array(made.photons)
     lost = photons * escape_fraction(energies)
     some = energies > SILICON_EDGE_KEV

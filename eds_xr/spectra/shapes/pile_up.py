@@ -8,6 +8,7 @@ from itertools import combinations_with_replacement
 import numpy as np
 
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
+from eds_xr.xray.own_detector import TYPICAL, OwnDetector
 
 #: Families that may pile up: those with this share of the counts in peaks, at most so many.
 LEAST_SHARE, MOST_FAMILIES = 0.01, 8
@@ -44,10 +45,15 @@ class SumPeaks:
         return found[:, total > 0] / total[total > 0]
 
 
-def families_below(elements: Sequence[str], energy: np.ndarray, beam_kev: float) -> list[Family]:
+def families_below(
+    elements: Sequence[str], energy: np.ndarray, beam_kev: float, *, detector: OwnDetector = TYPICAL
+) -> list[Family]:
     """Return the families whose lines all lie below an energy axis, where a detector sees them."""
     axis = np.arange(LOWEST_KEV, float(energy[0]), 0.01)
-    seen = families_seen(elements, axis, beam_kev) if axis.size > 1 else []
+    if axis.size < 2:
+        return []
+    # a table that begins with the fit is held below it: these photons only add up there
+    seen = families_seen(elements, axis, beam_kev, detector=detector.held())
     return [f for f in seen if max(f.energies_kev) < energy[0]]
 
 

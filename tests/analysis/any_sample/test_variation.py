@@ -45,6 +45,9 @@ def test_with_place_variation__a_phase_is_known_as_well_as_its_places_agree() ->
     assert float(added.sel(line="Pb_La")) == 0  # to which all are compared
     np.testing.assert_allclose(found.place_variance[0], 8 * added)
     np.testing.assert_allclose(found.effect_covariance.sum("effect"), found.covariance)
+    chosen = found.effect_covariance.sel(effect="selection", line="Br_La", line_other="Br_La")
+    np.testing.assert_allclose(chosen, added[:1])  # other pixels would have given another number
+    np.testing.assert_allclose(found.selection_variance, found.matrix_variance)
     np.testing.assert_allclose(found.variance, [[4e5 + float(added[0]), 8e5]])
 
 

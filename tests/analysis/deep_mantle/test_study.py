@@ -17,6 +17,8 @@ from eds_xr.schema import EdsError
 from eds_xr.spectra.subtraction import subtract_phase
 from eds_xr.spectra.sums import sum_spectra
 
+#: Oxygen stands at 0.525 keV; the background is bent below 0.4.
+RANGE_KEV = (0.4, 12.5)
 ELEMENTS, STRAY = study.RECIPE.elements.sample, study.RECIPE.elements.stray
 
 
@@ -214,3 +216,59 @@ def test_published__all_pixels_give_the_compositions_of_the_masks(published):
     # more pixels: smaller errors of the traces in the small phase
     small = [w.atomic_fraction_variance.sel(phase="Ca-Pv", element=["Lu", "Hf"]) for w in ways]
     assert (small[0] < small[1]).all()
+
+
+# -- oxygen and the charge balance -------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def lines_with_oxygen(published):
+    pure = published.part("pure")
+    spectra = pure[["counts", "variance"]].assign_attrs(published.image.attrs)
+    elements = (*study.RECIPE.elements.sample, "O")
+    stray = study.RECIPE.elements.stray
+    return eds_xr.fit_lines(spectra, elements, stray=stray, range_kev=RANGE_KEV)
+
+
+def balanced(lines, oxygen):
+    """Return compositions with the computed k-factor of oxygen times `oxygen`."""
+    table = eds_xr.standardless_k_factors(lines.line.values.tolist(), beam_energy_kev=200)
+    factor = table.k * np.where(table.line == "O_Ka", oxygen, 1.0)
+    return eds_xr.quantify(lines, table.assign(k=factor), thickness="charge_balance")
+
+
+@pytest.mark.network
+def test_published__measured_oxygen_is_too_little_without_absorption(lines_with_oxygen):
+    found = balanced(lines_with_oxygen, 1.0)
+    assert ((found.charge_ratio > 0.5) & (found.charge_ratio < 0.7)).all()
+    assert "doubt" in found
+    assert not found.doubt.str.contains("no thickness").any()
+    # what makes thickness uncertain is the k-factor of oxygen
+    parts = abs(found.mass_thickness_by_error)
+    assert set(parts.error.values[parts.argmax("error").values]) == {"computed factor of O_Ka"}
+    assert (found.mass_thickness_lower.sel(coverage=0.95) < 5e-4).all()
+    charges = found.atomic_fraction.sel(element="O")
+    np.testing.assert_allclose(charges.sel(phase=["Brg", "Ca-Pv"]), 0.6, atol=0.004)
+    np.testing.assert_allclose(charges.sel(phase="Fp"), 0.5, atol=0.004)
+
+
+@pytest.mark.network
+def test_published__three_phases_agree_on_one_film_and_on_the_oxygen(lines_with_oxygen):
+    """With the computed factor they are 0.9 to 2.7 g/m2 thick, with 1.4 times that all 0.4."""
+    as_computed, stronger = (balanced(lines_with_oxygen, s).mass_thickness for s in (1.0, 1.4))
+    assert float(as_computed.max() / as_computed.min()) > 2.5
+    spread = balanced(lines_with_oxygen, 1.4).mass_thickness_variance ** 0.5
+    mean = float((stronger / spread**2).sum() / (1 / spread**2).sum())
+    assert mean == pytest.approx(4.2e-4, rel=0.15)
+    assert (abs(stronger - mean) < 2.5 * spread).all()
+
+
+@pytest.mark.network
+def test_published__exchange_coefficient_moves_with_the_oxygen(lines_with_oxygen):
+    for oxygen, expected in ((1.0, 1.14), (1.4, 0.99)):
+        found = eds_xr.partition_coefficients(
+            balanced(lines_with_oxygen, oxygen), "Brg", reference="Fp", per="Mg"
+        ).sel(element="Fe")
+        assert float(found.partition_coefficient) == pytest.approx(expected, abs=0.06)
+        systematic = float(found.partition_coefficient_systematic_variance) ** 0.5
+        assert systematic > 0.05

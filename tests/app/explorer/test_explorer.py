@@ -86,6 +86,34 @@ def test_add_region__within_the_image_and_never_empty(explorer: Explorer) -> Non
         assert explorer.region_spectrum(name, Job()).n_pixels == pixels
 
 
+def test_take_region__the_same_message_twice_is_one(explorer: Explorer) -> None:
+    message = {"id": "one", "kind": "rectangle", "points": BOX}
+    assert explorer.take_region(message) == explorer.regions["A"]
+    assert explorer.take_region(message) is None
+    explorer.remove_region("A")
+    assert explorer.take_region(message) is None
+    assert not explorer.regions
+
+
+def test_take_outlines__regions_of_a_page_whose_server_is_another(explorer: Explorer) -> None:
+    kept = explorer.add_region("rectangle", BOX)
+    outlines = [
+        {"id": name, "kind": kind, "points": points, "color": "#112233", "width": 1.0}
+        for name, kind, points in (
+            ("C", "rectangle", kept.roi.paths[0].tolist()),  # the one that is there
+            ("A", "polygon", TRIANGLE),  # its name is taken
+            ("F", "line", [[1.0, 2.0], [10.0, 12.0]]),
+        )
+    ]
+    for _ in range(2):
+        explorer.take_outlines(outlines)
+        assert list(explorer.regions) == ["A", "B", "F"]
+    assert explorer.regions["A"] == kept
+    assert explorer.regions["B"].roi.kind == "polygon"
+    assert explorer.regions["F"].color == "#112233"
+    assert "scribbles.line('F'" in explorer.script.text()
+
+
 def test_add_region__names_come_again_when_they_are_free(explorer: Explorer) -> None:
     colors = [explorer.add_region("rectangle", BOX).color for _ in range(3)]
     assert len(set(colors)) == 3

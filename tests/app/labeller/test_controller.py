@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import eds_xr
+from eds_xr.app.labeller import files
 from eds_xr.app.labeller.controller import Labeller
 from eds_xr.app.pictures.drawing import Window
 from eds_xr.schema import EdsError
@@ -74,6 +76,78 @@ def test_train__again_is_stop(labeller, hand):
     assert labeller.said == "stopped"
     assert labeller.learning.part is None
     assert not {"training", "labels"} & set(labeller.learning.busy)
+
+
+def test_find_phases__is_segment_with_the_strokes(labeller, scene, hand):
+    image, names, truth = scene
+    paint(labeller, hand)
+    labeller.find_phases()
+    assert labeller.learning.busy == ["phases"] or "phases" in labeller.learning.busy
+    labeller.wait()
+    found = labeller.learning.segmented
+    expected = image.eds.segment(labelling.scribbles_of(labeller.session))
+    np.testing.assert_array_equal(found.present, expected.present)
+    assert found.phase.values.tolist() == names
+    assert (found.label.values == truth).mean() > 0.9
+    assert labeller.learning.times_read > 1
+    assert labeller.overlay == "presence"
+    layer = labeller.overlay_layer()
+    assert layer.kind == "rgba"
+    colors = {c.name: list(bytes.fromhex(c.color[1:])) for c in labeller.session.classes}
+    seen = found.present.values
+    for number, name in enumerate(names):
+        alone = seen[number] & (seen.sum(0) == 1)
+        assert (layer.values[alone] == [*colors[name], 255]).all()
+    assert (layer.values[seen.sum(0) == 0, 3] == 0).all()
+    both = np.argwhere(seen[0] & seen[1] & (seen.sum(0) == 2))
+    mean = (np.array(colors[names[0]]) + colors[names[1]]) / 2
+    assert all(abs(layer.values[y, x, :3] - mean).max() <= 0.5 for y, x in both)
+
+
+def test_find_phases__again_is_stop(labeller, hand):
+    paint(labeller, hand)
+    labeller.find_phases()
+    labeller.find_phases()
+    labeller.wait()
+    assert labeller.said == "stopped"
+    assert labeller.learning.segmented is None
+    assert "phases" not in labeller.learning.busy
+
+
+def test_find_phases__says_what_is_missing(labeller):
+    labeller.find_phases()
+    labeller.wait()
+    assert labeller.learning.segmented is None
+    assert "paint" in labeller.said or "scribbles" in labeller.said
+
+
+def test_find_phases__its_script_does_the_same(labeller, scene, hand, tmp_path, monkeypatch):
+    paint(labeller, hand)
+    labeller.train()
+    labeller.wait()
+    assert "segment(" not in labeller.script()
+    labeller.find_phases()
+    labeller.wait()
+    monkeypatch.chdir(tmp_path)
+    labelling.write_session(labeller.session, tmp_path / "session.edsx")
+    monkeypatch.setattr(eds_xr, "open", lambda name: scene[0])
+    channels = eds_xr.element_maps(scene[0], ["Mg", "Si", "Ca", "Fe"]).rename(line="channel")
+    names = {"channels": channels}
+    exec(compile(labeller.script(), "script", "exec"), names)
+    np.testing.assert_array_equal(names["segmented"].present, labeller.learning.segmented.present)
+
+
+def test_find_phases__is_saved_beside_the_image(labeller, hand, tmp_path):
+    with pytest.raises(EdsError, match="press Phases first"):
+        files.save(labeller, "segmented", tmp_path)
+    paint(labeller, hand)
+    labeller.find_phases()
+    labeller.wait()
+    written = files.save(labeller, "segmented", tmp_path)
+    assert written.name == "image.segmented.zarr"
+    read = xr.open_zarr(written, consolidated=False)
+    np.testing.assert_array_equal(read.present, labeller.learning.segmented.present)
+    np.testing.assert_array_equal(read.label, labeller.learning.segmented.label)
 
 
 def test_live__each_stroke_trains_and_the_last_wins(labeller, hand, scene):

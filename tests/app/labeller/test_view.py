@@ -75,6 +75,36 @@ def test_loop__from_the_first_stroke_to_spectra(opened, scene, hand, tmp_path):
         assert likeness > 0.97, name
 
 
+def test_phases__final_ones_of_the_whole_image(opened, scene, hand, tmp_path):
+    screen, labeller = opened
+    page, names = screen.page, scene[1]
+    for old, new in zip(("class_1", "class_2"), names, strict=False):
+        labeller.deliver(lambda old=old, new=new: labeller.rename_class(old, new))
+    labeller.deliver(lambda: labeller.add_class(names[2]))
+    screen.until_surface("s => s.classes.length === 3")
+    screen.hover(48, 48)
+    for number, name in enumerate(names, 1):
+        screen.key(str(number))
+        for start, stop in hand[name]:
+            screen.stroke(start, stop, steps=2)
+    screen.until(lambda: len(labeller.session.strokes) == sum(map(len, hand.values())))
+    page.get_by_role("button", name="Phases", exact=True).click()
+    page.get_by_role("button", name="Stop phases").click()
+    screen.until(lambda: labeller.said == "stopped" and labeller.learning.segmented is None)
+    page.get_by_role("button", name="Phases", exact=True).click()
+    screen.until(lambda: labeller.learning.segmented is not None)
+    screen.until_surface("s => s.layers.has('overlay') && s.layers.get('overlay').kind === 'rgba'")
+    assert page.get_by_role("combobox", name="overlay").input_value() == "presence"
+    found = labeller.learning.segmented
+    assert (found.label.values == scene[2]).mean() > 0.9
+    page.get_by_role("combobox", name="save").select_option("segmented")
+    screen.until(lambda: "saved" in labeller.said)
+    assert (tmp_path / "map.zarr.segmented.zarr").is_dir()
+    page.get_by_role("button", name="Script").click()
+    script = page.get_by_role("textbox", name="script")
+    screen.until(lambda: "image.eds.segment(" in script.input_value())
+
+
 def test_keys__each_does_what_the_help_says(opened, hand, scene):
     screen, labeller = opened
     page = screen.page

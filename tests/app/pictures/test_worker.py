@@ -1,3 +1,5 @@
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -85,3 +87,23 @@ def test_close__cancels_and_takes_no_more(worker: Worker) -> None:
     assert worker.submit("more", lambda job: found.append(1), found.append, found.append).cancelled
     worker.wait()
     assert found == []
+
+
+def test_worker__a_process_ends_while_it_works() -> None:
+    """A notebook's kernel is such a process: it waits for its threads before it ends."""
+    code = (
+        "import time\n"
+        "from eds_xr.app.pictures.worker import Worker\n"
+        "def work(job):\n"
+        "    print('begun', flush=True)\n"
+        "    while True:\n"
+        "        time.sleep(0.01)\n"
+        "        job.check()\n"
+        "worker = Worker(1)\n"
+        "worker.submit('x', work, print, print)\n"
+        "worker.submit('y', work, print, print)\n"
+        "time.sleep(0.1)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout.split() == ["begun"]

@@ -1,11 +1,16 @@
+import re
+
 import numpy as np
 import pytest
 import xarray as xr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eds_xr import k_factors as kf
-from eds_xr.composition.quantify import quantify, quantify_cross_sections, quantify_zeta
+from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
+from eds_xr.composition.k_factors.modes import with_modes
+from eds_xr.composition.k_factors.table import make_table
+from eds_xr.composition.quantify import quantify
 from eds_xr.schema import EdsError
 
 TABLE = """# measured on San Carlos olivine
@@ -160,7 +165,9 @@ def test_write_k_factors__reading_gives_the_same(tmp_path_factory, names, data):
 
 
 def test_write_k_factors__of_every_kind(tmp_path):
-    sections = kf.standardless_cross_sections(["Si_Ka", "Nd_La"], solid_angle_sr=0.7)
+    sections = kf.standardless_cross_sections(
+        ["Si_Ka", "Nd_La"], solid_angle_sr=0.7, beam_energy_kev=200
+    )
     zeta, path = kf.zeta_from_cross_sections(sections), tmp_path / "factors.csv"
     kf.write_k_factors(sections, path)
     xr.testing.assert_identical(kf.read_cross_sections(path), sections)
@@ -168,7 +175,7 @@ def test_write_k_factors__of_every_kind(tmp_path):
         kf.write_k_factors(zeta, path)
     kf.write_k_factors(zeta, path, overwrite=True)
     xr.testing.assert_identical(kf.read_zeta_factors(path), zeta)
-    k = kf.standardless_k_factors(["Si_Ka", "Nd_La"])
+    k = kf.standardless_k_factors(["Si_Ka", "Nd_La"], beam_energy_kev=200)
     xr.testing.assert_identical(kf.read_k_factors(kf.write_k_factors(k, tmp_path / "k.csv")), k)
     with pytest.raises(EdsError, match="no column k; the header"):
         kf.read_k_factors(path)
@@ -203,13 +210,13 @@ def test_conversions__lead_back_to_where_they_began():
     zeta = kf.zeta_from_cross_sections(sections)
     xr.testing.assert_allclose(kf.cross_sections_from_zeta(zeta), sections)
     k = kf.k_factors_from_zeta(zeta, "Mg_Ka")
-    xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES))
+    xr.testing.assert_allclose(k, kf.standardless_k_factors(NAMES, beam_energy_kev=200))
     scale = float(zeta.zeta.sel(line="Si_Ka"))
     xr.testing.assert_allclose(kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=scale), zeta)
 
 
 def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
-    made = kf.standardless_cross_sections(["Fe_Ka"], solid_angle_sr=4 * np.pi)
+    made = kf.standardless_cross_sections(["Fe_Ka"], solid_angle_sr=4 * np.pi, beam_energy_kev=200)
     zeta = kf.zeta_from_cross_sections(made)
     atom_kg = 55.845 * 1.66053907e-27
     assert float(zeta.zeta[0]) == pytest.approx(
@@ -218,7 +225,7 @@ def test_zeta_from_cross_sections__is_the_mass_of_an_atom_over_its_area():
 
 
 def test_conversions__errors():
-    k = kf.standardless_k_factors(NAMES)
+    k = kf.standardless_k_factors(NAMES, beam_energy_kev=200)
     zeta = kf.zeta_from_k_factors(k, "Si_Ka", zeta_kg_m2=500.0)
     for call, message in [
         (lambda: kf.k_factors_from_zeta(k, "Si_Ka"), "expected a table of zeta-factors"),
@@ -237,8 +244,11 @@ def test_methods__agree_where_their_factors_do(oxygen):
         {"line": NAMES, "line_other": NAMES},
         {"elevation_angle_deg": 18.0, "beam_energy_kev": 200.0},
     )
-    sections = kf.standardless_cross_sections(NAMES, solid_angle_sr=0.7)
-    zeta, k = kf.zeta_from_cross_sections(sections), kf.standardless_k_factors(NAMES)
+    sections = kf.standardless_cross_sections(NAMES, solid_angle_sr=0.7, beam_energy_kev=200)
+    zeta, k = (
+        kf.zeta_from_cross_sections(sections),
+        kf.standardless_k_factors(NAMES, beam_energy_kev=200),
+    )
     how = {"oxygen": oxygen, "absorption_uncertainty": 0.0}
     by_zeta = quantify_zeta(lines, zeta, dose_electrons=1e8, **how)
     by_section = quantify_cross_sections(lines, sections, dose_electrons=1e8, **how)
@@ -264,3 +274,84 @@ def test_write_k_factors__a_folder_that_is_not_writable_is_told(tmp_path):
 def test_k_factors__that_are_no_numbers(values):
     with pytest.raises(EdsError, match="k-factor of Si_Ka must be a number"):
         kf.k_factors(values)
+
+
+# -- errors of their own, and conditions ---------------------------------------------------------
+
+MODES = """# units: weight
+# beam_energy_kev: 200
+# detector: Super-X
+# detector_dead_layer_nm: 30.0
+# detector_energy_kev: [0.1, 0.2]
+# absorption_corrected: 1
+element,line,k,standard_deviation,"Error: counts of Fe_Ka, olivine",error: absorption
+Si,Ka,1.0,0,0,0
+Fe,Ka,2.0,0.1,0.04,-0.03
+"""
+
+
+def test_read_k_factors__with_errors_and_conditions(written):
+    table = kf.read_k_factors(written(MODES))
+    assert table.error.values.tolist() == ["counts of Fe_Ka, olivine", "absorption"]
+    assert table.relative_error.sel(line="Fe_Ka").values.tolist() == [0.04, -0.03]
+    assert table.attrs["detector"] == "Super-X"
+    assert table.attrs["detector_dead_layer_nm"] == 30.0
+    assert table.attrs["detector_energy_kev"] == [0.1, 0.2]
+    assert table.attrs["absorption_corrected"] == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("2.0,0.1,", "2.0,0.2,", "the errors of Fe_Ka make a standard deviation of 0.1, the"),
+        ("-0.03", "much", "error: absorption is 'much'"),
+        ("layer_nm: 30.0", "layer_nm: thin", "'# detector_dead_layer_nm: thin' is no number"),
+        ("[0.1, 0.2]", "[0.1, a]", "is no list of numbers"),
+        ("error: absorption", "error: Counts of Fe_Ka", None),
+    ],
+)
+def test_read_k_factors__checks_errors_and_conditions(written, old, new, message):
+    file = written(MODES.replace(old, new))
+    if message is None:
+        assert "Counts of Fe_Ka" in kf.read_k_factors(file).error
+        return
+    with pytest.raises(EdsError, match=re.escape(message)):
+        kf.read_k_factors(file)
+
+
+@given(
+    st.lists(st.floats(-0.3, 0.3), min_size=6, max_size=6),
+    st.text(st.characters(codec="utf-8", categories=["L", "N"]), min_size=1, max_size=8),
+    st.sampled_from(["k", "zeta", "cross_section"]),
+)
+@settings(max_examples=30)
+def test_write_k_factors__keeps_errors_and_conditions(tmp_path_factory, modes, name, kind):
+    units = {"k": "weight", "zeta": "kg/m2", "cross_section": "barn"}[kind]
+    attrs = {
+        "beam_energy_kev": 200.0, "detector": name, "detector_window_nm": 0.1, "date": "2026-11-29",
+        "live_time_s": 1 / 3, "absorption_corrected": 1, "standardless": 0, "standard": name,
+        "detector_energy_kev": [0.1, 20.0], "detector_efficiency": [1 / 3, 1.0], "source": name,
+        "chi_square": 1.5, "degrees_of_freedom": 2, "reference": "Si_Ka",
+    }  # fmt: skip
+    made = make_table(kind, ["Si_Ka", "Fe_Ka"], np.array([1, 1 / 3]), np.zeros(2), units=units,
+                      attrs=attrs)  # fmt: skip
+    errors = [f'counts of "Si_Ka", {name}', "absorption", "Al of it"]
+    made = with_modes(made, kind, errors, np.reshape(modes, (3, 2)))
+    assert ("relative_error" in made) == (max(map(abs, modes)) > 1e-15)
+    path = tmp_path_factory.mktemp("k") / "k.csv"
+    kf.write_k_factors(made, path)
+    read = {"k": kf.read_k_factors, "zeta": kf.read_zeta_factors,
+            "cross_section": kf.read_cross_sections}[kind]  # fmt: skip
+    found = read(path)
+    xr.testing.assert_equal(found, made)
+    assert found.attrs == made.attrs
+
+
+def test_k_factors_from_zeta__what_all_have_in_common_cancels():
+    made = make_table("zeta", ["Si_Ka", "Fe_Ka"], np.array([500.0, 650.0]), np.zeros(2),
+                      units="kg/m2", attrs={})  # fmt: skip
+    made = with_modes(made, "zeta", ["dose", "counts of Fe_Ka"], np.array([[0.1, 0.1], [0, 0.02]]))
+    k = kf.k_factors_from_zeta(made, "Si_Ka")
+    np.testing.assert_allclose(k.standard_deviation, [0, 0.02 * 1.3])
+    sections = kf.cross_sections_from_zeta(made)
+    np.testing.assert_allclose(sections.relative_error, -made.relative_error)

@@ -4,7 +4,13 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eds_xr.composition.k_factors.table import check_table, checked_lines, looked_up, make_table
+from eds_xr.composition.k_factors.table import (
+    check_table,
+    checked_lines,
+    looked_up,
+    make_table,
+    own_error_name,
+)
 from eds_xr.schema import EdsError
 from eds_xr.xray.elements import atomic_mass
 
@@ -25,25 +31,67 @@ def test_make_table__names_elements_and_leaves_out_what_nobody_knows():
 
 
 def test_looked_up__by_name_with_relative_deviations():
-    values, relative = looked_up(table(), ["Fe_Ka", "Si_Ka"], "k", 200.0)
+    values, relative, names = looked_up(table(), ["Fe_Ka", "Si_Ka"], "k", 200.0)
     np.testing.assert_allclose(values, [1.3, 1.0])
-    np.testing.assert_allclose(relative, [0.1, 0.0])
+    np.testing.assert_allclose(relative, np.diag([0.1, 0.0]))
+    assert names == ("factor of Fe_Ka", "factor of Si_Ka")
+
+
+@pytest.mark.parametrize(
+    ("attrs", "name"),
+    [
+        ({}, "factor of Fe_Ka"),
+        ({"source": "lab.csv"}, "factor of Fe_Ka (lab.csv)"),
+        ({"source": "computed: Bote", "standardless": 1}, "computed factor of Fe_Ka"),
+    ],
+)
+def test_own_error_name__tells_sources_apart(attrs, name):
+    assert own_error_name(table(**attrs), "Fe_Ka") == name
+
+
+def with_modes(modes, names=("counting", "thickness of the standard"), deviation=(0.05, 0.1)):
+    told = xr.DataArray(modes, {"error": list(names), "line": NAMES}, ("error", "line"))
+    values = np.array([1.0, 1.3])
+    spread = values * np.array(deviation)
+    return make_table("k", NAMES, values, spread, units="weight", attrs={}, relative_error=told)
+
+
+def test_looked_up__errors_that_lines_share():
+    made = with_modes([[0.03, 0.06], [0.04, 0.08]])
+    _, relative, names = looked_up(made, ["Fe_Ka", "Si_Ka"], "k", None)
+    assert names == ("counting", "thickness of the standard")
+    np.testing.assert_allclose(relative, [[0.06, 0.08], [0.03, 0.04]])
+    _, relative, names = looked_up(with_modes([[0, 0.1], [0.05, 0]]), ["Si_Ka"], "k", None)
+    assert names == ("thickness of the standard",)  # of the others, nothing is left
+    np.testing.assert_allclose(relative, [[0.05]])
+
+
+def test_looked_up__errors_that_contradict_the_deviations():
+    with pytest.raises(EdsError, match="relative_error and standard_deviation of the table dis"):
+        looked_up(with_modes([[0.03, 0.06], [0.04, 0.09]]), NAMES, "k", None)
+    with pytest.raises(EdsError, match="need names of their own, found a, a"):
+        looked_up(with_modes([[0.03, 0.06], [0.04, 0.08]], "aa"), NAMES, "k", None)
+    made = with_modes([[0.03, 0.06], [0.04, 0.08]]).drop_vars("error")
+    with pytest.raises(EdsError, match="must lie along lines and named errors"):
+        looked_up(made, NAMES, "k", None)
 
 
 @pytest.mark.parametrize(
     "give", [dict, lambda d: xr.DataArray(list(d.values()), {"line": list(d)})]
 )
 def test_looked_up__numbers_alone_are_certain(give):
-    values, relative = looked_up(give({"Si_Ka": 1.0, "Fe_Ka": 1.3}), NAMES, "k", None)
+    values, relative, names = looked_up(give({"Si_Ka": 1.0, "Fe_Ka": 1.3}), NAMES, "k", None)
     np.testing.assert_allclose(values, [1.0, 1.3])
     assert not relative.any()
+    assert names == ("factor of Si_Ka", "factor of Fe_Ka")
 
 
 def test_looked_up__atomic_k_factors_become_those_by_weight():
     made = make_table("k", NAMES, [1.0, 1.0], [0.1, 0.1], units="atomic", attrs={})
-    values, relative = looked_up(made, NAMES, "k", None)
+    values, relative, names = looked_up(made, NAMES, "k", None)
     assert values[1] / values[0] == pytest.approx(atomic_mass("Fe") / atomic_mass("Si"))
-    np.testing.assert_allclose(relative, 0.1)
+    np.testing.assert_allclose(relative, 0.1 * np.eye(2))
+    assert names == ("factor of Si_Ka", "factor of Fe_Ka")
 
 
 @pytest.mark.parametrize(

@@ -187,3 +187,26 @@ def test_refine_spectra__what_is_given_is_checked(eager_image, how, message):
 def _two_means(image):
     means = [image.isel(x=part).mean(("y", "x")) for part in (slice(0, 5), slice(10, 15))]
     return xr.concat(means, "phase")
+
+
+def test_refine_spectra__stray_counts_of_every_pixel_are_left_out(assemblage, pure):
+    image, _ = assemblage
+    mean = 0.02 * np.exp(-((image.energy.values - 8.05) ** 2) / 0.01)
+    drawn = np.random.default_rng(5).poisson(mean, image.shape).astype(np.uint16)
+    both = (image.astype(np.uint16) + xr.DataArray(drawn, dims=image.dims)).assign_attrs(
+        image.attrs
+    )
+    data = {"counts": ("energy", mean), "variance": ("energy", 0 * mean)}
+    stray = xr.Dataset(data, {"energy": image.energy})
+    found = refine_spectra(both, pure, stray=stray)
+    pixels = image.sizes["y"] * image.sizes["x"]
+    total = both.sum(("y", "x")).astype(float).compute() - pixels * mean
+    np.testing.assert_allclose(found.counts.sum("phase"), total, rtol=1e-9, atol=1e-6)
+    alone = refine_spectra(image, pure)
+    copper = slice(7.9, 8.2)
+    for name in pure.phase.values:  # each phase loses what its own pixels held
+        mine, true = (f.sel(phase=name, energy=copper) for f in (found, alone))
+        spread = float((mine.variance + true.variance).sum()) ** 0.5
+        assert abs(float(mine.counts.sum() - true.counts.sum())) < 5 * spread
+    with pytest.raises(EdsError, match="stray must be one spectrum"):
+        refine_spectra(both, pure, stray=stray.isel(energy=slice(0, 9)))

@@ -20,7 +20,8 @@ def sums(counts, inside=None, window=1, seed=0, **chunks):
 
 @pytest.mark.parametrize("window", [1, 3])
 def test_share_weighted_sums__add_up_to_all_counts(window):
-    found, covariance = sums(COUNTS, window=window)
+    found, covariance, shares = sums(COUNTS, window=window)
+    assert shares.sum() == pytest.approx(20 * 24)
     np.testing.assert_allclose(found.sum(0), COUNTS.sum((0, 1)))
     # variances and covariances of shares that add up to one add up to the variance of the counts
     np.testing.assert_allclose(covariance.sum((0, 1)), COUNTS.sum((0, 1)))
@@ -30,7 +31,8 @@ def test_share_weighted_sums__add_up_to_all_counts(window):
 def test_share_weighted_sums__only_of_pixels_inside():
     inside = np.zeros((20, 24), bool)
     inside[3:9, 4:20] = True
-    found, _ = sums(COUNTS, inside)
+    found, _, shares = sums(COUNTS, inside)
+    assert shares.sum() == pytest.approx(6 * 16)
     np.testing.assert_allclose(found.sum(0), COUNTS[3:9, 4:20].sum((0, 1)))
 
 

@@ -177,6 +177,13 @@ def test_with_frames__times_are_those_of_the_chosen_frames() -> None:
         assert '"of": 6' in step
 
 
+def test_with_frames__each_pixel_has_the_time_of_the_frames_that_cover_it():
+    counts = np.random.default_rng(0).poisson(3.0, (4, 6, 7, 8)).astype(np.uint16)
+    with with_frames(stream(counts, live_time_s=84.0), align=True) as recording:
+        coverage, time = (recording.images[n] for n in ("coverage", "live_time_s"))
+        np.testing.assert_allclose(time, coverage * (84.0 / 42 / 4), rtol=1e-6)
+
+
 def test_with_frames__signed_values_of_a_stack() -> None:
     losses = COUNTS.astype("i2") * 3000 - 9000
     with with_frames(stack(losses), slice(None)) as recording:

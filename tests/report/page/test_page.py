@@ -111,8 +111,10 @@ def test_write_report__warnings_first_then_pictures_tables_recipe(text: str) -> 
         "Again",
     ]  # fmt: skip
     assert text.index("look here") < text.index("<img")
-    assert text.count("<figure>") == 5  # phases, probability, two fits, partition
-    assert "No picture: the errors of atomic_fraction are not told apart" in text
+    assert text.count("<figure") == 6  # phases, probability, two fits, partition, budget
+    assert "total errors</h3>" in text
+    assert re.search(r"Mg [\d.]+\(\d+\) at%: \d+ % computed k-factor of", text)
+    assert "Not in brackets: computed k-factors" in text
     assert "eds_xr.analyse(image" in text
     assert "<td>+2 (+4.0) †</td>" in text
     assert '<th scope="row">As</th><td>alias</td><td>As\N{NO-BREAK SPACE}Lα</td>' in text

@@ -12,7 +12,7 @@ from eds_xr.composition.partition import partition_coefficients
 from eds_xr.report.pictures import images
 from eds_xr.report.pictures.artists import LineLabels
 from eds_xr.report.pictures.components import plot_components, plot_rank
-from eds_xr.report.pictures.errors import budget, plot_budget, plot_partition
+from eds_xr.report.pictures.errors import effect_shares, plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit, residual
 from eds_xr.report.pictures.maps import plot_maps, plot_rgb
 from eds_xr.report.pictures.phases import plot_phases
@@ -280,7 +280,7 @@ def test_plot_fit__residual_marks_and_notes(spectra, lines) -> None:
 
 
 def test_plot_budget__bars_are_shares_of_the_variance(lines) -> None:
-    shares = budget(lines, "net")
+    shares = effect_shares(lines, "net")
     np.testing.assert_allclose(shares.sum("effect"), 1)
     np.testing.assert_allclose(shares.sel(effect="counting", phase="A"), [0.75, 1.0])
     figure = plot_budget(lines)

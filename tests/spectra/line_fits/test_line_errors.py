@@ -123,7 +123,8 @@ def test_quantify__errors_by_effect_go_on():
     composition = eds_xr.quantify(lines)
     for kind in ("atomic_fraction", "weight_fraction"):
         parts, whole = composition[f"{kind}_effect_covariance"], composition[f"{kind}_covariance"]
-        xr.testing.assert_allclose(parts.sum("effect"), whole, atol=1e-15)
+        total = whole + composition[f"{kind}_systematic_covariance"]
+        xr.testing.assert_allclose(parts.sum("effect"), total, atol=1e-15)
         shared = composition[f"{kind}_shared_error"]
         table = xr.dot(shared, shared.rename(element="element_other"), dim="mode")
         assert (np.diagonal(whole - table, axis1=-2, axis2=-1) > 0).all()  # each one's own counting

@@ -14,4 +14,5 @@ def lines_of(net, covariance=None, names=(), **attrs):
         "net": ((*lead, "line"), net),
         "covariance": ((*lead, "line", "line_other"), np.asarray(covariance)),
     }
+    attrs = {"beam_energy_kev": 200.0, **attrs}
     return xr.Dataset(data, {"line": list(names), "line_other": list(names)}, attrs)

@@ -27,6 +27,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from eds_xr.progress import warn
+from eds_xr.readers import live_times
 from eds_xr.readers.formats.bruker import container as sfs_container
 from eds_xr.readers.guards import xml
 from eds_xr.readers.guards.sizes import MOST_CHANNELS, MOST_PIXELS
@@ -193,14 +194,15 @@ def _recording(
     shape = (height, width, energy.values.size)
     if height * width > MOST_PIXELS or width * energy.values.size > _LARGEST_ROW:
         container.damaged(f"its map would have {' x '.join(map(str, shape))} values")
-    pixels = _Pixels(path, inner, shape)
+    pixels, attrs = _Pixels(path, inner, shape), _attrs(header, spectrum, width)
+    passes = np.broadcast_to(np.array(_passes(header, height))[:, None], (height, width))
     return _Map(
         pixels=pixels,
         row_blocks=pixels.row_blocks,
         name=inner.rsplit("/", 1)[-1],
         axes=(*_position_axes(header, height, width), energy),
-        attrs=_attrs(header, spectrum, width),
-        images=_images(container, header, height, width),
+        attrs=attrs,
+        images={**_images(container, header, height, width), **live_times.of_passes(attrs, passes)},
         original_metadata=_tree(header),
     )
 
@@ -277,6 +279,14 @@ def _attrs(header: Element, spectrum: Element | None, width: int) -> dict[str, A
         **_times(header, _instance(hardware, "TRTSpectrumHardwareHeader"), width),
     }
     return {name: value for name, value in found.items() if value not in (None, [])}
+
+
+def _passes(header: Element, height: int) -> list[int]:
+    """Return how often the beam passed over each line; once where the file does not tell."""
+    lines = (header.findtext("./LineCounter") or "").split(",")
+    told = len(lines) == height and all(line.strip().isdecimal() for line in lines)
+    found = [int(line) for line in lines] if told else []
+    return found if any(found) else [1] * height
 
 
 def _times(header: Element, hardware: Element | None, width: int) -> dict[str, float | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from eds_xr.readers import chunked_blocks
+from eds_xr.readers import chunked_blocks, live_times
 from eds_xr.readers import metadata as file_metadata
 from eds_xr.readers.guards.damage import damage_named
 from eds_xr.readers.guards.sizes import check_compression, check_shape
@@ -90,6 +90,8 @@ def _recording(path: Path, signal: Signal, images: Sequence[Image], energy: int)
     chunked_blocks.check_chunks(path.name, chunks, dtype)
     metadata, original = signal.dictionaries()
     attrs = file_metadata.instrument_attrs(metadata)
+    told = file_metadata.detector_of(metadata).get("live_time")
+    times = live_times.of_values(told, shape[:-1])
 
     def row_blocks(rows: int) -> Iterator[np.ndarray]:
         with damage_named(path), signal.opened() as array:
@@ -106,7 +108,7 @@ def _recording(path: Path, signal: Signal, images: Sequence[Image], energy: int)
         dtype=dtype,
         row_blocks=row_blocks,
         attrs=attrs,
-        images=images_on_grid(signal.axes, images),
+        images={**images_on_grid(signal.axes, images), **times},
         original_metadata=file_metadata.plain(
             {"metadata": metadata, "original_metadata": original}
         ),

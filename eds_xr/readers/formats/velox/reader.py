@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from eds_xr.readers import live_times
 from eds_xr.readers import metadata as file_metadata
 from eds_xr.readers.formats.velox.hdf5_file import (
     VeloxFile,
@@ -129,18 +130,28 @@ def _recording(
     def row_blocks(rows: int) -> Iterator[np.ndarray]:
         return summed(open_frames, first.shape, dtype, rows)
 
+    attrs = instrument_attrs([s.metadata for s in streams.values()], common)
+    times = live_times.of_passes(attrs, _passes(first))
     kept = {"SpectrumStream": {n: _original(s) for n, s in streams.items()}, **common}
     return Recording(
         name=name,
         axes=axes(first.metadata, first.shape),
         dtype=dtype,
         row_blocks=row_blocks,
-        attrs=instrument_attrs([s.metadata for s in streams.values()], common),
-        images=on_grid or {},
+        attrs=attrs,
+        images={**(on_grid or {}), **times} if times else on_grid or {},
         original_metadata=file_metadata.plain(kept),
         open_frames=open_frames,
         preferred=len(streams) > 1,
     )
+
+
+def _passes(stream: _Stream) -> np.ndarray:
+    """Return how many frames reached each pixel [y, x]."""
+    shape, index = stream.shape[:2], stream.index
+    reached = np.arange(math.prod(shape)) < index.last_frame_pixels
+    complete = index.frames - stream.is_cut
+    return (complete + (reached & stream.is_cut)).reshape(shape)
 
 
 def _opener(

@@ -243,6 +243,20 @@ def test_read__times_that_the_file_gives(path: Path) -> None:
     assert (recording.attrs["real_time_s"], recording.attrs["live_time_s"]) == (5.0, 4.0)
 
 
+def test_read__lines_passed_over_more_often_have_more_live_time(path: Path) -> None:
+    counts = some_counts()
+    times = b"<RealTime>5000</RealTime><LifeTime>4000</LifeTime><Amplification>"
+    header = maker.header_xml(counts.shape).replace(b"<Amplification>", times)
+    first, last = header.split(b"<LineCounter>")[1].split(b"</LineCounter>")[0], b"3"
+    assert first.split(b",") == [last] * 9
+    stopped = header.replace(first, b"3,3,3,3,3,2,2,2,2")
+    recording = read_one(write(path, counts, header=stopped))
+    time = recording.images["live_time_s"]
+    assert float(time.sum()) == pytest.approx(4.0)
+    np.testing.assert_allclose(time[0] / time[-1], 1.5)
+    assert "live_time_s" not in read_one(write(path, counts, header=header)).images
+
+
 def test_read__no_pixel_size_is_pixels(path: Path) -> None:
     counts = some_counts()
     header = maker.header_xml(counts.shape).replace(b"DX>", b"D>").replace(b"DY>", b"D>")

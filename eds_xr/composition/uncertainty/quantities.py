@@ -11,6 +11,8 @@ import xarray as xr
 from eds_xr.schema import EdsError
 
 ALONE = ("net", "counts", "ratio")
+#: Quantities that are shown in per cent.
+PERCENT = {"atomic_fraction": "at%", "weight_fraction": "wt%"}
 #: Currie's factor: chance alone exceeds 1.645 standard deviations in 5 of 100 cases.
 CRITICAL_SIGMA = 1.645
 
@@ -24,8 +26,12 @@ def variance_name(dataset: xr.Dataset, quantity: str) -> str:
 
 
 def quantities(dataset: xr.Dataset) -> list[str]:
-    """Return the quantities with an error, in the order of the Dataset."""
-    return [str(name) for name in dataset.data_vars if variance_name(dataset, str(name))]
+    """Return the quantities with an error: those of elements before those of spectra.
+
+    Otherwise in the order of the Dataset, which files may change.
+    """
+    found = [str(name) for name in dataset.data_vars if variance_name(dataset, str(name))]
+    return sorted(found, key=lambda name: (-dataset[name].ndim, name != "atomic_fraction"))
 
 
 def chosen_quantity(dataset: xr.Dataset, quantity: str | None) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition import marks
-from eds_xr.composition.number_text import above_text, below_text, value_text
-from eds_xr.composition.quantities import (
+from eds_xr.composition.uncertainty import marks
+from eds_xr.composition.uncertainty.number_text import above_text, below_text, value_text
+from eds_xr.composition.uncertainty.quantities import (
     CRITICAL_SIGMA,
     beyond_counting,
     critical_level,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from eds_xr.composition.quantities import (
+from eds_xr.composition.uncertainty.quantities import (
     CRITICAL_SIGMA,
     chosen_quantity,
     critical_level,
@@ -54,3 +54,13 @@ def test_critical_level__as_given_then_from_the_detection_limit_then_from_the_de
     np.testing.assert_allclose(found, 30, rtol=1e-3)  # Currie: L_D = 2.71 + 2 L_C
     given = lines(critical_level=[7.0, np.nan], detection_limit=[limit, limit])
     np.testing.assert_allclose(critical_level(given, "net"), [7.0, 0.0])
+
+
+def test_quantities__whatever_the_order_of_a_file():
+    """A file may give back the film's thickness before the fractions."""
+    one = {"atomic_fraction": ("element", [0.4, 0.6]), "mass_thickness": ((), 1e-4)}
+    one["weight_fraction"] = ("element", [0.3, 0.7])
+    names = ["weight_fraction", "mass_thickness", "atomic_fraction"]
+    data = {n: one[n] for n in names} | {f"{n}_variance": one[n] for n in names}
+    found = xr.Dataset(data, {"element": ["Mg", "O"]})
+    assert quantities(found) == ["atomic_fraction", "weight_fraction", "mass_thickness"]

@@ -8,7 +8,10 @@ from hypothesis import strategies as st
 from scipy.stats import poisson
 from support.line_spectra import only_amounts
 
-from eds_xr.composition.limits import (
+from eds_xr.composition.minerals import formula, oxides
+from eds_xr.composition.partition import partition_coefficients
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.uncertainty.limits import (
     as_text,
     limit_sigma,
     limits_of,
@@ -17,9 +20,6 @@ from eds_xr.composition.limits import (
     ratio_interval,
     upper_limit,
 )
-from eds_xr.composition.minerals import formula, oxides
-from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify
 from eds_xr.spectra.line_fits.fit_lines import fit_lines
 from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.xray.detector import peak_sigma_kev
@@ -214,7 +214,8 @@ def test_limits_of__few_counts_of_a_composition_are_those_of_its_line():
         "net": net, "variance": net + blank, "critical_level": 1.645 * blank**0.5,
         "detection_limit": 2.71 + 3.29 * blank**0.5,
     }  # fmt: skip
-    lines = xr.Dataset({n: ("line", v) for n, v in parts.items()})
+    data = {n: ("line", v) for n, v in parts.items()}
+    lines = xr.Dataset(data, attrs={"beam_energy_kev": 200.0})
     lines = lines.assign_coords(line=["Mg_Ka", "Si_Ka", "Ca_Ka"])
     counts = float(limits_of(lines, "net", 0.95).upper_limit[2])
     assert counts == pytest.approx(float(poisson_upper_limit(1.5, 1.0, 0.95)))
@@ -234,7 +235,7 @@ def test_partition_coefficients__few_counts_have_poissons_limit():
     lines = xr.Dataset({
         "net": net, "variance": net.clip(0) + blank, "critical_level": 1.645 * blank**0.5,
         "detection_limit": 2.71 + 3.29 * blank**0.5,
-    })  # fmt: skip
+    }, attrs={"beam_energy_kev": 200.0})  # fmt: skip
     found = partition_coefficients(quantify(lines), "a", reference="b").sel(element="Ca")
     # none but half a count of background on average: as few as 3 counts against 3000 +- 55
     counts = float(poisson_upper_limit(0.0, 0.5, 0.95))

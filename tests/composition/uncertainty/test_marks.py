@@ -7,11 +7,13 @@ import xarray as xr
 from matplotlib.figure import Figure
 from support.drawn import words
 
-from eds_xr.composition import marks
+from eds_xr.composition.absolute import quantify_zeta
 from eds_xr.composition.minerals import formula, formula_text, oxides
 from eds_xr.composition.partition import partition_coefficients
-from eds_xr.composition.quantify import quantify, quantify_zeta, ratio
+from eds_xr.composition.quantify import quantify
+from eds_xr.composition.ratios import ratio
 from eds_xr.composition.traces import compare_regions, upper_limits
+from eds_xr.composition.uncertainty import marks
 from eds_xr.report.drawn_table import plot_table
 from eds_xr.report.tables import to_table, to_text, write_csv
 from eds_xr.schema import zero_where_assumed
@@ -41,7 +43,7 @@ def marked_lines():
     }
     coords = {"phase": ["Brg", "Fp"], "line": LINES, "line_other": LINES}
     coords["effect"] = ["counting", "line_weights"]
-    return xr.Dataset(data, coords, {"left_out": ["H", "Li"]})
+    return xr.Dataset(data, coords, {"left_out": ["H", "Li"], "beam_energy_kev": 200.0})
 
 
 def results():
@@ -222,7 +224,7 @@ def test_signs__more_reasons_than_signs():
 
 def test_tables__without_marks_have_none():
     lines = marked_lines().drop_vars(["doubt", "assumed"])
-    lines.attrs = {}
+    lines.attrs = {"beam_energy_kev": 200.0}
     made = quantify(lines)
     assert not {"doubt", "assumed"} & set(made.data_vars)
     assert to_text(made).attrs["notes"] == []

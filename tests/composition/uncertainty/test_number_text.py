@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eds_xr.composition.number_text import above_text, below_text, value_text
+from eds_xr.composition.uncertainty.number_text import above_text, below_text, value_text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,93 @@
+"""The film's thickness from place to place, by the charge balance of blocks of pixels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.arguments import number
+from eds_xr.composition.film.given_charges import CHARGE_BALANCE
+from eds_xr.composition.k_factors.table import Table
+from eds_xr.composition.quantify import quantify
+from eds_xr.schema import LINE, EdsError, spatial_dims
+
+
+def thickness_map(
+    lines: xr.Dataset,
+    k_factors: Table | None = None,
+    *,
+    pixels: int = 8,
+    exclude: Sequence[str] = (),
+    valences: Mapping[str, float] | None = None,
+    valence_uncertainty: Mapping[str, float] | None = None,
+    density_g_cm3: float | None = None,
+    take_off_angle_deg: float | None = None,
+    absorption_uncertainty: float = 0.1,
+) -> xr.Dataset:
+    """Map the film's mass thickness: where the charges of each block of pixels balance.
+
+    Lazy where the lines are, as those of fitted maps.
+
+    A pixel has too few counts for a thickness of its own: it scatters, and may have none. So the
+    counts of blocks are summed first. To correct every pixel with the thickness of its
+    block: ``quantify(maps, mass_thickness_kg_m2=found.mass_thickness.clip(min=0))``.
+
+    Parameters
+    ----------
+    lines : Dataset [line, *spatial]
+        From ``fitted_maps``, one line an element, those of the anions among them.
+    pixels : int
+        Of a block, along each side. Blocks at the far edges may be smaller.
+    k_factors, exclude, valences, valence_uncertainty, take_off_angle_deg, absorption_uncertainty
+        As in :func:`eds_xr.quantify`.
+    density_g_cm3 : float, optional
+        For a thickness in nm, too.
+
+    Returns
+    -------
+    Dataset [*spatial]
+        On the pixels of the lines, the same throughout a block: ``mass_thickness`` [kg/m2] with
+        ``_variance`` (statistical), ``_systematic_variance`` and ``_by_error`` [..., error]; with
+        a density, ``thickness_nm`` likewise. Below zero within errors where more anions were
+        measured than the charges ask for; NaN where no thickness balances them.
+
+    Raises
+    ------
+    EdsError
+        As :func:`eds_xr.quantify`; for lines that are no maps, or blocks of less than a pixel.
+    """
+    if not isinstance(lines, xr.Dataset) or "net" not in lines:
+        raise EdsError("expected maps of net counts, from eds_xr.fitted_maps(image, elements)")
+    sides = spatial_dims(lines.net)
+    if not sides:
+        raise EdsError(
+            "the lines are of spectra, not of pixels; quantify(lines, thickness="
+            f"{CHARGE_BALANCE!r}) gives the thickness of each"
+        )
+    size = number(pixels, "pixels")
+    if size < 1 or size != int(size):
+        raise EdsError(f"pixels must be a whole number of pixels, 1 or more, found {pixels!r}")
+    blocks = _summed(lines, sides, int(size))
+    found = quantify(
+        blocks, k_factors, exclude=exclude, valences=valences, thickness=CHARGE_BALANCE,
+        valence_uncertainty=valence_uncertainty, density_g_cm3=density_g_cm3,
+        take_off_angle_deg=take_off_angle_deg, absorption_uncertainty=absorption_uncertainty,
+    )  # fmt: skip
+    names = [n for n in found if str(n).startswith(("mass_thickness", "thickness_nm"))]
+    spread = {d: np.arange(lines.sizes[d]) // int(size) for d in sides}
+    on_pixels = found[names].drop_vars(sides, errors="ignore").isel(spread)
+    kept = {n: c for n, c in lines.coords.items() if set(c.dims) <= set(sides)}
+    return on_pixels.assign_coords(kept).assign_attrs(pixels_of_blocks=int(size))
+
+
+def _summed(lines: xr.Dataset, sides: tuple[str, ...], pixels: int) -> xr.Dataset:
+    """Return net counts and their covariance of blocks; pixels are independent."""
+    names = [n for n in ("net", "covariance") if n in lines]
+    if "covariance" not in lines and "variance" in lines:
+        names.append("variance")
+    parts = lines[names].drop_vars([n for n, c in lines.coords.items() if set(c.dims) & set(sides)])
+    blocks = parts.coarsen(dict.fromkeys(sides, pixels), boundary="pad")
+    summed: xr.Dataset = blocks.sum()
+    return summed.assign_coords({LINE: lines[LINE]}).assign_attrs(lines.attrs)

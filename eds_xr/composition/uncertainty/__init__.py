@@ -1,0 +1,1 @@
+"""What numbers are uncertain by: limits, budgets, errors as text."""

@@ -168,5 +168,6 @@ def test_write_report__opens_in_chromium_without_request_or_error(text, tmp_path
 
 
 def test_chosen__leaves_out_what_was_left_open() -> None:
-    recipe = "# of mine\nseed = 0  # of all\n\n[fit]\n# range_kev =  # of the fits\n\n[detector]\nnm = 3\n"
-    assert _chosen(recipe) == "# of mine\nseed = 0  # of all\n\n[detector]\nnm = 3\n"
+    before, after = "# of mine\nseed = 0  # of all\n\n", "[detector]\nnm = 3\n"
+    left_open = "[fit]\n# range_kev =  # of the fits\n\n"
+    assert _chosen(before + left_open + after) == before + after

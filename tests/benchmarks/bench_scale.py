@@ -5,8 +5,8 @@
 Of each operation, on two worker processes of one thread: tasks and changes of state on the
 scheduler, bytes that workers read (compressed), that they send one another, that reach and leave
 the client, the memory of all workers beyond what they had, and time. What the largest image has
-more than the one before, divided by the chunks it has more, is the cost of a chunk: samples that are
-looked at in this process have reached their bounds from 512 x 512 pixels on. Extrapolated, in
+more than the one before, divided by the chunks it has more, is the cost of a chunk: samples that
+are looked at in this process have reached their bounds from 512 x 512 pixels on. Extrapolated, in
 chunks of 8 MiB, to 10^12 bytes of counts on 100 workers of one thread: tasks, network, what reaches
 the client, hours. Memory is that of a chunk's results times the chunks of a worker.
 """

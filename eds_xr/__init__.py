@@ -12,6 +12,7 @@
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
@@ -113,6 +114,7 @@ __all__ = [
     "open",
     "oxides",
     "partition_coefficients",
+    "plan",
     "project",
     "purest",
     "quantify",

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
@@ -92,6 +93,7 @@ class ArrayAccessor:
     segment = _method(segment)
     label = _method(label)
     analyse = _method(analyse)
+    plan = _method(plan)
     explore = _method(explore)
     sum_spectra = _method(sum_spectra)
     sum_detectors = _method(sum_detectors)

@@ -152,6 +152,7 @@ OF_ARRAYS: dict[str, Case] = {
     "explore": lambda i: _explored(i.image.eds.explore()),
     "label": lambda i: _labelled(i.image.eds.label(channels=i.scores), i),
     "analyse": lambda i: i.image.eds.analyse(RECIPE)["lines"].to_dataset(),
+    "plan": lambda i: i.image.eds.plan("segment", memory="3 GB", workers=2).read_bytes,
     "sum_spectra": lambda i: i.image.eds.sum_spectra(i.masks),
     "sum_detectors": lambda i: _apart(i.image).eds.sum_detectors(),
     "with_detector": lambda i: i.image.eds.with_detector({"window_nm": 300.0}),

@@ -107,3 +107,18 @@ def test_label_by_hand__strokes_lead_to_the_truth(tmp_path):
         output.get("data", {}) for cell in notebook.cells for output in cell.get("outputs", [])
     ]
     assert sum("image/png" in one for one in shown) >= 3
+
+
+@pytest.mark.slow
+def test_cluster__a_store_larger_than_the_workers_memory(monkeypatch):
+    monkeypatch.setenv("EDS_XR_SIDE", "448")
+    monkeypatch.setenv("EDS_XR_WORKER_MEMORY", "350 MiB")
+    notebook = nbformat.read(NOTEBOOKS / "05_cluster.ipynb", as_version=4)
+    printed = printed_by(notebook)
+    times = float(re.search(r"image ([\d.]+) times", printed)[1])
+    assert times > 1
+    assert float(re.search(r"peak of all workers ([\d.]+) of", printed)[1]) < 1
+    assert "refused: sum_spectra would fill" in printed
+    assert "counts missing from the sums: 0" in printed
+    shown = [o.get("data", {}) for cell in notebook.cells for o in cell.get("outputs", [])]
+    assert any("image/png" in one for one in shown)

@@ -255,13 +255,13 @@ def _map_tiles(
     array = array[:, None] if line else array  # a line scan is an image of one row
     sides = [tile_sizes(n, tile, halo) for n in array.shape[-2:]]
     array = array.rechunk((-1, *((1,) * n for n in array.shape[1:-2]), *sides))
-    extremes = None  # the lowest and highest value of each channel
+    extremes: list[Any] = []  # the lowest and highest value of each channel, in one block
     if any(KINDS[work.group.kind].grey_levels for work in works):
         rest = tuple(range(1, array.ndim))
-        extremes = da.stack([array.min(rest), array.max(rest)], axis=1)
+        extremes = [da.stack([array.min(rest), array.max(rest)], axis=1).rechunk(-1)]
     result = with_margins(array, halo, 2).map_blocks(
         _features_block,
-        extremes=extremes,
+        *extremes,
         works=works,
         n_features=n_features,
         halo=halo,
@@ -274,8 +274,8 @@ def _map_tiles(
 @task_name("features")
 def _features_block(
     block: np.ndarray,
+    extremes: np.ndarray | None = None,
     *,
-    extremes: np.ndarray | None,
     works: tuple[_Work, ...],
     n_features: int,
     halo: int,

@@ -75,7 +75,7 @@ def _for_disk(phases: xr.Dataset) -> xr.Dataset:
     made = phases.drop_vars([n for n in phases.coords if n not in (PHASE, *dims)])
     names = np.array([str(name) for name in made[PHASE].values], object)  # Zarr knows no others
     made = made.assign_coords({PHASE: (PHASE, names, dict(made[PHASE].attrs))})
-    if made.chunks:
+    if any(variable.chunks for variable in made.variables.values()):  # each in chunks of its own
         sides = {d: min(CHUNK, made.sizes[d]) for d in made.dims}
         made = made.chunk(sides)
     made.attrs = _plain(made.attrs)

@@ -1,0 +1,52 @@
+"""On machines reached by SSH: the first runs the scheduler, all others a worker.
+
+    pip install asyncssh
+    python ssh.py /shared/map.zarr --hosts node0 node1 node2
+    python ssh.py /shared/map.zarr --hosts node0 node1 node2 --print
+
+Every machine needs the same Python packages, a login without a password, and the store under the
+same path (or a URL: ``s3://bucket/map.zarr``).
+
+Checked: what is handed to SSHCluster is printed, and is what its signature takes. Not run on
+several machines.
+"""
+
+import argparse
+from typing import Any
+
+
+def configuration(hosts: list[str], memory: str) -> dict[str, Any]:
+    """Return the arguments of :func:`distributed.SSHCluster`."""
+    return {
+        "hosts": hosts,
+        "worker_options": {"nthreads": 1, "n_workers": 4, "memory_limit": memory},
+        "scheduler_options": {"port": 0, "dashboard_address": ":0"},
+    }
+
+
+def main() -> None:
+    """Find four components of a store, or print how the cluster would be started."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("store")
+    parser.add_argument("--hosts", nargs="+", required=True)
+    parser.add_argument("--memory", default="4 GiB", help="of each worker process")
+    parser.add_argument("--print", action="store_true", dest="only_print")
+    args = parser.parse_args()
+    chosen = configuration(args.hosts, args.memory)
+    if args.only_print:
+        print(chosen)
+        return
+
+    from distributed import Client, SSHCluster
+
+    import eds_xr
+
+    with SSHCluster(**chosen) as cluster, Client(cluster) as client:
+        print(f"watch it at {client.dashboard_link}")
+        image = eds_xr.open(args.store)
+        factors = image.eds.nmf(4)
+        print(factors.scores.mean(("y", "x")).compute())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,157 @@
+"""Whether plans hold: peaks of processes against what :func:`eds_xr.plan` says.
+
+    python tests/benchmarks/bench_plan.py [--draws 100] [--most-mb 400] [--work FOLDER] [--quick]
+
+Draws shapes, chunks, doses, types, numbers of workers and threads. Each operation runs on a cluster
+of fresh processes, after a warm-up on a small image that loads libraries and compiles loops. The
+peak is that of the processes' resident memory above what they held then, looked at 50 times a
+second. Draws that are done are kept in `--work`, and an interrupted run goes on after them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import xarray as xr
+from common import say
+from distributed import Client, LocalCluster
+
+import eds_xr
+from eds_xr import simulate
+from eds_xr.analysis.plan import Plan, plan
+
+LINES = {"elements": ["Mg", "Si", "Ca", "Fe"], "stray": ["Cu"], "range_kev": (0.5, 5.0)}
+EVERY_SECONDS = 0.02
+#: Plans of so many bytes shall be used by so much.
+LARGE, LEAST_USED = 1e9, 0.6
+OPERATIONS: dict[str, Callable[[xr.DataArray], Any]] = {
+    "sum_spectra": lambda image: eds_xr.sum_spectra(
+        image, image.isel(energy=0, drop=True) >= 0
+    ).compute(),
+    "fitted_maps": lambda image: eds_xr.fitted_maps(image, **LINES).sum().compute(),
+    "nmf": lambda image: eds_xr.nmf(image, 4),
+    "segment": lambda image: eds_xr.segment(image, n_components=3).persist(),
+    "analyse": eds_xr.analyse,
+}
+
+
+def main() -> None:
+    """Print peaks beside plans."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--most-mb", type=float, default=400.0, help="of an image")
+    parser.add_argument("--work", type=Path)
+    parser.add_argument("--operations", nargs="+", default=list(OPERATIONS))
+    parser.add_argument("--quick", action="store_true")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = args.work or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        for number in range(1 if args.quick else args.draws):
+            for name in args.operations[:1] if args.quick else args.operations:
+                done = folder / f"{number}_{name}.json"
+                if not done.exists():
+                    done.write_text(json.dumps(measured(folder, number, name, args.most_mb)))
+                    say(done.read_text())
+        rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*_*.json"))]
+    table = pd.DataFrame(rows)
+    print(table.to_string(index=False))
+    large = table[table.plan_mb >= LARGE / 1e6]
+    print(f"peaks of workers within the plan: {(table.used <= 1).sum()} of {len(table)}")
+    print(f"peaks of clients within the plan: {(table.client_used <= 1).sum()} of {len(table)}")
+    used = (large.used >= LEAST_USED).sum()
+    print(f"of plans of 1 GB and more, {LEAST_USED:.0%} used: {used} of {len(large)}")
+
+
+def drawn(number: int, most_mb: float) -> dict[str, Any]:
+    """Return a recipe of an image and of a cluster."""
+    draw = random.Random(number)
+    channels, dtype = draw.choice([512, 1024, 2048]), draw.choice(["uint8", "uint16", "uint32"])
+    a_pixel = channels * int(dtype[4:]) // 8
+    pixels = draw.uniform(0.2, 1) * most_mb * 1e6 / a_pixel
+    height = max(64, int(pixels**0.5 * draw.uniform(0.6, 1.6)))
+    return {
+        "shape": (height, max(64, int(pixels / height)), channels), "dtype": dtype,
+        "side": draw.choice([32, 64, 96, 128]), "dose": draw.choice([50.0, 200.0, 800.0]),
+        "workers": draw.choice([1, 2]), "threads": draw.choice([1, 2]),
+    }  # fmt: skip
+
+
+def measured(folder: Path, number: int, name: str, most_mb: float) -> dict[str, Any]:
+    """Run one operation on one draw; return its plan and its peaks."""
+    recipe = drawn(number, most_mb)
+    store = folder / f"{number}.zarr"
+    image, small = stored(store, **recipe), stored(folder / "small.zarr")
+    with (
+        LocalCluster(
+            n_workers=recipe["workers"], threads_per_worker=recipe["threads"],
+            memory_limit="4GiB", dashboard_address=":0",
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        found: Plan = plan(image, name)
+        OPERATIONS[name](small)
+        client.run(gc.collect)
+        workers, start = list(client.run(os.getpid).values()), time.perf_counter()
+        with peaks([*workers, os.getpid()]) as above:
+            result = OPERATIONS[name](image)
+        seconds = time.perf_counter() - start
+        del result
+    peak, here = max(above[pid] for pid in workers), above[os.getpid()]
+    return {
+        "operation": name, **recipe, "plan_mb": round(found.worker_bytes / 1e6),
+        "peak_mb": round(peak / 1e6), "used": round(peak / found.worker_bytes, 2),
+        "client_mb": round(here / 1e6), "client_used": round(here / found.client_bytes, 2),
+        "seconds": round(seconds, 1), "planned_s": round(found.seconds, 1),
+    }  # fmt: skip
+
+
+def stored(
+    store: Path, shape: tuple[int, ...] = (48, 48, 512), dtype: str = "uint16", side: int = 24,
+    dose: float = 200.0, **_: Any,
+) -> xr.DataArray:  # fmt: skip
+    """Return a simulated image on disk."""
+    if not store.exists():
+        image = simulate.spectrum_image(shape, dose, seed=1).astype(dtype)
+        image = image.drop_vars(["haadf", "label"], errors="ignore").chunk(y=side, x=side)
+        image.to_dataset(name="counts").to_zarr(store, consolidated=False)
+    return xr.open_zarr(store, consolidated=False).counts
+
+
+@contextmanager
+def peaks(pids: list[int]) -> Iterator[dict[int, float]]:
+    """Give the largest memory of each process within the block, above that at its start."""
+    processes = {pid: psutil.Process(pid) for pid in pids}
+    first = {pid: process.memory_info().rss for pid, process in processes.items()}
+    above: dict[int, float] = dict.fromkeys(pids, 0.0)
+    done = threading.Event()
+
+    def look() -> None:
+        while not done.wait(EVERY_SECONDS):
+            for pid, process in processes.items():
+                above[pid] = max(above[pid], process.memory_info().rss - first[pid])
+
+    watcher = threading.Thread(target=look, daemon=True)
+    watcher.start()
+    try:
+        yield above
+    finally:
+        done.set()
+        watcher.join()
+
+
+if __name__ == "__main__":
+    main()

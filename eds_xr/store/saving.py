@@ -9,6 +9,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.places import local_or_url
 from eds_xr.progress import progress
 from eds_xr.schema import DETECTOR, ENERGY, EdsError, check_spectrum_image
@@ -19,6 +20,7 @@ from eds_xr.store.writing import checked_block, may_be_negative
 from eds_xr.workers import threads
 
 
+@computes
 def save(
     image: xr.DataArray,
     store: str | os.PathLike[str],

@@ -24,6 +24,12 @@ EVERY_SECONDS, WORKERS_EVERY_SECONDS = 0.1, 2.0
 #: How long a cluster may be without workers that lost them, as a nanny starts them anew [s], and
 #: one that has had none yet, as a queue of jobs takes its time [s].
 WITHOUT_WORKERS_SECONDS, UNTIL_WORKERS_SECONDS = 60.0, 600.0
+#: Of so many tasks at most it is asked whether the scheduler knows them already.
+MOST_KEYS = 10_000
+#: Longer than this the scheduler does not take to know a graph [s].
+KNOWN_SECONDS = 60.0
+#: A message that takes longer than this is given up [s]; the next look sends another.
+MESSAGE_SECONDS = 3.0
 #: How long after a failed message the client may take to notice that its connection is lost [s].
 NOTICED_SECONDS = 2.0
 
@@ -57,6 +63,7 @@ def supervised() -> Iterator[None]:
         return
     check_connected(client)
     watch = _watch_of(client)._for_operation()
+    watch.until_known()
     try:
         with watch.takes_over():
             yield
@@ -148,6 +155,28 @@ class _Watch:
             self.kept += [weakref.ref(future) for future in found]
         return collections
 
+    def until_known(self) -> None:
+        """Wait until the scheduler knows all that was persisted.
+
+        It takes graphs in at the same time, and one that needs another's results may overtake it
+        on a busy machine; then the scheduler cancels it, "lost dependencies".
+        """
+        until = time.monotonic() + KNOWN_SECONDS
+        while not self.client.asynchronous and time.monotonic() < until:
+            states = list(self.client.futures.items())
+            unknown = [key for key, state in states if state.status == "pending"][:MOST_KEYS]
+            if not unknown:
+                return
+            ask = self.client.scheduler.get_task_status
+            try:
+                known = self.client.sync(ask, keys=unknown, callback_timeout=MESSAGE_SECONDS)
+            except (TimeoutError, OSError):
+                known = {}
+            if known and all(known.values()):
+                return
+            self.look()
+            time.sleep(0.01)
+
     def let_go(self) -> None:
         """Release what the operation has persisted: a traceback would hold it for long."""
         for reference in self.kept or ():
@@ -166,7 +195,9 @@ class _Watch:
 
     def _look_for_workers(self) -> None:
         try:
-            number = len(self.client.sync(self.client.scheduler.ncores, callback_timeout=10))
+            number = len(
+                self.client.sync(self.client.scheduler.ncores, callback_timeout=MESSAGE_SECONDS)
+            )
         except (TimeoutError, OSError):  # busy; if it is lost, the client will know
             return
         if number:
@@ -202,7 +233,9 @@ def _face(watch: _Watch) -> Any:
 
         def persist(self, *collections: Any, **options: Any) -> Any:
             check_connected(client)
-            return watch.keep(client.persist(*collections, **options))
+            kept = watch.keep(client.persist(*collections, **options))
+            watch.until_known()
+            return kept
 
         def compute(self, *collections: Any, **options: Any) -> Any:
             check_connected(client)

@@ -48,7 +48,7 @@ OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
     "sum_spectra": lambda image, _: eds_xr.sum_spectra(
         image, (image.sum("energy") > 30).expand_dims(phase=["bright"])
     )["counts"],
-    "fitted_maps": lambda image, _: eds_xr.fitted_maps(image, ["Mg", "Si", "Fe"])["counts"],
+    "fitted_maps": lambda image, _: eds_xr.fitted_maps(image, ["Mg", "Si", "Fe"])["net"],
     "save": lambda image, folder: eds_xr.open(eds_xr.save(image, folder / "saved.zarr")),
     "rebin": lambda image, _: image.eds.rebin(y=2, x=2),
 }

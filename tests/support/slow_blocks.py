@@ -7,13 +7,14 @@ import xarray as xr
 from distributed import Variable, get_client
 
 
-def slowly(image: xr.DataArray) -> xr.DataArray:
-    """Return an image in small chunks; each sets the cluster's variable "begun" and takes 1 s."""
+def slowly(image: xr.DataArray, begun: str = "begun") -> xr.DataArray:
+    """Return an image in small chunks; each sets a variable of the cluster and takes 1 s."""
     lazy = image.chunk(y=4, x=16)
-    return lazy.copy(data=lazy.data.map_blocks(_slow, dtype=image.dtype, meta=np.empty((0, 0, 0))))
+    meta = np.empty((0, 0, 0), image.dtype)
+    return lazy.copy(data=lazy.data.map_blocks(_slow, begun, dtype=image.dtype, meta=meta))
 
 
-def _slow(block: np.ndarray) -> np.ndarray:
-    Variable("begun", get_client()).set(True)
+def _slow(block: np.ndarray, begun: str) -> np.ndarray:
+    Variable(begun, get_client()).set(True)
     time.sleep(1.0)
     return block

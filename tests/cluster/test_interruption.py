@@ -63,3 +63,13 @@ def test_supervised__ctrl_c_leaves_nothing(client: Client, tmp_path: Path, name:
     assert list(tmp_path.iterdir()) == []
     assert others.result() == 3
     np.testing.assert_array_equal(image.chunk(y=8).sum(("y", "x")).compute(), image.sum(("y", "x")))
+
+
+def test_save__a_block_that_is_being_computed_is_not_written_later(
+    client: Client, tmp_path: Path
+) -> None:
+    image = simulate.spectrum_image(shape=(32, 32, 1024), dose=100.0, seed=3).drop_vars("haadf")
+    whole = slowly(image.compute(), "whole", y=-1, x=-1)  # computed and written by one task
+    interrupted_while(client, "whole", lambda: eds_xr.save(whole, tmp_path / "map.zarr"))
+    time.sleep(1.5)
+    assert list(tmp_path.iterdir()) == []

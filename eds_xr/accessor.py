@@ -13,6 +13,7 @@ from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
 from eds_xr.composition.film.thickness_map import thickness_map
 from eds_xr.composition.minerals import formula, formula_text, oxides
@@ -60,10 +61,11 @@ from eds_xr.xray.own_detector import with_detector
 
 def _method(function: Callable[..., Any]) -> Callable[..., Any]:
     """Bind a function whose first argument is the array: its docstring is the method's."""
+    supervised = computes(function)
 
     @wraps(function)
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return function(self._data, *args, **kwargs)
+        return supervised(self._data, *args, **kwargs)
 
     return method
 

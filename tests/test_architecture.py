@@ -18,6 +18,7 @@ FLOORS = (
         "axes",
         "chunks",
         "workers",
+        "cluster",
         "atomic_write",
         "places",
         "provenance",

@@ -16,6 +16,7 @@ from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
 from eds_xr.analysis.any_sample.tree import as_tree
 from eds_xr.analysis.recipe import ElementChoice, PhaseRecipe, Recipe, read_recipe
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
 from eds_xr.composition.partition import partition_coefficients, shared_covariance
@@ -44,6 +45,7 @@ _RECIPE_CURE = "[instrument] beam_energy_kev = 200 or assume_thin_film = true"
 LEAST_SIGMA = 5.0
 
 
+@computes
 def analyse(
     image: xr.DataArray,
     recipe: Recipe | str | os.PathLike[str] | None = None,

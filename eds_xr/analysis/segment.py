@@ -14,6 +14,7 @@ import xarray as xr
 from eds_xr.analysis.phase_components import kinds_said, phase_components
 from eds_xr.analysis.phase_names import name_phases
 from eds_xr.chunks import persisted
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import progress
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
@@ -51,6 +52,7 @@ from eds_xr.segmentation.tiled_filters import in_tiles
 FEATURE_KINDS = ("intensity", "gaussian")
 
 
+@computes
 def segment(
     image: xr.DataArray,
     scribbles: xr.DataArray | None = None,

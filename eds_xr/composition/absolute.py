@@ -8,6 +8,7 @@ from typing import NamedTuple
 import xarray as xr
 
 from eds_xr.arguments import check_fits, relative_uncertainty
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.attributes import history_parameters, labelled
 from eds_xr.composition.film.given_charges import (
@@ -33,6 +34,7 @@ from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.absorption import way_through_film
 
 
+@computes
 @of_each_detector
 def quantify_zeta(
     lines: xr.Dataset,
@@ -103,6 +105,7 @@ def quantify_zeta(
     return _quantify_absolute(lines, zeta_factors, "zeta", how)
 
 
+@computes
 @of_each_detector
 def quantify_cross_sections(
     lines: xr.Dataset,

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 import xarray as xr
 
 from eds_xr.arguments import check_fits, relative_uncertainty
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.amounts import QuantificationModel
 from eds_xr.composition.attributes import history_parameters, labelled
 from eds_xr.composition.film.fluorescence import fluorescence_error, fluorescence_in
@@ -43,6 +44,7 @@ from eds_xr.xray.absorption import take_off_angle_deg as angle_of
 from eds_xr.xray.own_detector import described
 
 
+@computes
 @of_each_detector
 def quantify(
     lines: xr.Dataset,

@@ -7,12 +7,14 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.limits import as_text, limits_of
 from eds_xr.composition.uncertainty.quantities import chosen_quantity, deviation, units_of
 from eds_xr.schema import ASSUMED, DOUBT, LINE, PHASE, EdsError, spatial_dims
 
 
+@computes
 def upper_limits(
     data: xr.Dataset, quantity: str | None = None, *, confidence: float = 0.95
 ) -> xr.Dataset:
@@ -69,6 +71,7 @@ def upper_limits(
     return xr.Dataset(found | _marks(data), attrs=attrs)
 
 
+@computes
 def compare_regions(
     spectra: xr.Dataset,
     lines: xr.Dataset,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +12,7 @@ import xarray as xr
 
 from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.checkpoint import Checkpoint
 from eds_xr.factorisation.fine_scores import smaller_bins, thinned_grid, unbiased_scores
 from eds_xr.factorisation.one_read import finest_grid, read_once
 from eds_xr.factorisation.purest.continuum import line_channels
@@ -131,24 +133,11 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
     )
 
 
-def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
+def solve(task: NmfTask, seed: int, on_step: OnStep, checkpoint: Path | None = None) -> NmfSolution:
     """Factorise what was read."""
     if seed < 0:
         raise EdsError(f"expected seed >= 0, found {seed!r}")
-    recipe = task.recipe
-    lower = partial(descend, loss=recipe.loss, fixed=task.held)
-    start, goes_on = _start(task, seed), isinstance(recipe.init, xr.Dataset)
-    if not goes_on:
-        tol, steps = recipe.tol / ROUGH_TOL, 3 * recipe.max_iter
-        coarse = split_rows(task.coarse, COARSE_BLOCKS)
-        coarse = coarse if task.root is None else weighted(coarse, _inverse(task.root))
-        fit = lower(coarse, start, tol=tol, max_iter=steps)
-        start = fit.loadings
-    if goes_on or not fit.interrupted:
-        shaped = task.pixels is not None and recipe.mixing == "free"
-        prior = _prior(task) if shaped else NO_PRIOR
-        lower = partial(lower, prior=prior, on_step=on_step)
-        fit = lower(task.fitted, start, tol=recipe.tol, max_iter=recipe.max_iter)
+    fit = _descended(task, seed, on_step, _checkpoint(task, seed, checkpoint))
     order = np.argsort(-np.where(task.held, np.inf, fit.weights), kind="stable")  # strongest first
     table = np.ascontiguousarray(fit.loadings[:, order])  # kernels are compiled for one order
     if task.root is not None:
@@ -165,6 +154,47 @@ def solve(task: NmfTask, seed: int, on_step: OnStep) -> NmfSolution:
         )
         table = unit_columns((turn @ table.T).T.clip(min=0))
     return NmfSolution(table, _maps(task, table), fit, ends_at)
+
+
+def _descended(
+    task: NmfTask, seed: int, on_step: OnStep, checkpoint: Checkpoint | None
+) -> DescentResult:
+    """Return where the descent ends: on few large bins first, then on all that was read."""
+    recipe, done = task.recipe, None if checkpoint is None else checkpoint.read()
+    if done is not None and (done.converged or done.iterations >= recipe.max_iter):
+        return done
+    lower = partial(descend, loss=recipe.loss, fixed=task.held)
+    start = _start(task, seed) if done is None else done.loadings
+    if done is None and not isinstance(recipe.init, xr.Dataset):
+        tol, steps = recipe.tol / ROUGH_TOL, 3 * recipe.max_iter
+        coarse = split_rows(task.coarse, COARSE_BLOCKS)
+        coarse = coarse if task.root is None else weighted(coarse, _inverse(task.root))
+        fit = lower(coarse, start, tol=tol, max_iter=steps)
+        if fit.interrupted:
+            return fit
+        start = fit.loadings
+    shaped = task.pixels is not None and recipe.mixing == "free"
+    return lower(
+        task.fitted,
+        start,
+        prior=_prior(task) if shaped else NO_PRIOR,
+        on_step=on_step,
+        keep=None if checkpoint is None else checkpoint.write,
+        iterations=0 if done is None else done.iterations,
+        tol=recipe.tol,
+        max_iter=recipe.max_iter,
+    )
+
+
+def _checkpoint(task: NmfTask, seed: int, path: Path | None) -> Checkpoint | None:
+    """Return the file of a descent, which may be longer or finer than the one before."""
+    if path is None:
+        return None
+    recipe = task.recipe._replace(tol=0.0, max_iter=0, fixed=None, mask=None, init="")
+    start = task.start if isinstance(task.start, str) else task.start.values
+    of = (task.image.shape, task.rank, seed, f"{task.fitted.counts:.6e}", *recipe)
+    valid = None if task.valid is None else np.packbits(task.valid)
+    return Checkpoint(path, *of, start, task.fixed, valid)
 
 
 def _check_recipe(recipe: NmfOptions) -> None:

@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.purest.continuum import line_channels
 from eds_xr.factorisation.purest.least_volume import even_rows, purest_turn
 from eds_xr.factorisation.purest.ray_ends import Grid
@@ -35,6 +36,7 @@ from eds_xr.schema import COMPONENT, ENERGY, EdsError, check_one_of, one_mask, s
 CORE_PIXELS = 2**20
 
 
+@computes
 def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     """Turn a factorisation to its purest components, without changing ``W H``.
 
@@ -98,6 +100,7 @@ def purest(result: xr.Dataset, *, reach: str = "auto") -> xr.Dataset:
     return xr.Dataset({"scores": turned.rename("scores"), "loadings": spectra}, attrs=attrs)
 
 
+@computes
 def mixing_uncertainty(result: xr.Dataset) -> xr.Dataset:
     """Return how much of each component could be moved into each other one.
 

@@ -7,13 +7,16 @@ each, and a spatially binned copy on which the start is found and refined before
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.fit import NmfOptions, NmfSolution, NmfTask, prepare, solve
 from eds_xr.factorisation.scores import lazy_scores, named_scores
 from eds_xr.factorisation.solver.loadings import as_loadings
@@ -24,6 +27,7 @@ from eds_xr.schema import COMPONENT, EdsError
 SEED = "seed"
 
 
+@computes
 def nmf(
     image: xr.DataArray,
     n_components: int | str = "auto",
@@ -39,6 +43,7 @@ def nmf(
     seed: int = 0,
     tol: float = 5e-5,
     max_iter: int = 60,
+    checkpoint: str | os.PathLike[str] | None = None,
 ) -> xr.Dataset:
     """Factorise a spectrum image into scores and loadings.
 
@@ -94,6 +99,11 @@ def nmf(
         is not a truer loading: further steps fit the noise and let components mix.
     max_iter : int
         Largest number of steps on the full image; the binned one takes up to three times that.
+    checkpoint : path, optional
+        Small file on this machine that holds the state after every step on the full image. Where
+        it exists, of the same image and options, the fit goes on from there: of a run that was
+        killed, or whose cluster was lost, one step is repeated at most. A fit that ends removes
+        it, an interrupted one keeps it.
 
     Returns
     -------
@@ -111,8 +121,8 @@ def nmf(
     ------
     EdsError
         For an image without energy axis, NaN or negative values, no counts at all, a mask on
-        another grid, a number of components that the image cannot hold, or a start of another
-        shape.
+        another grid, a number of components that the image cannot hold, a start of another
+        shape, or a checkpoint of another fit.
 
     Notes
     -----
@@ -123,16 +133,20 @@ def nmf(
     recipe = NmfOptions(
         loss, weighting, mixing, init, fixed, mask, smoothness, sparsity, tol, max_iter
     )
-    return nmf_of_task(prepare(image, n_components, recipe), seed)
+    place = None if checkpoint is None else Path(checkpoint).expanduser()
+    return nmf_of_task(prepare(image, n_components, recipe), seed, place)
 
 
-def nmf_of_task(task: NmfTask, seed: int) -> xr.Dataset:
+def nmf_of_task(task: NmfTask, seed: int, checkpoint: Path | None = None) -> xr.Dataset:
     """Return what :func:`nmf` does of an image that was read."""
     with counting("NMF") as on_step:
-        solution = solve(task, seed, on_step)
+        solution = solve(task, seed, on_step, checkpoint)
+    if checkpoint is not None and not solution.fit.interrupted:
+        checkpoint.unlink(missing_ok=True)
     return _result(task, solution, "nmf", seed)
 
 
+@computes
 def nmf_spread(
     image: xr.DataArray,
     n_components: int | str = "auto",

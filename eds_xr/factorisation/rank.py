@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import as_chunked
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.component_kinds.kinds import NOISE, PHASE_KIND, component_kinds
 from eds_xr.factorisation.nmf import nmf
 from eds_xr.factorisation.one_read import finest_grid, read_once
@@ -17,6 +18,7 @@ from eds_xr.schema import COMPONENT, EdsError, check_spectrum_image
 CLEAR_GAP = 5.0
 
 
+@computes
 def suggest_rank(
     image: xr.DataArray, *, max_rank: int = 10, seed: int = 0, kinds: xr.Dataset | None = None
 ) -> xr.Dataset:

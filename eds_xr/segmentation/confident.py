@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COMPONENT,
@@ -32,6 +33,7 @@ MIN_SPREAD = 0.002
 MAX_SAMPLE_PIXELS = 2**20
 
 
+@computes
 def confident_pixels(
     scores: xr.DataArray,
     *,

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     ENERGY,
@@ -91,6 +92,7 @@ def from_labels(label: xr.DataArray) -> xr.DataArray:
     return masks.assign_attrs(long_name="phase mask", history=label.attrs.get("history", []))
 
 
+@computes
 def threshold(score: xr.DataArray, *, method: str = "otsu") -> xr.DataArray:
     """Return where a score map is above a threshold that its histogram gives.
 
@@ -162,6 +164,7 @@ def from_rectangle(
     return inside.assign_coords(coords).rename("mask").assign_attrs(step)
 
 
+@computes
 def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
     """Return the square that lies most inside a mask, as an analyst would draw it.
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.provenance import with_step
 from eds_xr.schema import (
     COLORS,
@@ -210,6 +211,7 @@ def read(
     return label.assign_attrs(with_step(label.attrs, "read_scribbles", file=source.name))
 
 
+@computes
 def write(label: xr.DataArray, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write scribbles or labels with the names and colours of their phases.
 

@@ -11,6 +11,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of
+from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, LINE, EdsError, check_spectra, leading_dims, zero_where_assumed
 from eds_xr.spectra.hole_errors import HOLE_BY_COUNTS, HOLE_ERROR, HOLE_SLOPE
 from eds_xr.spectra.line_fits.fitted_lines import (
@@ -60,6 +61,7 @@ def carries_common_errors(spectra: xr.Dataset) -> bool:
     return bool({"common_error", "scale_slope", HOLE_SLOPE} & set(spectra.data_vars))
 
 
+@computes
 def add_common_errors(lines: xr.Dataset, spectra: xr.Dataset) -> xr.Dataset:
     """Add to the errors of net counts those that all channels of a spectrum share.
 

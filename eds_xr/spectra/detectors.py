@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
 from eds_xr.schema import DETECTOR, ENERGY, LINE, EdsError, check_spectra, spatial_dims
 from eds_xr.spectra.line_fits.fit_lines import FIT_RANGE_KEV, fit_lines
@@ -44,6 +45,7 @@ class _Verdict(NamedTuple):
         return min(1.0, 2 * min(self.p_ratios, self.p_total))
 
 
+@computes
 def compare_detectors(
     data: xr.Dataset | xr.DataArray,
     elements: Sequence[str] | None = None,

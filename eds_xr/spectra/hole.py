@@ -16,6 +16,7 @@ from eds_xr.arguments import (
     relative_uncertainty,
     with_assumptions,
 )
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LIVE_TIME, EdsError, check_spectra, leading_dims, spatial_dims
 from eds_xr.spectra.hole_errors import HOLE_BY_COUNTS, HOLE_ERROR, HOLE_SCALE, HOLE_SLOPE
@@ -44,6 +45,7 @@ class _Scale(NamedTuple):
     assumed: tuple[str, ...]
 
 
+@computes
 def subtract_hole(
     spectra: xr.Dataset,
     hole: xr.Dataset | xr.DataArray,

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import beam_energy_of, resolution_of
+from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen, places_of_lines
@@ -113,6 +114,7 @@ def window_net(spectra: xr.Dataset, line: str) -> tuple[xr.DataArray, xr.DataArr
     return (spectra.counts * weights).sum(ENERGY), (spectra.variance * weights**2).sum(ENERGY)
 
 
+@computes
 def net_counts(spectra: xr.Dataset, line: str) -> xr.Dataset:
     """Return classical net counts of a line: its window less a linear background beside it.
 

@@ -10,6 +10,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number, resolution_of
 from eds_xr.axes import energy_step
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, LIVE_TIME, EdsError, check_spectra
 from eds_xr.spectra.hole_errors import hole_error_left
@@ -42,6 +43,7 @@ class SubtractionWarning(UserWarning):
     """The remainder of a subtraction is not a physical spectrum."""
 
 
+@computes
 def subtract_phase(
     mixture: xr.Dataset,
     reference: xr.Dataset,

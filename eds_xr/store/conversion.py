@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import readers
+from eds_xr.cluster.supervision import computes
 from eds_xr.places import local_or_url
 from eds_xr.progress import track
 from eds_xr.provenance import with_step
@@ -121,6 +122,7 @@ def _chosen(
         yield recording
 
 
+@computes
 def info(source: str | os.PathLike[str], *, counts: bool | None = None) -> dict[str, Any]:
     """Return what a store, or a vendor file, holds, in plain types.
 

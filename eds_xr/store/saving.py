@@ -9,16 +9,18 @@ from pathlib import Path
 
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.places import local_or_url
 from eds_xr.progress import progress
 from eds_xr.schema import DETECTOR, ENERGY, EdsError, check_spectrum_image
 from eds_xr.store import writing
 from eds_xr.store.opening import reads_from
-from eds_xr.store.targets import check_target, written
+from eds_xr.store.targets import StillWritten, check_target, written
 from eds_xr.store.writing import checked_block, may_be_negative
 from eds_xr.workers import threads
 
 
+@computes
 def save(
     image: xr.DataArray,
     store: str | os.PathLike[str],
@@ -101,6 +103,6 @@ def _store_lazy(dataset: xr.Dataset, place: str) -> None:
     import dask.array as da
 
     lazy = {str(n): v.data for n, v in dataset.variables.items() if v.chunks is not None}
-    arrays = [writing.open_array(place, name) for name in lazy]
+    arrays = [StillWritten(writing.open_array(place, name), place) for name in lazy]
     with ThreadPoolExecutor(threads()) as pool, dask.config.set(pool=pool):
         da.store(list(lazy.values()), arrays, lock=False)

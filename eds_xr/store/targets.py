@@ -95,6 +95,29 @@ def check_target(target: Path | str, *, overwrite: bool) -> None:
         check_store(target, overwrite=overwrite, holds="counts")
 
 
+class StillWritten:
+    """An array of a store, written to only while the store is being made.
+
+    What a worker of a cluster computes when a run is interrupted, it computes to the end: it must
+    not write to a store that was given up and removed.
+    """
+
+    def __init__(self, array: Any, place: str) -> None:
+        self._array, self._place = array, place
+
+    def __setitem__(self, region: Any, block: Any) -> None:
+        if _is_being_made(self._place):
+            self._array[region] = block
+
+
+def _is_being_made(place: str) -> bool:
+    if "://" not in place:
+        return Path(place).is_dir()
+    files, root = _files(place)
+    files.invalidate_cache()
+    return bool(files.exists(f"{root}/{_MARKER}"))
+
+
 def _clear(files: Any, root: str) -> None:
     """Remove all objects of a store but the marker, its root documents first."""
     files.invalidate_cache()

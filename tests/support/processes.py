@@ -55,6 +55,16 @@ def s3_server(folder: Path) -> Iterator[dict[str, str]]:
 @contextmanager
 def started_cluster(folder: Path, *, workers: int, env: Mapping[str, str]) -> Iterator[str]:
     """Run ``dask scheduler`` and ``dask worker`` processes; give the file that clients need."""
+    with started_processes(folder, workers=workers, env=env) as (file, *_):
+        yield file
+
+
+@contextmanager
+def started_processes(
+    folder: Path, *, workers: int, env: Mapping[str, str], nanny: bool = True
+) -> Iterator[tuple[str, subprocess.Popen, list[subprocess.Popen]]]:
+    """As :func:`started_cluster`; give also the scheduler and the workers, or their nannies."""
+    folder.mkdir(exist_ok=True)
     file, log = folder / "scheduler.json", folder / "scheduler.log"
     quiet = ("--scheduler-file", str(file), "--no-dashboard")
     with ExitStack() as stack:
@@ -63,13 +73,15 @@ def started_cluster(folder: Path, *, workers: int, env: Mapping[str, str]) -> It
                     env=env, log=log)
         )  # fmt: skip
         _wait_for(file.exists, scheduler, log)
-        for number in range(workers):
+        running = [
             stack.enter_context(
                 process("dask", "worker", *quiet, "--nthreads", "1", "--memory-limit", "1GiB",
-                        "--local-directory", str(folder), env=env,
-                        log=folder / f"worker{number}.log")
-            )  # fmt: skip
-        yield str(file)
+                        "--local-directory", str(folder), "--nanny" if nanny else "--no-nanny",
+                        env=env, log=folder / f"worker{number}.log")
+            )
+            for number in range(workers)
+        ]  # fmt: skip
+        yield str(file), scheduler, running
 
 
 def _wait_for(ready, running: subprocess.Popen, log: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from eds_xr.app.pictures.cancelling import stoppable
+from eds_xr.cluster.supervision import stoppable
 
 R = TypeVar("R")
 

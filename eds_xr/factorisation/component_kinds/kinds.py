@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.component_kinds.few_pixels import FEW_PIXELS, in_few, pixels_in_few
 from eds_xr.factorisation.component_kinds.modulation import beyond_others, unexplained
 from eds_xr.factorisation.component_kinds.smooth_maps import (
@@ -53,6 +54,7 @@ class Kinds(NamedTuple):
     reason: list[str]
 
 
+@computes
 def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     """Tell components that are phases from those that are not.
 

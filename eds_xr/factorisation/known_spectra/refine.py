@@ -10,6 +10,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.chunks import as_chunked
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.known_spectra.unmix import OTHER, is_named, phase_table
 from eds_xr.factorisation.solver.loadings import as_table
 from eds_xr.progress import progress
@@ -78,6 +79,7 @@ def refine(
     return Refined(final @ sums, covariance, common, _misfit(left, noise))
 
 
+@computes
 def refine_spectra(
     image: xr.DataArray,
     spectra: xr.DataArray | xr.Dataset,

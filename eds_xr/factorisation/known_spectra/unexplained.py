@@ -9,6 +9,7 @@ from eds_xr import provenance
 from eds_xr.arguments import resolution_of
 from eds_xr.axes import energy_step
 from eds_xr.chunks import as_chunked
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.known_spectra.unmix import phase_table
 from eds_xr.factorisation.scores import lazy_scores
 from eds_xr.factorisation.solver.loadings import as_table
@@ -29,6 +30,7 @@ _FOUND = {
 }
 
 
+@computes
 def unexplained(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset:
     """Find counts of each pixel that no mixture of known spectra explains.
 

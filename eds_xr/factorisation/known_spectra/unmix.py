@@ -12,6 +12,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.chunks import as_chunked
+from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.scores import lazy_scores
 from eds_xr.factorisation.solver.loadings import as_loadings, as_table, check_loadings
 from eds_xr.image.blocks import check_channels, compress_block
@@ -116,6 +117,7 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     )
 
 
+@computes
 def extend_loadings(image: xr.DataArray, result: xr.Dataset, *, max_iter: int = 8) -> xr.DataArray:
     """Find the loadings in all channels of an image for scores that were fitted on some of them.
 

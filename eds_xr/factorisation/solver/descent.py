@@ -48,6 +48,8 @@ def descend(
     fixed: np.ndarray | None = None,
     prior: Prior = NO_PRIOR,
     on_step: Callable[[int, float], None] | None = None,
+    keep: Callable[[DescentResult], None] | None = None,
+    iterations: int = 0,
 ) -> DescentResult:
     """Lower the deviance until a plain step lowers it by less than the fraction `tol`.
 
@@ -57,15 +59,19 @@ def descend(
 
     The loadings of components marked in `fixed` [component; bool] stay. What `prior` wants of the
     scores adds to the deviance (Poisson loss). `on_step` takes the number of the iteration and the
-    lowest deviance so far. An interruption (from the keyboard, or of a cluster's work) ends the
+    lowest deviance so far, `keep` where it stands; `iterations` were done before, in a run that was
+    lost. An interruption (from the keyboard, or of a cluster's work) ends the
     descent with the best loadings found.
     """
     walk = _Descent(rows, loadings, loss, fixed, prior)
+    walk.iteration = iterations
     try:
         while walk.iteration < max_iter and not walk.converged:
             walk.go_on(tol)
             if on_step is not None:
                 on_step(walk.iteration, walk.lowest)
+            if keep is not None:
+                keep(walk.fit())
     except (KeyboardInterrupt, CancelledError):
         return walk.fit(interrupted=True)
     return walk.fit()

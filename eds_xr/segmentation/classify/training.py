@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import progress
 from eds_xr.provenance import package_version, with_step
 from eds_xr.schema import PHASE, EdsError, spatial_coords
@@ -35,6 +36,7 @@ MIN_LEAF_PIXELS = 5
 LEAST_TREES_OUT_OF_BAG = 20
 
 
+@computes
 def train(
     features: Images,
     scribbles: Images,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.provenance import with_step
 from eds_xr.schema import PHASE, EdsError, check_same_grid, label_array, spatial_dims
 from eds_xr.segmentation.graph_cut.expansion import MAX_WEIGHT
@@ -129,6 +130,7 @@ def smooth(
     return result
 
 
+@computes
 def potts_energy(
     label: xr.DataArray,
     probability: xr.DataArray,

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.atomic_write import written_whole
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import progress
 from eds_xr.schema import PHASE, EdsError, checked_labels, spatial_dims
 
@@ -19,6 +20,7 @@ from eds_xr.schema import PHASE, EdsError, checked_labels, spatial_dims
 CHUNK = 1024
 
 
+@computes
 def save_phases(
     phases: xr.Dataset, store: str | os.PathLike[str], *, overwrite: bool = False
 ) -> Path:

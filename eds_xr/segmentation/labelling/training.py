@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.schema import EdsError
 from eds_xr.segmentation.classify.quality import score_by_stroke
 from eds_xr.segmentation.classify.training import predict, random_trees, train
@@ -73,6 +74,7 @@ def train_session(session: Session, features: Features) -> Session:
     return replace(session, classifier=classifier)
 
 
+@computes
 def score_session(session: Session, features: Features) -> xr.Dataset:
     """Measure how well strokes are recognised by a classifier that was not shown them.
 
@@ -101,6 +103,7 @@ def probabilities_of(session: Session, features: xr.DataArray) -> xr.DataArray:
     return predict(session.classifier, features)
 
 
+@computes
 def phases_of(session: Session, probabilities: xr.DataArray) -> xr.Dataset:
     """Return the phases of each pixel, joined by a graph cut of the session's smoothness.
 

@@ -19,6 +19,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import beam_energy_of, number, resolution_of, with_beam_assumed
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import track, warn
 from eds_xr.schema import ELEMENT, ENERGY, EdsError, check_energy_in_kev, check_spectra
 from eds_xr.spectra.identification.axis_search import (
@@ -54,6 +55,7 @@ class AxisWarning(UserWarning):
     """The energy axis of a spectrum could not be found from its peaks."""
 
 
+@computes
 @in_one_thread
 def identify(
     spectra: xr.Dataset,

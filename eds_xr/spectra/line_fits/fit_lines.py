@@ -21,6 +21,7 @@ from eds_xr.arguments import (
     with_beam_assumed,
 )
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
 from eds_xr.schema import (
     ENERGY,
@@ -62,6 +63,7 @@ class MissingLineWarning(UserWarning):
     """A fit leaves a peak that none of its elements accounts for."""
 
 
+@computes
 @in_one_thread
 def fit_lines(
     spectra: xr.Dataset,
@@ -206,6 +208,7 @@ def fit_lines(
     return found.assign_attrs(attrs)
 
 
+@computes
 @in_one_thread
 def calibrate(
     spectra: xr.Dataset,

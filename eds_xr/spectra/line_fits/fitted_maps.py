@@ -8,6 +8,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import check_range_kev, with_beam_assumed
+from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
 from eds_xr.schema import ENERGY, LINE, check_energy_in_kev, check_spectrum_image
 from eds_xr.spectra.line_fits.chosen_lines import (
@@ -24,6 +25,7 @@ from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.xray.elements import element_names
 
 
+@computes
 def fitted_maps(
     image: xr.DataArray,
     elements: Sequence[str] | None = None,

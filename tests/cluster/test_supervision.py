@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from distributed import Event, get_client
 
-from eds_xr.app.pictures.cancelling import stoppable
 from eds_xr.app.pictures.worker import CancelledError, Job, Worker
+from eds_xr.cluster.supervision import stoppable
 from eds_xr.workers import cluster
 
 

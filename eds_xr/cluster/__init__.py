@@ -1,0 +1,1 @@
+"""A cluster that works for a public function: supervised, and cleared up."""

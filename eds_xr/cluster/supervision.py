@@ -1,0 +1,315 @@
+"""What a public function computes on a cluster, supervised: it ends clearly, and leaves nothing.
+
+Whatever ends it early, what it computed and kept on the cluster is let go. A scheduler, or all
+workers, that are gone are an error at once instead of waiting for ever.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from typing import Any, ParamSpec, TypeVar
+
+from eds_xr.schema import EdsError
+from eds_xr.workers import cluster
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+#: Between two looks at whether a result is still wanted [s], and at whether workers are left [s].
+EVERY_SECONDS, WORKERS_EVERY_SECONDS = 0.1, 2.0
+#: How long a cluster may be without workers that lost them, as a nanny starts them anew [s], and
+#: one that has had none yet, as a queue of jobs takes its time [s].
+WITHOUT_WORKERS_SECONDS, UNTIL_WORKERS_SECONDS = 60.0, 600.0
+#: Of so many tasks at most it is asked whether the scheduler knows them already.
+MOST_KEYS = 10_000
+#: Longer than this the scheduler does not take to know a graph [s].
+KNOWN_SECONDS = 60.0
+#: A message that takes longer than this is given up [s]; the next look sends another.
+MESSAGE_SECONDS = 3.0
+#: How long after a failed message the client may take to notice that its connection is lost [s].
+NOTICED_SECONDS = 2.0
+
+
+def computes(function: Callable[P, R]) -> Callable[P, R]:
+    """Supervise what a public function computes on a cluster: see :func:`supervised`."""
+
+    @wraps(function)
+    def watched(*args: P.args, **kwargs: P.kwargs) -> R:
+        with supervised():
+            return function(*args, **kwargs)
+
+    return watched
+
+
+@contextmanager
+def supervised() -> Iterator[None]:
+    """Let what this thread computes on a cluster, inside the ``with`` block, end clearly.
+
+    When the block is left by an exception, KeyboardInterrupt too, nothing that it computed or
+    persisted stays on the cluster. Inside another such block this does nothing.
+
+    Raises
+    ------
+    EdsError
+        If the scheduler does not answer any more, no worker is left, or workers die of a task.
+    """
+    client = cluster()
+    if client is None or client.asynchronous or _watch_of(client).kept is not None:
+        yield
+        return
+    check_connected(client)
+    watch = _watch_of(client)._for_operation()
+    watch.until_known()
+    try:
+        with watch.takes_over():
+            yield
+    except BaseException as error:
+        watch.let_go()
+        told = _told(error, watch.client)
+        if told is None:
+            raise
+        raise told from error
+
+
+@contextmanager
+def stoppable(check: Callable[[], None]) -> Iterator[None]:
+    """Let what this thread computes on a cluster, inside the ``with`` block, be given up.
+
+    Parameters
+    ----------
+    check : callable
+        Asked now and then. What it raises ends the computation: its tasks are let go, of
+        whichever stage they are. In this process, blocks ask for themselves.
+    """
+    client = cluster()
+    if client is None:
+        yield
+        return
+    with _watch_of(client)._with_check(check).takes_over():
+        yield
+
+
+def check_connected(client: Any) -> None:
+    """Raise if a client has lost its scheduler."""
+    if client.status != "running" and not client.asynchronous:
+        raise _lost_scheduler(client)
+
+
+class _Watch:
+    """A client, and what is looked at while something is computed on it."""
+
+    def __init__(
+        self, client: Any, checks: tuple[Callable[[], None], ...] = (), kept: Any = None
+    ) -> None:
+        self.client, self.checks, self.kept = client, checks, kept
+        self.looked, self.alone_since, self.had_workers = time.monotonic(), 0.0, False
+
+    def _for_operation(self) -> _Watch:
+        return _Watch(self.client, self.checks, [])
+
+    def _with_check(self, check: Callable[[], None]) -> _Watch:
+        return _Watch(self.client, (*self.checks, check), self.kept)
+
+    @contextmanager
+    def takes_over(self) -> Iterator[None]:
+        """Compute through this watch in this thread, inside the ``with`` block."""
+        from distributed.client import _current_client
+
+        # not Client.as_current, which sets the scheduler of all threads
+        token = _current_client.set(_face(self))
+        try:
+            yield
+        finally:
+            _current_client.reset(token)
+
+    def get(self, graph: Any, keys: Any, *given: Any, **options: Any) -> Any:
+        """Compute; look now and then whether the result is wanted, and can come."""
+        check_connected(self.client)
+        packed = self.client.get(graph, keys, *given, **options | {"sync": False})
+        futures = list(_futures(packed))
+        self.looked, self.alone_since = time.monotonic(), 0.0
+        try:
+            while not _settled(futures):
+                self.look()
+            return self.client.gather(packed)
+        except BaseException as error:
+            told = _told(error, self.client)
+            if told is None:
+                raise
+            raise told from error
+        finally:  # what waits for its turn is forgotten, unless somebody else wants it too
+            for future in futures:
+                future.release()
+
+    def keep(self, collections: Any) -> Any:
+        """Remember the futures of persisted collections, as long as anybody holds them."""
+        if self.kept is not None:
+            several = collections if isinstance(collections, list | tuple) else [collections]
+            graphs = [dict(one.__dask_graph__()) for one in several]
+            found = _futures([value for graph in graphs for value in graph.values()])
+            self.kept[:] = [one for one in self.kept if one() is not None]
+            self.kept += [weakref.ref(future) for future in found]
+        return collections
+
+    def until_known(self) -> None:
+        """Wait until the scheduler knows all that was persisted.
+
+        It takes graphs in at the same time, and one that needs another's results may overtake it
+        on a busy machine; then the scheduler cancels it, "lost dependencies".
+        """
+        until = time.monotonic() + KNOWN_SECONDS
+        while not self.client.asynchronous and time.monotonic() < until:
+            states = list(self.client.futures.items())
+            unknown = [key for key, state in states if state.status == "pending"][:MOST_KEYS]
+            if not unknown:
+                return
+            ask = self.client.scheduler.get_task_status
+            try:
+                known = self.client.sync(ask, keys=unknown, callback_timeout=MESSAGE_SECONDS)
+            except (TimeoutError, OSError):
+                known = {}
+            if known and all(known.values()):
+                return
+            self.look()
+            time.sleep(0.01)
+
+    def let_go(self) -> None:
+        """Release what the operation has persisted: a traceback would hold it for long."""
+        for reference in self.kept or ():
+            future = reference()
+            if future is not None:
+                future.release()
+
+    def look(self) -> None:
+        """Raise when the result is not wanted any more, or cannot come."""
+        for check in self.checks:
+            check()
+        check_connected(self.client)
+        if time.monotonic() - self.looked > WORKERS_EVERY_SECONDS:
+            self._look_for_workers()
+            self.looked = time.monotonic()
+
+    def _look_for_workers(self) -> None:
+        try:
+            number = len(
+                self.client.sync(self.client.scheduler.ncores, callback_timeout=MESSAGE_SECONDS)
+            )
+        except (TimeoutError, OSError):  # busy; if it is lost, the client will know
+            return
+        if number:
+            self.had_workers, self.alone_since = True, 0.0
+            return
+        self.alone_since = self.alone_since or time.monotonic()
+        most = WITHOUT_WORKERS_SECONDS if self.had_workers else UNTIL_WORKERS_SECONDS
+        if time.monotonic() - self.alone_since > most:
+            raise EdsError(
+                f"the cluster at {_address(self.client)} has had no workers for {most:g} s, so "
+                "nothing can be computed; start workers (with a nanny they are started anew when "
+                "they die), look into their logs for why they went, and run this again"
+            )
+
+
+def _watch_of(client: Any) -> _Watch:
+    """Return the watch of a client that is one's face, or a new one that watches nothing."""
+    watch = getattr(type(client), "eds_xr_watch", None)
+    return watch if isinstance(watch, _Watch) else _Watch(client)
+
+
+def _face(watch: _Watch) -> Any:
+    """Return a second face of a client, with its futures and its connection, that is watched."""
+    from distributed import Client
+
+    client = watch.client
+
+    class Watched(Client):
+        eds_xr_watch = watch
+
+        def get(self, dsk: Any, keys: Any, *given: Any, **options: Any) -> Any:
+            return watch.get(dsk, keys, *given, **options)
+
+        def persist(self, *collections: Any, **options: Any) -> Any:
+            check_connected(client)
+            kept = watch.keep(client.persist(*collections, **options))
+            watch.until_known()
+            return kept
+
+        def compute(self, *collections: Any, **options: Any) -> Any:
+            check_connected(client)
+            return client.compute(*collections, **options)
+
+        def __del__(self) -> None:
+            """Leave the connection open: it is the first face's."""
+
+    face = object.__new__(Watched)
+    face.__dict__ = client.__dict__
+    return face
+
+
+def _futures(packed: Any) -> Iterator[Any]:
+    """Yield the futures in nested lists."""
+    from distributed import Future
+
+    if isinstance(packed, list | tuple):
+        for one in packed:
+            yield from _futures(one)
+    elif isinstance(packed, Future):
+        yield packed
+
+
+def _settled(futures: list[Any]) -> bool:
+    """Return whether all are done, or one has failed, after a moment."""
+    from distributed import wait
+
+    running = [future for future in futures if not future.done()]
+    if running:
+        try:
+            wait(running, timeout=EVERY_SECONDS, return_when="FIRST_COMPLETED")
+        except TimeoutError:
+            return False
+    failed = ("error", "lost", "cancelled")
+    return all(f.done() for f in futures) or any(f.status in failed for f in futures)
+
+
+def _told(error: BaseException, client: Any) -> Exception | None:
+    """Return what an error of Dask's means to the user; None where it says it itself."""
+    from concurrent.futures import CancelledError
+
+    from distributed.scheduler import KilledWorker
+
+    if isinstance(error, EdsError) or not isinstance(error, Exception | CancelledError):
+        return None
+    if isinstance(error, KilledWorker):
+        return EdsError(
+            f"{error.allowed_failures + 1} workers died, one after the other, while they computed "
+            f"{error.task!r}: mostly they had too little memory; give them more, fewer threads "
+            "each, or rechunk the image into smaller chunks, and look into their logs"
+        )
+    if isinstance(error, CancelledError | OSError | TimeoutError):
+        until = time.monotonic() + NOTICED_SECONDS
+        while client.status == "running" and _is_connection(error) and time.monotonic() < until:
+            time.sleep(EVERY_SECONDS)
+    return None if client.status == "running" else _lost_scheduler(client)
+
+
+def _is_connection(error: BaseException) -> bool:
+    """Return whether an error is one of messages to the scheduler, not of the work itself."""
+    from distributed.comm.core import CommClosedError
+
+    return isinstance(error, CommClosedError) or "connect" in str(error).lower()
+
+
+def _lost_scheduler(client: Any) -> Exception:
+    return EdsError(
+        f"the cluster's scheduler at {_address(client)} does not answer any more, so what lay on "
+        "the cluster is lost; start the cluster again, connect with a new distributed.Client, and "
+        "run this again (eds_xr.nmf goes on where it was, given checkpoint=)"
+    )
+
+
+def _address(client: Any) -> str:
+    scheduler = getattr(client, "scheduler", None)
+    return str(getattr(scheduler, "address", None) or client._start_arg or "its address")

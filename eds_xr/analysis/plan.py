@@ -35,15 +35,16 @@ class Cost(NamedTuple):
     client_bytes: float  # that reach the client, whatever the image
     tasks: float  # a chunk
     rate: float  # bytes that a thread does in a second
+    start: float  # seconds, however small the image
 
 
 #: By operation. Copies, tasks and rates are measured, see the benchmark; rates on a core of 2020.
 COSTS = {
-    "sum_spectra": Cost(1, 2.8, 0, False, 20e6, 2, 100e6),
-    "fitted_maps": Cost(2, 2.8, 0, False, 20e6, 4, 60e6),
-    "nmf": Cost(1, 2.8, 0, True, 20e6, 3, 30e6),
-    "segment": Cost(3, 2.8, 200, True, 100e6, 30, 15e6),
-    "analyse": Cost(7, 2.8, 300, True, 200e6, 60, 5e6),
+    "sum_spectra": Cost(1, 2.8, 0, False, 20e6, 2, 100e6, 0.2),
+    "fitted_maps": Cost(2, 2.8, 0, False, 20e6, 4, 60e6, 0.3),
+    "nmf": Cost(1, 2.8, 0, True, 20e6, 3, 30e6, 1),
+    "segment": Cost(3, 2.8, 200, True, 100e6, 30, 15e6, 3),
+    "analyse": Cost(7, 2.8, 300, True, 200e6, 60, 5e6, 10),
 }
 #: What :func:`eds_xr.convert` holds: blocks of rows read ahead, written and compressed.
 ROW_BLOCKS = 4
@@ -170,7 +171,7 @@ def _workplace(
 
 def _cost(operation: str) -> Cost:
     """Return what an operation takes; a conversion is not made of chunks that are read."""
-    return COSTS.get(operation, Cost(1, 0, 0, False, 0, 0, 60e6))
+    return COSTS.get(operation, Cost(1, 0, 0, False, 0, 0, 60e6, 0))
 
 
 def _kept_bytes(image: xr.DataArray, room: float) -> float:
@@ -207,7 +208,7 @@ def _planned(
     return Plan(
         operation, cost.reads + again, (cost.reads + again) * image.nbytes, worker, client,
         limit, number, each, math.ceil(cost.tasks * chunks),
-        (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
+        cost.start + (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
     )  # fmt: skip
 
 

@@ -111,8 +111,8 @@ def test_label_by_hand__strokes_lead_to_the_truth(tmp_path):
 
 @pytest.mark.slow
 def test_cluster__a_store_larger_than_the_workers_memory(monkeypatch):
-    monkeypatch.setenv("EDS_XR_SIDE", "448")
-    monkeypatch.setenv("EDS_XR_WORKER_MEMORY", "350 MiB")
+    monkeypatch.setenv("EDS_XR_SIDE", "544")
+    monkeypatch.setenv("EDS_XR_WORKER_MEMORY", "512 MiB")
     notebook = nbformat.read(NOTEBOOKS / "05_cluster.ipynb", as_version=4)
     printed = printed_by(notebook)
     times = float(re.search(r"image ([\d.]+) times", printed)[1])

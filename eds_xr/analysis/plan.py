@@ -18,9 +18,9 @@ from eds_xr.schema import ENERGY, EdsError, check_one_of, check_spectrum_image
 from eds_xr.workers import cluster, cluster_threads, memory, threads
 
 #: What libraries that are loaded late, compiled loops and the scheduler's messages take.
-WORKER_BYTES, CLIENT_BYTES = 60e6, 40e6
-#: Kept by a worker of the sums over all bins of pixels that NMF starts from, in copies.
-BINS_BYTES = 100e6
+WORKER_BYTES, CLIENT_BYTES = 30e6, 40e6
+#: Copies of what is kept of non-zero counts, as they are joined and summed over bins.
+KEPT_COPIES = 1.5
 #: Chunks of which the share of counts above zero is found.
 LOOKED_AT = 4
 
@@ -35,15 +35,16 @@ class Cost(NamedTuple):
     client_bytes: float  # that reach the client, whatever the image
     tasks: float  # a chunk
     rate: float  # bytes that a thread does in a second
+    start: float  # seconds, however small the image
 
 
 #: By operation. Copies, tasks and rates are measured, see the benchmark; rates on a core of 2020.
 COSTS = {
-    "sum_spectra": Cost(1, 2.5, 0, False, 20e6, 2, 150e6),
-    "fitted_maps": Cost(2, 4.0, 0, False, 20e6, 4, 60e6),
-    "nmf": Cost(1, 3.0, 0, True, 200e6, 3, 30e6),
-    "segment": Cost(3, 4.0, 400, True, 400e6, 30, 5e6),
-    "analyse": Cost(7, 4.0, 500, True, 500e6, 60, 3e6),
+    "sum_spectra": Cost(1, 2.8, 0, False, 20e6, 2, 100e6, 0.2),
+    "fitted_maps": Cost(2, 2.8, 0, False, 20e6, 4, 60e6, 0.3),
+    "nmf": Cost(1, 2.8, 0, True, 20e6, 3, 30e6, 1),
+    "segment": Cost(3, 2.8, 200, True, 100e6, 30, 15e6, 3),
+    "analyse": Cost(7, 2.8, 300, True, 200e6, 60, 5e6, 10),
 }
 #: What :func:`eds_xr.convert` holds: blocks of rows read ahead, written and compressed.
 ROW_BLOCKS = 4
@@ -142,7 +143,8 @@ def plan(
     number, each, limit = _workplace(memory, workers, threads)
     image = as_chunked(image)
     kept = _kept_bytes(image, limit * number) if _cost(operation).keeps_counts else 0.0
-    found = _planned(operation, image, kept, number, each, limit)
+    here = workers is None and cluster() is None  # then this process does the work
+    found = _planned(operation, image, kept, number, each, limit, here)
     if found.worker_bytes > limit:
         raise EdsError(_refusal(found, image))
     return found
@@ -169,7 +171,7 @@ def _workplace(
 
 def _cost(operation: str) -> Cost:
     """Return what an operation takes; a conversion is not made of chunks that are read."""
-    return COSTS.get(operation, Cost(1, 0, 0, False, 0, 0, 60e6))
+    return COSTS.get(operation, Cost(1, 0, 0, False, 0, 0, 60e6, 0))
 
 
 def _kept_bytes(image: xr.DataArray, room: float) -> float:
@@ -180,35 +182,47 @@ def _kept_bytes(image: xr.DataArray, room: float) -> float:
 
     blocks = image.data.blocks.ravel()
     some = blocks[:: -(-len(blocks) // LOOKED_AT)]
-    filled = sum(compute(*((block != 0).sum() for block in some))) / sum(b.size for b in some)
-    kept = float(filled * image.size * (2 + min(image.dtype.itemsize, 4)))
+    found = compute(*[((block != 0).sum(), block.max()) for block in some])
+    filled = sum(number for number, _ in found) / sum(block.size for block in some)
+    width = 4 if image.dtype.kind == "f" else np.min_scalar_type(max(m for _, m in found)).itemsize
+    kept = float(filled * image.size * (2 + min(width, 4)))  # channel and count of each
     return kept if 1.2 * kept <= MEMORY_SHARE * room else 0.0
 
 
 def _planned(
-    operation: str, image: xr.DataArray, kept: float, number: int, each: int, limit: float
-) -> Plan:
+    operation: str, image: xr.DataArray, kept: float, number: int, each: int, limit: float,
+    here: bool,
+) -> Plan:  # fmt: skip
     cost, chunks = _cost(operation), int(np.prod(image.data.numblocks))
     pixels = image.size / image.sizes[ENERGY]
     worker = WORKER_BYTES + _in_flight(operation, image, number, each)
     # chunks are not dealt evenly: one worker may hold a quarter more than its share
-    worker += min(1.0, 1.25 / number) * (kept * 1.5 + cost.pixel_bytes * pixels)
-    worker += BINS_BYTES if cost.keeps_counts else 0
+    worker += min(1.0, 1.25 / number) * (kept * KEPT_COPIES + cost.pixel_bytes * pixels)
     client = CLIENT_BYTES + cost.client_bytes
+    client += _bins_bytes(image) if cost.keeps_counts else 0
     if operation == "convert":
         worker, client = 0.0, CLIENT_BYTES + ROW_BLOCKS * ROW_BLOCK_BYTES
-    elif cluster() is None and number == 1:  # then this process does the work
-        client = worker = worker + cost.client_bytes
+    elif here:
+        client = worker = worker + client
     again = 0 if kept or not cost.keeps_counts else 20  # read for every step of NMF
     return Plan(
         operation, cost.reads + again, (cost.reads + again) * image.nbytes, worker, client,
         limit, number, each, math.ceil(cost.tasks * chunks),
-        (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
+        cost.start + (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
     )  # fmt: skip
 
 
 def _chunk_bytes(image: xr.DataArray) -> int:
     return int(np.prod([max(sizes) for sizes in image.data.chunks])) * image.dtype.itemsize
+
+
+def _bins_bytes(image: xr.DataArray) -> float:
+    """Return the bytes of two tables of the sums over bins that NMF starts from."""
+    from eds_xr.factorisation.one_read import BINNED_PIXELS
+
+    channels = image.sizes[ENERGY]
+    bins = min(BINNED_PIXELS[1], image.size // channels)
+    return 2.0 * bins * channels * (4 if image.dtype.itemsize < 4 else 8)
 
 
 def _in_flight(operation: str, image: xr.DataArray, number: int, each: int) -> float:

@@ -41,7 +41,7 @@ def test_plan__tasks_are_linear_in_chunks_and_memory_in_their_size(operation):
     assert many.worker_bytes < few.worker_bytes
     alone = plan(image_of(), operation, memory="9 GB", workers=2, threads=1)
     assert alone.worker_bytes < few.worker_bytes
-    assert alone.seconds == pytest.approx(2 * few.seconds)
+    assert few.seconds < alone.seconds <= 2 * few.seconds
 
 
 def test_plan__counts_that_do_not_fit_are_read_again():

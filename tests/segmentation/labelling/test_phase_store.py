@@ -71,3 +71,12 @@ def test_save_phases__refuses_what_are_none(phases: xr.Dataset, tmp_path: Path) 
     with pytest.raises(EdsError, match="hold labels 0 to 2, their flag_meanings name 1"):
         labelling.save_phases(wrong, tmp_path / "a.zarr")
     assert not list(tmp_path.iterdir())
+
+
+def test_save_phases__of_labels_and_masks_in_different_chunks(
+    phases: xr.Dataset, tmp_path: Path
+) -> None:
+    apart = phases.assign(label=phases.label.chunk(y=3), present=phases.present.chunk(y=5, x=4))
+    found = xr.open_zarr(labelling.save_phases(apart, tmp_path / "p.zarr"), consolidated=False)
+    np.testing.assert_array_equal(found.label, phases.label)
+    np.testing.assert_array_equal(found.present, phases.present)

@@ -81,6 +81,8 @@ def test_readme__its_example_runs_on_a_part_of_a_rock(chain, vendor_file, tmp_pa
     rock = vendor_file("P45_12bit_packed_8bit_compressed.bcf")
     whole = open(convert(rock, tmp_path / "whole.zarr"))
     part = whole.isel(y=slice(40), x=slice(50)).eds.rebin(energy=4)
+    # recorded in an SEM, which has no thin film: as if it were one
+    part = part.assign_attrs(signal_type="EDS_TEM", beam_energy_kev=200.0)
     _check(chain(part.eds.save(tmp_path / "part.zarr")))
 
 

@@ -15,7 +15,10 @@ from dask.base import is_dask_collection
 
 MOST = 10.0
 #: Maps of compositions: some sixty quantities of every pixel, each a task of its own.
-OF_COMPOSITIONS = {"quantify": 30, "quantify_zeta": 55, "quantify_cross_sections": 55, "ratio": 25}
+OF_COMPOSITIONS = {
+    "quantify": 30, "quantify_zeta": 55, "quantify_cross_sections": 55, "ratio": 30,
+    "thickness_map": 35,
+}  # fmt: skip
 #: Chunks of so many pixels; as wide as filters reach, or these would look beyond the next.
 SIDES = {"y": 24, "x": 26}
 SHAPES = {16: (96, 104), 64: (192, 208)}

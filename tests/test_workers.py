@@ -34,6 +34,15 @@ def test_cluster__is_the_one_on_which_dask_would_compute(client: distributed.Cli
         assert workers.cluster() is None
 
 
+def test_here__is_this_process_though_there_is_a_cluster(client):
+    assert workers.here() == {"scheduler": "threads"}
+    found = dask.delayed(os.getpid)()
+    assert found.compute(**workers.here()) == os.getpid()
+    assert found.compute() != os.getpid()
+    with dask.config.set(scheduler="synchronous"):  # as it is: no other was asked for
+        assert workers.here() == {}
+
+
 def test_in_threads__in_order_and_at_once():
     together = threading.Barrier(2, timeout=20)
 

@@ -17,7 +17,7 @@ from eds_xr.workers import task_name
 TILE_PIXELS = 384
 
 
-def tile_sizes(size: int, tile: int = TILE_PIXELS, margin: int = 0) -> tuple[int, ...]:
+def tile_sizes(size: int, tile: int, margin: int = 0) -> tuple[int, ...]:
     """Cut `size` into equal parts of at most `tile`, but not narrower than a margin.
 
     Examples
@@ -37,7 +37,7 @@ def in_tiles(image: xr.DataArray) -> xr.DataArray:
     planes, spatial = plane_dims(image), spatial_dims(image)
     return image.chunk(
         {
-            d: tile_sizes(n) if d in planes else 1 if d in spatial else -1
+            d: tile_sizes(n, TILE_PIXELS) if d in planes else 1 if d in spatial else -1
             for d, n in image.sizes.items()
         }
     )

@@ -1,8 +1,10 @@
 """Tests of eds_xr.segment."""
 
+import dask
 import numpy as np
 import pytest
 import xarray as xr
+from distributed import Future
 
 from eds_xr import simulate
 from eds_xr.analysis.segment import phases_and_amounts, segment
@@ -137,6 +139,41 @@ def test_segment__same_for_any_chunks() -> None:
     eager = segment(scores())
     lazy = segment(scores().chunk(y=20, x=33, component=1))
     xr.testing.assert_equal(eager.compute(), lazy.compute())
+
+
+def _of_four_tiles() -> tuple[xr.DataArray, xr.Dataset]:
+    values = np.tile(amounts(96).values, (2, 2, 1))[:160, :160]
+    drawn = np.random.default_rng(2).poisson(60 * values @ LOADINGS.values)
+    return spectrum_image(drawn).astype(np.uint8), with_spectra_of(drawn)
+
+
+def test_segment__on_a_cluster_is_as_here_and_stays_there(client, monkeypatch) -> None:
+    monkeypatch.setattr("eds_xr.segmentation.tiled_filters.TILE_PIXELS", 80)
+    image, factors = _of_four_tiles()
+    with dask.config.set(scheduler="threads"):
+        here = segment(image.chunk(y=50, x=33), channels=factors).compute()
+    for chunks in ({"y": 50, "x": 33}, {"y": 160, "x": 20}):
+        found = segment(image.chunk(chunks), channels=factors)
+        for name, one in found.data_vars.items():
+            assert one.chunks is not None, name
+            assert set(map(type, one.__dask_graph__().values())) == {Future}, name
+        xr.testing.assert_identical(found.compute(), here)
+
+
+def test_segment__painted_on_a_cluster_is_as_here_and_stays_there(client) -> None:
+    image, factors = _of_four_tiles()
+    values = np.zeros((160, 160), np.uint8)
+    values[2:150:6, 58:62] = 1
+    values[16:24, 16:24] = 2
+    values[40:48, 42:50] = 3
+    painted = label_array(values, image, ["matrix", "first", "second"])
+    features = pixel_features(factors.scores + image.sum("energy"), kinds=("gaussian",))
+    for given in ({"channels": factors}, {"features": features.chunk(y=70)}):
+        with dask.config.set(scheduler="threads"):
+            here = segment(image.chunk(y=50), painted, **given).compute()
+        found = segment(image.chunk(y=50), painted, **given)
+        assert all(one.chunks is not None for one in found.data_vars.values())
+        xr.testing.assert_identical(found.compute(), here)
 
 
 def test_segment__from_scribbles() -> None:

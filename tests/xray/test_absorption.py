@@ -132,8 +132,11 @@ def test_quantify__thickness_times_density():
     lines = lines_of(counts(), elevation_angle_deg=20.0)
     other = quantify(lines, K, thickness_nm=200, density_g_cm3=4.0)
     xr.testing.assert_allclose(one, other)
-    none = quantify(lines, K, thickness_nm=0, density_g_cm3=4.0)
-    xr.testing.assert_allclose(none[list(quantify(lines, K))], quantify(lines, K))
+    none, plain = quantify(lines, K, thickness_nm=0, density_g_cm3=4.0), quantify(lines, K)
+    # without a thickness there is no error of fluorescence, which is none of a film of no thickness
+    assert (none.atomic_fraction_effect_covariance.sel(effect="fluorescence") == 0).all()
+    same = {"error": plain["error"].values, "effect": plain["effect"].values}
+    xr.testing.assert_allclose(none[list(plain)].sel(same), plain)
 
 
 def test_quantify__oxygen_by_stoichiometry_absorbs():

@@ -12,6 +12,7 @@ from eds_xr.composition.film.given_charges import CHARGE_BALANCE
 from eds_xr.composition.k_factors.table import Table
 from eds_xr.composition.quantify import quantify
 from eds_xr.schema import LINE, EdsError, spatial_dims
+from eds_xr.workers import task_name
 
 
 def thickness_map(
@@ -76,8 +77,9 @@ def thickness_map(
         take_off_angle_deg=take_off_angle_deg, absorption_uncertainty=absorption_uncertainty,
     )  # fmt: skip
     names = [n for n in found if str(n).startswith(("mass_thickness", "thickness_nm"))]
-    spread = {d: np.arange(lines.sizes[d]) // int(size) for d in sides}
-    on_pixels = found[names].drop_vars(sides, errors="ignore").isel(spread)
+    lengths = {d: lines.sizes[d] for d in sides}
+    on_pixels = found[names].drop_vars(sides, errors="ignore")
+    on_pixels = on_pixels.map(_on_pixels, args=(lengths, int(size)), keep_attrs=True)
     kept = {n: c for n, c in lines.coords.items() if set(c.dims) <= set(sides)}
     return on_pixels.assign_coords(kept).assign_attrs(pixels_of_blocks=int(size))
 
@@ -88,6 +90,36 @@ def _summed(lines: xr.Dataset, sides: tuple[str, ...], pixels: int) -> xr.Datase
     if "covariance" not in lines and "variance" in lines:
         names.append("variance")
     parts = lines[names].drop_vars([n for n, c in lines.coords.items() if set(c.dims) & set(sides)])
+    if parts.net.chunks is not None:  # whole blocks in each chunk, or they would be put together
+        widest = {d: max(parts.chunksizes[d]) for d in sides}
+        parts = parts.chunk({d: -(-most // pixels) * pixels for d, most in widest.items()})
     blocks = parts.coarsen(dict.fromkeys(sides, pixels), boundary="pad")
     summed: xr.Dataset = blocks.sum()
     return summed.assign_coords({LINE: lines[LINE]}).assign_attrs(lines.attrs)
+
+
+def _on_pixels(blocks: xr.DataArray, lengths: Mapping[str, int], pixels: int) -> xr.DataArray:
+    """Return a value of each pixel: that of its block."""
+    sides = tuple(d for d in lengths if d in blocks.dims)
+    axes = tuple(blocks.get_axis_num(d) for d in sides)
+    if blocks.chunks is None:
+        values = repeated(blocks.values, axes=axes, pixels=pixels)
+    else:
+        sizes = [[n * pixels ** (i in axes) for n in one] for i, one in enumerate(blocks.chunks)]
+        values = blocks.data.map_blocks(
+            repeated, axes=axes, pixels=pixels, chunks=tuple(map(tuple, sizes)), dtype=blocks.dtype
+        )
+    made = xr.Variable(blocks.dims, values, blocks.attrs)
+    kept = {n: c for n, c in blocks.coords.items() if not set(c.dims) & set(sides)}
+    return xr.DataArray(made.isel({d: slice(lengths[d]) for d in sides}), kept, name=blocks.name)
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+@task_name("thickness of pixels")
+def repeated(values: np.ndarray, *, axes: tuple[int, ...], pixels: int) -> np.ndarray:
+    """Return each value `pixels` times along each axis."""
+    for axis in axes:
+        values = values.repeat(pixels, axis)
+    return values

@@ -75,7 +75,9 @@ def _standards(result: xr.Dataset, variance: float) -> Iterator[Measurement]:
 
     `variance` is the relative one of a line's factor from the standard.
     """
-    changes = result["factor_error"].transpose(FACTOR_LINE, ERROR)
+    known = result["factor_error"]  # of several detectors kept apart: of the first
+    alike = {d: 0 for d in known.dims if d not in (FACTOR_LINE, ERROR)}
+    changes = known.isel(alike).transpose(FACTOR_LINE, ERROR)
     names, slopes = [str(n) for n in changes[FACTOR_LINE].values], changes.values
     if not slopes.any():
         return

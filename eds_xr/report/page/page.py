@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from functools import partial
@@ -119,11 +120,18 @@ def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], repeat: str | Non
     yield _tables(parts)
     yield _errors(parts)
     recipe = str(tree.attrs.get("recipe", ""))
-    made = "<p>All choices, found ones too: <code>recipe.toml</code>.</p>" + block(recipe)
+    said = "<p>All choices, found ones too. Those left open: <code>recipe.toml</code>.</p>"
+    made = said + block(_chosen(recipe))
     yield section("Recipe", made, kind="columns") if recipe else ""
     if repeat is None:
         repeat = _python(str(tree.attrs.get("source", "")))
     yield section("Again", f"<p>What repeats it:</p>{block(repeat)}")
+
+
+def _chosen(recipe: str) -> str:
+    """Return a recipe without the choices that are left open, and tables that hold none else."""
+    tables = [re.sub(r"^# \w+ =.*\n?", "", one, flags=re.M) for one in recipe.split("\n\n")]
+    return "\n\n".join(one for one in tables if not re.fullmatch(r"\[\w+\]\s*", one))
 
 
 def _phases(tree: xr.DataTree, parts: dict[str, xr.Dataset]) -> str:
@@ -182,6 +190,7 @@ def _tables(parts: dict[str, xr.Dataset]) -> str:
     )
     for few in _few(parts.get("comparison"), PHASE):
         made += f"<div><h3>Regions against all pixels</h3>{comparison_table(few)}</div>"
+    made += "".join(budget_lines(few) for few in _few(parts.get("composition"), PHASE))
     return section("Results", made, kind="columns") if made else ""
 
 
@@ -191,7 +200,6 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
     for few in _few(parts.get(name), PHASE):
         said = f"What the errors of the {name} are made of."
         made += picture(partial(plot_budget, few), said, "svg", across=True)
-        made += budget_lines(few) if name == "composition" else ""
     if "partition" in parts:
         drawn = partial(plot_partition, parts["partition"], colors=colors, width=COLUMN)
         made += picture(drawn, "Partition coefficients.", "svg")

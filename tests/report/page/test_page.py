@@ -13,7 +13,7 @@ from support.drawn import composition
 
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.report.page.html import STYLE
-from eds_xr.report.page.page import _few, write_report
+from eds_xr.report.page.page import _chosen, _few, write_report
 from eds_xr.schema import EdsError, label_array
 
 HOSTILE = "</pre><script>alert('$x$')</script><img/src=http://a.b/c>&\"'"
@@ -165,3 +165,9 @@ def test_write_report__opens_in_chromium_without_request_or_error(text, tmp_path
     assert "CONSOLE" not in done.stderr
     assert "look here" in done.stdout
     assert "a.b" not in log.read_text()
+
+
+def test_chosen__leaves_out_what_was_left_open() -> None:
+    before, after = "# of mine\nseed = 0  # of all\n\n", "[detector]\nnm = 3\n"
+    left_open = "[fit]\n# range_kev =  # of the fits\n\n"
+    assert _chosen(before + left_open + after) == before + after

@@ -1,0 +1,63 @@
+"""Tiles with margins, against Dask's own."""
+
+import dask.array as da
+import numpy as np
+import pytest
+import xarray as xr
+from dask.array.overlap import overlap
+from scipy.ndimage import gaussian_filter
+
+from eds_xr.segmentation import tiled_filters
+from eds_xr.segmentation.tiled_filters import in_tiles, map_planes, tile_sizes, with_margins
+
+CASES = {
+    "maps": ((2, 50, 61), ((2,), (20, 17, 13), (30, 31)), 2),
+    "line": ((40,), ((9, 11, 20),), 1),
+    "frames": ((3, 2, 33, 40), ((2, 1), (1, 1), (33,), (8, 12, 20)), 2),
+}
+
+
+@pytest.mark.parametrize("margin", [0, 3, 8])
+@pytest.mark.parametrize("case", CASES)
+def test_with_margins__is_dasks_overlap_in_fewer_tasks(case: str, margin: int) -> None:
+    shape, chunks, planes = CASES[case]
+    array = da.from_array(np.random.default_rng(0).random(shape), chunks=chunks)
+    first = len(shape) - planes
+    depth = {a: margin * (len(chunks[a]) > 1) for a in range(first, len(shape))}
+    wanted, found = (
+        overlap(array, depth=depth, boundary="none"),
+        with_margins(array, margin, planes),
+    )
+    assert found.chunks == wanted.chunks
+    np.testing.assert_array_equal(found, wanted)
+    assert found.name == with_margins(array, margin, planes).name
+    assert len(dict(found.__dask_graph__())) <= 3 * array.npartitions + 1
+
+
+def test_with_margins__joins_tiles_that_are_narrower() -> None:
+    values = np.random.default_rng(0).random((6, 40))
+    found = with_margins(da.from_array(values, chunks=((2, 4), (3, 20, 10, 7))), 6, 2)
+    assert found.chunks[0] == (6,)
+    assert min(found.chunks[1]) >= 6
+    core = found.map_blocks(lambda block, block_info=None: block, dtype=float)
+    assert core.shape[0] == 6
+
+
+@pytest.mark.parametrize("chunks", [{"y": 4, "x": 9}, {"y": 50, "x": 7}, {"y": 23, "x": 60}])
+def test_map_planes__has_no_seams_however_narrow_the_chunks(chunks: dict[str, int]) -> None:
+    image = xr.DataArray(np.random.default_rng(1).random((2, 50, 60)), dims=("frame", "y", "x"))
+
+    def smooth(block: np.ndarray, *, axes: int) -> np.ndarray:
+        return gaussian_filter(block, 2.0, axes=tuple(range(-axes, 0)))
+
+    found = map_planes(image.chunk(chunks), smooth, 8)
+    np.testing.assert_allclose(found, map_planes(image, smooth, 8), rtol=1e-12)
+
+
+def test_in_tiles__depend_on_the_shape_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiled_filters, "TILE_PIXELS", 20)
+    image = xr.DataArray(np.zeros((3, 45, 21, 5)), dims=("frame", "y", "x", "component"))
+    wanted = ((1, 1, 1), (15, 15, 15), (11, 10), (5,))
+    for chunks in ({"y": 4}, {"x": 7, "component": 2}):
+        assert in_tiles(image.chunk(chunks)).chunks == wanted
+    assert tile_sizes(20, 20) == (20,)

@@ -63,6 +63,7 @@ def supervised() -> Iterator[None]:
         return
     check_connected(client)
     watch = _watch_of(client)._for_operation()
+    watch.look_for_workers()
     watch.until_known()
     try:
         with watch.takes_over():
@@ -190,10 +191,11 @@ class _Watch:
             check()
         check_connected(self.client)
         if time.monotonic() - self.looked > WORKERS_EVERY_SECONDS:
-            self._look_for_workers()
+            self.look_for_workers()
             self.looked = time.monotonic()
 
-    def _look_for_workers(self) -> None:
+    def look_for_workers(self) -> None:
+        """Raise when all workers have been gone for too long."""
         try:
             number = len(
                 self.client.sync(self.client.scheduler.ncores, callback_timeout=MESSAGE_SECONDS)

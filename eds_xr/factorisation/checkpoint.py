@@ -37,10 +37,10 @@ class Checkpoint:
         if not self.path.exists():
             return None
         try:
-            with np.load(self.path, allow_pickle=False) as file:
+            with self.path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
                 about = json.loads(str(file["about"]))
                 found = DescentResult(*(file[name] for name in _ARRAYS), **about["state"])
-        except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise EdsError(
                 f"{self.path} is no checkpoint of eds_xr.nmf ({type(error).__name__}: {error}); "
                 "remove it, or choose another name"

@@ -26,6 +26,7 @@ from eds_xr.schema import DETECTOR, ENERGY, LIVE_TIME, PIXEL_LIVE_TIME, EdsError
 from eds_xr.store import pyramid as pyramids
 from eds_xr.store import writing
 from eds_xr.store.opening import is_store, open
+from eds_xr.store.retries import persistently
 from eds_xr.store.targets import check_target, written
 from eds_xr.store.writing import checked_block, may_be_negative
 
@@ -204,7 +205,7 @@ def _write_blocks(recording: Recording, place: str, groups: Sequence[str]) -> No
     sums = pyramids.Pyramid(levels, recording.shape)
 
     def write(region: tuple[slice, ...], block: np.ndarray) -> None:
-        counts[region] = block
+        persistently(lambda: counts.__setitem__(region, block))
         sums.add(region, block)
 
     writing.in_background(write, _blocks(recording, counts.chunks[max(0, counts.ndim - 3)]))

@@ -15,6 +15,7 @@ import xarray as xr
 from eds_xr import chunks
 from eds_xr.places import inside, is_zarr_group, local_or_url
 from eds_xr.schema import ENERGY, EdsError, check_spectrum_image
+from eds_xr.store.retries import WAITS, is_of_storage, persistently
 from eds_xr.store.writing import CHECKSUM, DOCUMENT, EVERY_CHUNK_WRITTEN, checksum
 
 #: Entry of an image's encoding: the store of its sums, the name of its data on Dask, its sides.
@@ -38,7 +39,7 @@ class StoredArray:
 
     def __getitem__(self, key: tuple[Any, ...]) -> np.ndarray:
         try:
-            values = np.asarray(self._variable[key].values)
+            values = persistently(lambda: np.asarray(self._variable[key].values))
         except EdsError:  # of what lies elsewhere
             raise
         except Exception as error:  # zarr, numcodecs and fsspec raise each their own
@@ -58,7 +59,7 @@ class StoredArray:
         from fsspec.core import url_to_fs
 
         files, path = url_to_fs(f"{self.store.rstrip('/')}/{self._chunk(key)}")
-        return bool(files.exists(path))
+        return bool(persistently(lambda: files.exists(path)))
 
 
 def with_source(image: xr.DataArray, store: str) -> xr.DataArray:
@@ -93,8 +94,10 @@ def open_group(
         _check_document(where, group)
         with warnings.catch_warnings():  # other software's stores may not be consolidated
             warnings.filterwarnings("ignore", message="Failed to open Zarr store with cons")
-            dataset = xr.open_dataset(
-                guarded(where), engine="zarr", group=group or None, chunks=None, cache=False
+            dataset = persistently(
+                lambda: xr.open_dataset(
+                    guarded(where), engine="zarr", group=group or None, chunks=None, cache=False
+                )
             )
     except EdsError:
         raise
@@ -197,7 +200,7 @@ def _check_document(where: str, group: str) -> None:
         inside(place, name)
     files, path = url_to_fs(f"{where}/{name}")
     try:
-        text = files.cat_file(path)
+        text = persistently(lambda: files.cat_file(path))
     except FileNotFoundError:
         return
     try:
@@ -235,6 +238,12 @@ def _named_damage(where: str, group: str) -> str:
 
 
 def _damaged(chunk: str, where: str, error: Exception) -> str:
+    if is_of_storage(error):
+        return (
+            f"chunk {chunk} of {where} could not be read, {len(WAITS) + 1} times where another may "
+            f"help ({type(error).__name__}: {error}); see whether its storage answers, and run "
+            "this again"
+        )
     return f"chunk {chunk} of {where} is damaged: {_CURE} ({type(error).__name__}: {error})"
 
 

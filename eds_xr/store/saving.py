@@ -6,6 +6,7 @@ import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -103,6 +104,6 @@ def _store_lazy(dataset: xr.Dataset, place: str) -> None:
     import dask.array as da
 
     lazy = {str(n): v.data for n, v in dataset.variables.items() if v.chunks is not None}
-    arrays = [StillWritten(writing.open_array(place, name), place) for name in lazy]
+    arrays: list[Any] = [StillWritten(writing.open_array(place, name), place) for name in lazy]
     with ThreadPoolExecutor(threads()) as pool, dask.config.set(pool=pool):
         da.store(list(lazy.values()), arrays, lock=False)

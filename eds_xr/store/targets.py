@@ -10,6 +10,7 @@ from typing import Any
 from eds_xr.atomic_write import written_whole
 from eds_xr.places import check_store, foreign_keys
 from eds_xr.schema import EdsError
+from eds_xr.store.retries import is_of_storage, persistently
 
 #: Object that is there while a store is being written.
 _MARKER = "eds_xr.partial"
@@ -41,7 +42,7 @@ def written_last(url: str, *, overwrite: bool = False) -> Iterator[str]:
         with suppress(Exception):
             _clear(files, root)
             files.rm_file(f"{root}/{_MARKER}")
-        if isinstance(error, OSError):
+        if isinstance(error, Exception) and is_of_storage(error):
             raise EdsError(f"writing {url} failed: {error}; no store was left behind") from error
         raise
 
@@ -107,7 +108,7 @@ class StillWritten:
 
     def __setitem__(self, region: Any, block: Any) -> None:
         if _is_being_made(self._place):
-            self._array[region] = block
+            persistently(lambda: self._array.__setitem__(region, block))
 
 
 def _is_being_made(place: str) -> bool:
@@ -115,7 +116,7 @@ def _is_being_made(place: str) -> bool:
         return Path(place).is_dir()
     files, root = _files(place)
     files.invalidate_cache()
-    return bool(files.exists(f"{root}/{_MARKER}"))
+    return bool(persistently(lambda: files.exists(f"{root}/{_MARKER}")))
 
 
 def _clear(files: Any, root: str) -> None:

@@ -13,6 +13,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ import xarray as xr
 
 from eds_xr.chunks import chunk_shape
 from eds_xr.schema import EdsError, check_counts_block
+from eds_xr.store.retries import persistently
 from eds_xr.workers import task_name
 
 #: Group attribute: empty chunks are written too, so one that is missing was lost.
@@ -175,7 +177,7 @@ def _put(place: str, contents: Mapping[str, bytes]) -> None:
 
     files = get_mapper(place)
     for key, content in contents.items():
-        files[key] = content
+        persistently(partial(files.__setitem__, key, content))
 
 
 def may_be_negative(attrs: Mapping[Any, Any]) -> bool:

@@ -1,6 +1,8 @@
 """Work on a cluster that is given up: its tasks go, and everything else goes on."""
 
+import os
 import threading
+from types import SimpleNamespace
 
 import dask
 import dask.array as da
@@ -8,8 +10,11 @@ import numpy as np
 import pytest
 from distributed import Event, get_client
 
+from eds_xr import accessor
 from eds_xr.app.pictures.worker import CancelledError, Job, Worker
+from eds_xr.cluster import supervision
 from eds_xr.cluster.supervision import stoppable
+from eds_xr.schema import EdsError
 from eds_xr.workers import cluster
 
 
@@ -78,3 +83,43 @@ def test_worker__stop_takes_effect_within_a_computation(client):
     worker.wait()
     Event("second may end", client).set()
     worker.close()
+
+
+def test_computes__all_that_are_bound_to_arrays_are_supervised(client):
+    seen = []
+    method = accessor._method(lambda data: seen.append(supervision._watch_of(cluster()).kept))
+    method(SimpleNamespace(_data=None))
+    assert seen == [[]]
+    assert supervision._watch_of(cluster()).kept is None
+    assert cluster() is client
+
+
+def test_computes__names_a_task_of_which_workers_die(client):
+    @supervision.computes
+    def die() -> None:
+        dask.delayed(os._exit, pure=False)(1).compute()
+
+    def allow(number: int) -> None:
+        client.run_on_scheduler(
+            lambda dask_scheduler: setattr(dask_scheduler, "allowed_failures", number)
+        )
+
+    allow(0)
+    with pytest.raises(EdsError, match="1 workers died, one after the other"):
+        die()
+    allow(3)
+    client.wait_for_workers(2)
+
+
+def test_supervised__an_error_lets_go_of_what_was_kept(client):
+    @supervision.computes
+    def fail() -> None:
+        kept = da.ones(100, chunks=10).persist()
+        kept.sum().compute()
+        raise ValueError("of the work itself")
+
+    with pytest.raises(ValueError, match="of the work itself") as raised:
+        fail()
+    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+        pass
+    assert raised.value.__traceback__ is not None  # which holds what was kept

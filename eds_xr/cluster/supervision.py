@@ -57,7 +57,7 @@ def supervised() -> Iterator[None]:
     EdsError
         If the scheduler does not answer any more, no worker is left, or workers die of a task.
     """
-    client = cluster()
+    client = _client()
     if client is None or client.asynchronous or _watch_of(client).kept is not None:
         yield
         return
@@ -86,12 +86,23 @@ def stoppable(check: Callable[[], None]) -> Iterator[None]:
         Asked now and then. What it raises ends the computation: its tasks are let go, of
         whichever stage they are. In this process, blocks ask for themselves.
     """
-    client = cluster()
+    client = _client()
     if client is None:
         yield
         return
     with _watch_of(client)._with_check(check).takes_over():
         yield
+
+
+def _client() -> Any:
+    """Return the client on which this thread computes; None for one that must be awaited.
+
+    Of what is lazy nothing is computed; where something is, Dask says that it cannot be.
+    """
+    try:
+        return cluster()
+    except RuntimeError:
+        return None
 
 
 def check_connected(client: Any) -> None:
@@ -164,7 +175,7 @@ class _Watch:
         """
         until = time.monotonic() + KNOWN_SECONDS
         while not self.client.asynchronous and time.monotonic() < until:
-            states = list(self.client.futures.items())
+            states = list(self.client.futures.copy().items())  # it changes in another thread
             unknown = [key for key, state in states if state.status == "pending"][:MOST_KEYS]
             if not unknown:
                 return

@@ -201,10 +201,11 @@ def _compositions(
     if measured.lines is None:
         return {}, ["no phase has a spectrum that could be quantified"]
     try:  # one reason for all phases, not each its own
+        table = _factors(recipe)
         beam, _ = beam_and_assumptions(
-            image.attrs, _factors(recipe), assume_thin_film=recipe.instrument.assume_thin_film
+            image.attrs, table, assume_thin_film=recipe.instrument.assume_thin_film
         )
-        if recipe.quantification.k_factors is None:
+        if table is None:
             needed_beam_kev(beam)
     except EdsError as refusal:
         return {}, [f"{refusal}; or say so in the recipe, {_RECIPE_CURE}"]
@@ -214,7 +215,7 @@ def _compositions(
         if lines is None or spectra is None:
             continue
         try:
-            made[name] = _quantified(with_counts(lines, spectra, notes), recipe)
+            made[name] = _quantified(with_counts(lines, spectra, notes), table, recipe)
             told = texts_of(made[name].attrs, "warnings")
             notes += [w for w in told if w not in texts_of(lines.attrs, "warnings")]
         except EdsError as error:
@@ -229,10 +230,10 @@ def _compositions(
     return made, notes
 
 
-def _quantified(lines: xr.Dataset, recipe: Recipe) -> xr.Dataset:
+def _quantified(lines: xr.Dataset, table: xr.Dataset | None, recipe: Recipe) -> xr.Dataset:
     choice = recipe.quantification
     return quantify(
-        lines, _factors(recipe), oxygen=choice.oxygen, valences=choice.valences,
+        lines, table, oxygen=choice.oxygen, valences=choice.valences,
         thickness=choice.thickness, thickness_nm=choice.thickness_nm,
         density_g_cm3=choice.density_g_cm3, assume_thin_film=recipe.instrument.assume_thin_film,
         take_off_angle_deg=recipe.instrument.take_off_angle_deg, fluorescence=choice.fluorescence,

@@ -16,7 +16,12 @@ from eds_xr.composition.film.given_charges import (
     errors_of_valences,
 )
 from eds_xr.composition.k_factors.conditions import check_conditions
-from eds_xr.composition.k_factors.table import AVOGADRO, BARN_M2, Table, looked_up
+from eds_xr.composition.k_factors.table import (
+    AVOGADRO,
+    Table,
+    looked_up,
+    zeta_or_cross_sections,
+)
 from eds_xr.composition.recording.detectors import of_each_detector
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
 from eds_xr.composition.recording.thin_film import beam_and_assumptions
@@ -202,7 +207,7 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         relative_uncertainty(how.absorption_uncertainty, "absorption_uncertainty"),
     )
     model = QuantificationModel(
-        values if zeta else atom_kg[: len(names)] / (values * BARN_M2),
+        values if zeta else zeta_or_cross_sections(names, values),
         elements.mass_per_line_mass, atom_kg, attenuation_to_detector(names, elements, angle),
         own_thickness=True,
         errors=one_each(

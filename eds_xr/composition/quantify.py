@@ -177,8 +177,7 @@ def quantify(
         names, elements.symbols, beam, film=film is not None or (balance and fluorescence),
         correct=fluorescence, maps=bool(spatial_dims(chosen.net)),
     )  # fmt: skip
-    of_depths = errors_of_attenuation(names, absorption) if balance else None
-    common = common_errors(0.0, absorption) if of_depths is None else of_depths
+    common = errors_of_attenuation(names, absorption) if balance else common_errors(0.0, absorption)
     more = (*errors_of_valences(elements), *fluorescence_error(excited, correct=fluorescence))
     model = QuantificationModel(
         factors.values, elements.mass_per_line_mass, elements.masses,

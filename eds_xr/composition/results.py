@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -194,21 +195,27 @@ def composition_of(
         n: v.drop_vars([LINE, "line_other"], errors="ignore").assign_attrs(_described(n))
         for n, v in zip(outputs, found, strict=True)
     }
-    coords = {
-        ELEMENT: elements.symbols,
-        OTHER: elements.symbols,
-        LINE: (ELEMENT, elements.lines),
-        ERROR: [e.name for e in model.errors],
-        ERROR_EFFECT: (ERROR, [e.effect for e in model.errors]),
-        **({"coverage": np.array(COVERAGES)} if "charge_ratio" in outputs else {}),
-    }
-    result = _with_parts(xr.Dataset(named).assign_coords(coords), lines)
+    labels = _labels(elements, model)
+    if "charge_ratio" in outputs:
+        labels["coverage"] = np.array(COVERAGES)
+    result = _with_parts(xr.Dataset(named).assign_coords(labels), lines)
     _check_found(result, lines, model)
     text = "relative uncertainty of the factor"
     own = of_lines(deviations_of_factors(model.errors, lines.sizes[LINE]), elements, text, "1")
     return result.assign(
         systematic=own.fillna(0.0), factor_error=_factor_error(lines, result, model)
     )
+
+
+def _labels(elements: Elements, model: QuantificationModel) -> dict[str, Any]:
+    """Return the coordinates of a composition: elements with their lines, names of errors."""
+    return {
+        ELEMENT: elements.symbols,
+        OTHER: elements.symbols,
+        LINE: (ELEMENT, elements.lines),
+        ERROR: [e.name for e in model.errors],
+        ERROR_EFFECT: (ERROR, [e.effect for e in model.errors]),
+    }
 
 
 def of_lines(values: np.ndarray, elements: Elements, long_name: str, units: str) -> xr.DataArray:

@@ -39,18 +39,19 @@ def foot(dataset: xr.Dataset, quantity: str) -> list[str]:
     told: list[str] = []
     if not {*spatial_dims(dataset[quantity])} - {"oxide"}:
         dataset = computed(dataset)
-        told += [*_in_brackets(dataset, quantity), *_not_in_brackets(dataset, quantity)]
+        parts = effect_variance(dataset, quantity, dataset[variance_name(dataset, quantity)])
+        told += [*_in_brackets(dataset, quantity, parts)]
+        told += [*_not_in_brackets(dataset, quantity, parts)]
         told += [*_uncorrected(dataset), *_oxygen(dataset)]
     assumed = texts_of(dataset.attrs, "assumptions")
     return [*told, *([f"assumed: {'; '.join(assumed)}"] if assumed else [])]
 
 
-def _in_brackets(dataset: xr.Dataset, quantity: str) -> Iterator[str]:
+def _in_brackets(dataset: xr.Dataset, quantity: str, parts: xr.DataArray) -> Iterator[str]:
     """Say what the statistical error is due to."""
-    parts = _parts(dataset, quantity)
-    kept = [e for e in parts[EFFECT].values.tolist() if e not in _systematic(dataset)]
     if not _told_apart(dataset, quantity):
         return
+    kept = [e for e in parts[EFFECT].values.tolist() if e not in _systematic(dataset)]
     statistical = parts.sel({EFFECT: kept})
     share = statistical / statistical.sum(EFFECT)
     named = [e for e in kept if float(share.sel({EFFECT: e}).max()) > LEAST_SHARE]
@@ -58,7 +59,7 @@ def _in_brackets(dataset: xr.Dataset, quantity: str) -> Iterator[str]:
         yield f"in brackets are errors of {', '.join(_word(e) for e in named)}"
 
 
-def _not_in_brackets(dataset: xr.Dataset, quantity: str) -> Iterator[str]:
+def _not_in_brackets(dataset: xr.Dataset, quantity: str, parts: xr.DataArray) -> Iterator[str]:
     """Say how large systematic errors are."""
     known = []
     if "systematic" in dataset and bool((dataset.systematic > 0).any()):
@@ -67,7 +68,7 @@ def _not_in_brackets(dataset: xr.Dataset, quantity: str) -> Iterator[str]:
         span = f"{low} %" if low == high else f"{low} to {high} %"
         computed_ones = "computed " if dataset.attrs.get("standardless") else ""
         known.append(f"{computed_ones}k-factors, {span} each")
-    values, parts = dataset[quantity], _parts(dataset, quantity)
+    values = dataset[quantity]
     total = parts.sum(EFFECT) ** 0.5
     for effect in (e for e in parts[EFFECT].values.tolist() if e in _systematic(dataset)):
         relative = (parts.sel({EFFECT: effect}) ** 0.5 / values).where(values > SIGNIFICANT * total)
@@ -128,10 +129,6 @@ def _oxygen(dataset: xr.Dataset) -> Iterator[str]:
     ]
     if said:
         yield f"oxygen against what the cations ask for: {', '.join(said)}"
-
-
-def _parts(dataset: xr.Dataset, quantity: str) -> xr.DataArray:
-    return effect_variance(dataset, quantity, dataset[variance_name(dataset, quantity)])
 
 
 def _told_apart(dataset: xr.Dataset, quantity: str) -> bool:

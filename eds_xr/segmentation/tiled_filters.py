@@ -60,14 +60,9 @@ def map_planes(
         import dask.array as da
 
         wide = with_margins(ordered.data, reach, len(dims))
-        chunks = tuple(
-            tuple(n - reach * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
-            if axis >= image.ndim - len(dims)
-            else sizes
-            for axis, sizes in enumerate(wide.chunks)
-        )
         values = da.map_blocks(
-            _filtered_block, wide, kernel, reach, len(dims), parameters, chunks=chunks,
+            _filtered_block, wide, kernel, reach, len(dims), parameters,
+            chunks=_widened(wide.chunks, -reach, len(dims)),
             dtype=image.dtype, meta=np.empty((0,) * image.ndim, image.dtype),
             token=kernel.__name__,
         )  # fmt: skip
@@ -113,13 +108,18 @@ def with_margins(array: Any, margin: int, planes: int) -> Any:
         {**array.dask.layers, rims: rim_layer, name: layer},
         {**array.dask.dependencies, rims: {array.name}, name: {array.name, rims}},
     )
-    chunks = tuple(
-        tuple(n + margin * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
-        if axis in wide
-        else sizes
-        for axis, sizes in enumerate(array.chunks)
+    return da.Array(graph, name, _widened(array.chunks, margin, planes), meta=array._meta)
+
+
+def _widened(
+    chunks: tuple[tuple[int, ...], ...], by: int, planes: int
+) -> tuple[tuple[int, ...], ...]:
+    """Return sizes of tiles, along the last axes `by` more on each side that has a neighbour."""
+    wide = tuple(
+        tuple(n + by * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
+        for sizes in chunks[-planes:]
     )
-    return da.Array(graph, name, chunks, meta=array._meta)
+    return (*chunks[:-planes], *wide)
 
 
 def _neighbour(

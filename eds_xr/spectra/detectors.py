@@ -11,9 +11,9 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.cluster.supervision import computes
 from eds_xr.progress import warn
-from eds_xr.schema import DETECTOR, ENERGY, LINE, EdsError, check_spectra, spatial_dims
+from eds_xr.schema import DETECTOR, ENERGY, LINE, EdsError, check_spectra
 from eds_xr.spectra.line_fits.fit_lines import FIT_RANGE_KEV, fit_lines
-from eds_xr.spectra.sums import sum_spectra
+from eds_xr.spectra.sums import every_pixel, sum_spectra
 from eds_xr.xray.lines import line_energy_kev
 
 #: Detectors differ by so much, relatively, although nothing shadows them: in the ratio of two
@@ -119,11 +119,7 @@ def compare_detectors(
 
 def _spectra(data: xr.Dataset | xr.DataArray, mask: xr.DataArray | None) -> xr.Dataset:
     if isinstance(data, xr.DataArray):
-        if mask is None:
-            one = data.isel({ENERGY: 0, DETECTOR: 0}, drop=True) if DETECTOR in data.dims else data
-            dims = spatial_dims(one)
-            mask = xr.DataArray(np.ones([one.sizes[d] for d in dims], bool), dims=dims)
-        data = sum_spectra(data, mask)
+        data = sum_spectra(data, every_pixel(data) if mask is None else mask)
     elif mask is not None:
         raise EdsError("a mask chooses pixels of an image; spectra have none")
     check_spectra(data)

@@ -26,8 +26,9 @@ from eds_xr.spectra.subtraction import (
     check_same_energy,
     elements_known,
     negative_regions,
+    one_spectrum,
 )
-from eds_xr.spectra.sums import sum_spectra
+from eds_xr.spectra.sums import every_pixel, sum_spectra
 from eds_xr.xray.lines import split_line
 
 #: The scale is the ratio of the electrons: live time times current.
@@ -133,21 +134,11 @@ def _one_spectrum(hole: xr.Dataset | xr.DataArray) -> xr.Dataset:
     """Return the hole's spectrum, computed; of an image, that of all its pixels."""
     if isinstance(hole, xr.DataArray):
         if spatial_dims(hole):
-            everywhere = xr.ones_like(hole.isel({ENERGY: 0}, drop=True), dtype=bool)
-            hole = sum_spectra(hole, everywhere.reset_coords(drop=True))
+            hole = sum_spectra(hole, every_pixel(hole))
         else:
             attrs = provenance.of_the_recording(hole.attrs)
             hole = xr.Dataset({"counts": hole, "variance": hole.astype(float)}, attrs=attrs)
-    check_spectra(hole)
-    if hole.counts.dims != (ENERGY,):
-        raise EdsError(
-            f"the hole must be one spectrum, found dimensions {hole.counts.dims}; choose one, "
-            "e.g. hole.isel(phase=0)"
-        )
-    hole = hole.compute()
-    if not np.isfinite(hole.counts + hole.variance).all():
-        raise EdsError("the hole's spectrum holds values that are not finite; look at its mask")
-    return hole
+    return one_spectrum(hole, "hole")
 
 
 def _check_beams(spectra: xr.Dataset, hole: xr.Dataset) -> None:

@@ -293,6 +293,14 @@ def _channels_of_a_peak(spectrum: xr.Dataset) -> int:
 
 
 def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
+    spectrum = one_spectrum(spectrum, what)
+    if "n_pixels" not in spectrum or spectrum.n_pixels.ndim or not spectrum.n_pixels > 0:
+        raise EdsError(f"the {what} needs n_pixels above zero: the scale is a share per pixel")
+    return spectrum
+
+
+def one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
+    """Return a spectrum, computed; raise unless it is one, of finite values."""
     check_spectra(spectrum)
     if spectrum.counts.dims != (ENERGY,):
         raise EdsError(
@@ -300,8 +308,6 @@ def _one_spectrum(spectrum: xr.Dataset, what: str) -> xr.Dataset:
             "choose one, e.g. spectra.isel(phase=0)"
         )
     spectrum = spectrum.compute()
-    if "n_pixels" not in spectrum or spectrum.n_pixels.ndim or not spectrum.n_pixels > 0:
-        raise EdsError(f"the {what} needs n_pixels above zero: the scale is a share per pixel")
     if not np.isfinite(spectrum.counts + spectrum.variance).all():
         raise EdsError(f"the {what} holds values that are not finite; look at its mask")
     return spectrum

@@ -94,6 +94,12 @@ def _of_each_detector(image: xr.DataArray, masks: xr.DataArray) -> xr.Dataset:
     return found.assign({n: found[n].transpose(*lead, DETECTOR, ENERGY) for n in names})
 
 
+def every_pixel(image: xr.DataArray) -> xr.DataArray:
+    """Return the mask of all pixels of an image. Lazy where the image is."""
+    one = image.isel({d: 0 for d in (ENERGY, DETECTOR) if d in image.dims}, drop=True)
+    return xr.ones_like(one, dtype=bool).reset_coords(drop=True).drop_attrs()
+
+
 def live_time_of(
     image: xr.DataArray, masks: xr.DataArray, pixels: xr.DataArray
 ) -> xr.DataArray | None:

@@ -15,7 +15,7 @@ from eds_xr.schema import COMPONENT, ELEMENT, ENERGY, LINE, LIVE_TIME, PHASE, Ed
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.spectra.line_fits.chosen_lines import LeftOutWarning
 from eds_xr.spectra.line_fits.fit_lines import MissingLineWarning, fit_lines
-from eds_xr.spectra.sums import live_time_of, sum_spectra
+from eds_xr.spectra.sums import every_pixel, live_time_of, sum_spectra
 from eds_xr.xray.elements import STRAY_LINES
 from eds_xr.xray.lines import line_energy_kev
 
@@ -63,8 +63,7 @@ def total_spectrum(image: xr.DataArray) -> xr.Dataset:
     counts = image.sum(dims, dtype=np.uint64).compute().astype(float)
     pixels = int(np.prod([image.sizes[d] for d in dims]))
     whole = xr.Dataset({"counts": counts, "variance": counts, "n_pixels": pixels})
-    everywhere = xr.ones_like(image.isel({ENERGY: 0}, drop=True), dtype=bool)
-    if (time := live_time_of(image, everywhere, xr.DataArray(pixels))) is not None:
+    if (time := live_time_of(image, every_pixel(image), xr.DataArray(pixels))) is not None:
         whole = whole.assign({LIVE_TIME: time.compute()})
     if float(counts.sum()) <= 0:
         raise EdsError(

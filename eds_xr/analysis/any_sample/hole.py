@@ -11,10 +11,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.recipe import Recipe
-from eds_xr.schema import ENERGY, LIVE_TIME, PHASE, check_spectrum_image
+from eds_xr.schema import ENERGY, LIVE_TIME, PHASE, PIXEL_LIVE_TIME, check_spectrum_image
 from eds_xr.spectra.hole import BY_DOSE, subtract_hole
 from eds_xr.spectra.subtraction import SubtractionWarning
-from eds_xr.spectra.sums import sum_spectra
+from eds_xr.spectra.sums import every_pixel, sum_spectra
 from eds_xr.store import conversion, opening, saving
 
 
@@ -36,8 +36,7 @@ def check_hole(image: xr.DataArray, hole: xr.Dataset | None, recipe: Recipe) -> 
     if hole is None or recipe.instrument.hole_scale is not None:
         return
     corner = image.isel({d: slice(0, 1) for d in image.dims if d != ENERGY})
-    everywhere = xr.ones_like(corner.isel({ENERGY: 0}, drop=True), dtype=bool)
-    without_hole(sum_spectra(corner, everywhere), hole, recipe, ())
+    without_hole(sum_spectra(corner, every_pixel(corner)), hole, recipe, ())
 
 
 def without_hole(
@@ -70,7 +69,7 @@ def keep_hole(hole: xr.Dataset, place: Path) -> None:
     counts = hole.counts.expand_dims({"y": [0.0], "x": [0.0]})
     attrs = dict(hole.attrs)
     if LIVE_TIME in hole:
-        attrs |= {LIVE_TIME: float(hole[LIVE_TIME]), "pixel_live_time_s": float(hole[LIVE_TIME])}
+        attrs |= {LIVE_TIME: float(hole[LIVE_TIME]), PIXEL_LIVE_TIME: float(hole[LIVE_TIME])}
     image = counts.astype(np.uint64).assign_attrs(attrs)
     for dim in ("y", "x"):
         image[dim].attrs = {"units": "nm", "long_name": f"{dim} position"}
@@ -79,5 +78,4 @@ def keep_hole(hole: xr.Dataset, place: Path) -> None:
 
 def _summed(image: xr.DataArray) -> xr.Dataset:
     check_spectrum_image(image)
-    everywhere = xr.ones_like(image.isel({ENERGY: 0}, drop=True), dtype=bool)
-    return sum_spectra(image, everywhere.reset_coords(drop=True)).compute()
+    return sum_spectra(image, every_pixel(image)).compute()

@@ -12,13 +12,12 @@ from eds_xr.composition.k_factors.conditions import check_same_beam_and_detector
 from eds_xr.composition.k_factors.counts import RARE, StandardWarning
 from eds_xr.composition.k_factors.modes import modes_of, symmetric_root, with_modes
 from eds_xr.composition.k_factors.table import (
-    AVOGADRO,
-    BARN_M2,
     RELATIVE_ERROR,
     UNITS,
     check_table,
     kind_of,
     make_table,
+    zeta_or_cross_sections,
 )
 from eds_xr.progress import warn
 from eds_xr.schema import LINE, EdsError
@@ -93,7 +92,7 @@ def combine(
         attrs["standardless"] = int(bool(added))
     values, modes = np.exp(found.logarithm), found.modes
     if kind == "cross_section":
-        values, modes = masses(found.names) / 1000 / AVOGADRO / (values * BARN_M2), -modes
+        values, modes = zeta_or_cross_sections(found.names, values), -modes
     made = make_table(kind, found.names, values, 0 * values, units=UNITS[kind][0], attrs=attrs)
     return with_modes(made, kind, found.errors, modes)
 
@@ -114,7 +113,7 @@ class _Weighed:
         check_table(table, kind)
         names, values = [str(n) for n in table[LINE].values], table[kind].values
         if kind == "cross_section":
-            values = masses(names) / 1000 / AVOGADRO / (values * BARN_M2)
+            values = zeta_or_cross_sections(names, values)
         elif kind == "k" and table[kind].attrs.get("units") == "atomic":
             values = values * masses(names)
         errors, modes = modes_of(table, kind)

@@ -9,11 +9,9 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.arguments import number
-from eds_xr.composition.k_factors.table import WORD
+from eds_xr.composition.k_factors.table import SAME_BEAM, WORD
 from eds_xr.schema import EdsError
 
-#: Beam energies that differ by less are the same [relative].
-SAME_BEAM = 0.01
 #: Attributes of a recording that a table of factors keeps. Times: live and real, whose difference
 #: is dead time.
 KEPT = (

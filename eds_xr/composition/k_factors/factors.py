@@ -28,14 +28,13 @@ from eds_xr.composition.k_factors.conditions import conditions_of_comments
 from eds_xr.composition.k_factors.csv_files import ERROR_COLUMN, number_in_comment, read_rows
 from eds_xr.composition.k_factors.modes import modes_of, with_modes
 from eds_xr.composition.k_factors.table import (
-    AVOGADRO,
-    BARN_M2,
     RELATIVE_ERROR,
     UNITS,
     check_table,
     checked_lines,
     kind_of,
     make_table,
+    zeta_or_cross_sections,
 )
 from eds_xr.csv_text import plain_text
 from eds_xr.schema import LINE, EdsError, check_one_of
@@ -230,8 +229,8 @@ def zeta_from_cross_sections(cross_sections: xr.Dataset) -> xr.Dataset:
     Computes: a table. MacArthur et al., Microsc. Microanal. 22 (2016) 71.
     """
     check_table(cross_sections, "cross_section")
-    kg = masses(_names(cross_sections)) / 1000 / AVOGADRO
-    return _converted(cross_sections, "zeta", kg / (cross_sections.cross_section.values * BARN_M2))
+    values = zeta_or_cross_sections(_names(cross_sections), cross_sections.cross_section.values)
+    return _converted(cross_sections, "zeta", values)
 
 
 def cross_sections_from_zeta(zeta: xr.Dataset) -> xr.Dataset:
@@ -240,8 +239,8 @@ def cross_sections_from_zeta(zeta: xr.Dataset) -> xr.Dataset:
     Computes: a table.
     """
     check_table(zeta, "zeta")
-    kg = masses(_names(zeta)) / 1000 / AVOGADRO
-    return _converted(zeta, "cross_section", kg / zeta.zeta.values / BARN_M2)
+    values = zeta_or_cross_sections(_names(zeta), zeta.zeta.values)
+    return _converted(zeta, "cross_section", values)
 
 
 def _names(table: xr.Dataset) -> list[str]:

@@ -32,7 +32,7 @@ WORD = {"k": "k-factor", "zeta": "zeta-factor", "cross_section": "cross-section"
 #: What tells independent errors of a table apart, over `ERROR` and line.
 RELATIVE_ERROR = "relative_error"
 #: Beam energies that differ by less are the same [relative].
-_SAME_BEAM = 0.01
+SAME_BEAM = 0.01
 
 
 def make_table(
@@ -153,6 +153,14 @@ def checked_lines(lines: Sequence[str]) -> list[str]:
     return names
 
 
+def zeta_or_cross_sections(lines: Sequence[str], values: np.ndarray) -> np.ndarray:
+    """Return zeta-factors [kg/m2] of cross-sections [barn], or these of those: ``M / (N value)``.
+
+    MacArthur et al., Microsc. Microanal. 22 (2016) 71.
+    """
+    return np.asarray(masses(lines) / 1000 / AVOGADRO / (values * BARN_M2))
+
+
 def kind_of(table: xr.Dataset) -> str:
     """Return the kind of a table of factors; raise for what is none."""
     kind = next((k for k in UNITS if isinstance(table, xr.Dataset) and k in table), "k")
@@ -218,7 +226,7 @@ def _check_beam(table_kev: float | None, lines_kev: float | None, kind: str) -> 
     if table_kev is None or lines_kev is None:
         return
     table_kev = number(table_kev, "the attribute beam_energy_kev of the table")
-    if abs(table_kev - lines_kev) > _SAME_BEAM * lines_kev:
+    if abs(table_kev - lines_kev) > SAME_BEAM * lines_kev:
         raise EdsError(
             f"the {WORD[kind]}s are for a beam of {table_kev:g} keV, the spectra were "
             f"recorded at {lines_kev:g} keV; take a table measured at {lines_kev:g} keV, or "

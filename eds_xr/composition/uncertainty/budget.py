@@ -157,6 +157,7 @@ def _after(
     systematic = [] if errors is None else list(dict.fromkeys(errors[ERROR_EFFECT].values.tolist()))
     statistical = parts.sel({EFFECT: [e for e in parts[EFFECT].values if e not in systematic]})
     found: dict[str, xr.DataArray] = {}
+    pairs: dict[str, tuple[str, ...]] = {}
     for one in measurements(
         result, errors, counting_times=options["counting_times"], counts=options["standard_counts"],
         uncertainty=options["standard_uncertainty"],
@@ -166,7 +167,8 @@ def _after(
         if errors is not None:
             left = left + _systematic_after(errors, one)
         found[one.name] = left.clip(min=0) ** 0.5
-    names = _kept_standards(found, parts.sum(EFFECT) ** 0.5)
+        pairs |= {one.name: one.pair} if one.pair else {}
+    names = _kept_standards(found, pairs, parts.sum(EFFECT) ** 0.5)
     stacked = xr.concat([found[n].reset_coords(drop=True) for n in names], MEASUREMENT)
     return stacked.assign_coords({MEASUREMENT: names})
 
@@ -180,12 +182,16 @@ def _systematic_after(errors: xr.DataArray, one: Measurement) -> xr.DataArray:
     return errors.isel({ERROR: 0}, drop=True).copy(data=left)
 
 
-def _kept_standards(found: dict[str, xr.DataArray], total: xr.DataArray) -> list[str]:
+def _kept_standards(
+    found: dict[str, xr.DataArray], pairs: dict[str, tuple[str, ...]], total: xr.DataArray
+) -> list[str]:
     """Return the names of measurements, of standards with two lines the best of each line."""
-    pairs = [n for n in found if " and " in n]
-    lines = dict.fromkeys(p for n in pairs for p in n.split()[-1:] + n.split()[-3:-2])
+    lines = dict.fromkeys(line for pair in pairs.values() for line in pair)
     left = {n: float((found[n] / total.where(total > 0)).sum()) for n in pairs}
-    kept = {min((n for n in pairs if line in n.split()), key=left.__getitem__) for line in lines}
+    kept = {
+        min((n for n, pair in pairs.items() if line in pair), key=left.__getitem__)
+        for line in lines
+    }
     return [n for n in found if n not in pairs or n in kept]
 
 

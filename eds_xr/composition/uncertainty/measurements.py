@@ -30,11 +30,14 @@ class Measurement(NamedTuple):
         What share of the variance of a statistical effect is left, by effect; 1 of others.
     covariance : ndarray [error, error] or None
         Of the systematic errors after it; None where they stay.
+    pair : tuple of str
+        The two lines of a standard that measures their ratio alone; of others none.
     """
 
     name: str
     kept: dict[str, float]
     covariance: np.ndarray | None
+    pair: tuple[str, ...] = ()
 
 
 def measurements(
@@ -90,7 +93,8 @@ def _standards(result: xr.Dataset, variance: float) -> Iterator[Measurement]:
     for i, name in enumerate(names):
         for j in range(i):
             both = f"a standard with {names[j]} and {name}"
-            yield _standard(both, unit[[i]] - unit[[j]], slopes, variance)
+            made = _standard(both, unit[[i]] - unit[[j]], slopes, variance)
+            yield made._replace(pair=(names[j], name))
     if len(names) > 2:
         yield _standard(ALL_LINES, unit[1:] - unit[[0]], slopes, variance)
 

@@ -6,7 +6,7 @@
 
 The image holds eds_xr and the same versions as here. The store has a URL that the pods reach.
 
-Checked: the resource is made by dask-kubernetes and printed. Not sent to a cluster.
+Checked: the resource is made by dask-kubernetes 2026.3 and printed. Not sent to a cluster.
 """
 
 import argparse
@@ -25,7 +25,11 @@ def specification(image: str, workers: int, memory: str) -> dict[str, Any]:
         name="eds-xr",
         image=image,
         n_workers=workers,
-        env={"OMP_NUM_THREADS": "1"},
+        env={
+            "OMP_NUM_THREADS": "1",
+            # also what is computed without eds_xr ends when all workers have gone
+            "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "10 minutes",
+        },
         resources={"requests": {"cpu": "1", "memory": memory}, "limits": {"memory": memory}},
         worker_command=["dask", "worker", "--nthreads", "1", "--memory-limit", "auto"],
     )

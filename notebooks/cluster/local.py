@@ -7,6 +7,7 @@ Checked: the tests run this file, on two workers.
 
 import argparse
 
+import dask
 from distributed import Client, LocalCluster
 
 import eds_xr
@@ -19,6 +20,8 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--memory", default="4 GiB")
     args = parser.parse_args()
+    # also what is computed without eds_xr ends when all workers have gone
+    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
     with (
         LocalCluster(
             n_workers=args.workers, threads_per_worker=1, memory_limit=args.memory,

@@ -4,11 +4,14 @@
     python slurm.py /shared/map.zarr --queue normal --jobs 20
     python slurm.py /shared/map.zarr --queue normal --print
 
-Checked: the job script is made by dask-jobqueue and printed. Not submitted to a queue.
+Checked: run on SLURM 22.05 of one node, by hand, with the scores that workers of ssh.py give; the
+tests print the job script. Not run on several nodes.
 """
 
 import argparse
 from typing import Any
+
+import dask
 
 
 def cluster_of(queue: str, memory: str, walltime: str) -> Any:
@@ -39,6 +42,8 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10, help="at most")
     parser.add_argument("--print", action="store_true", dest="only_print")
     args = parser.parse_args()
+    # also what is computed without eds_xr ends when all workers have gone
+    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
     with cluster_of(args.queue, args.memory, args.walltime) as cluster:
         if args.only_print:
             print(cluster.job_script())

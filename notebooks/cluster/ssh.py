@@ -5,9 +5,10 @@
     python ssh.py /shared/map.zarr --hosts node0 node1 node2 --print
 
 Every machine needs the same Python packages, a login without a password, and the store under the
-same path (or a URL: ``s3://bucket/map.zarr``).
+same path (or a URL: ``s3://bucket/map.zarr``). Ports, users and keys come from ``~/.ssh/config``,
+hosts must stand in ``~/.ssh/known_hosts``.
 
-Checked: what is handed to SSHCluster is printed, and is what its signature takes. Not run on
+Checked: the tests run this file through an SSH server of one machine, under two names. Not run on
 several machines.
 """
 
@@ -37,10 +38,13 @@ def main() -> None:
         print(chosen)
         return
 
+    import dask
     from distributed import Client, SSHCluster
 
     import eds_xr
 
+    # also what is computed without eds_xr ends when all workers have gone
+    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
     with SSHCluster(**chosen) as cluster, Client(cluster) as client:
         print(f"watch it at {client.dashboard_link}")
         image = eds_xr.open(args.store)

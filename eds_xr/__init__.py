@@ -17,6 +17,7 @@ from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
+from eds_xr.cluster.supervision import supervised
 from eds_xr.composition import k_factors
 from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
 from eds_xr.composition.film.thickness_map import thickness_map
@@ -139,6 +140,7 @@ __all__ = [
     "suggest_rank",
     "sum_detectors",
     "sum_spectra",
+    "supervised",
     "thickness_map",
     "to_table",
     "to_text",

@@ -27,8 +27,9 @@ def specification(image: str, workers: int, memory: str) -> dict[str, Any]:
         n_workers=workers,
         env={
             "OMP_NUM_THREADS": "1",
-            # also what is computed without eds_xr ends when all workers have gone
+            # what nothing supervises ends, too: when no worker is left, or one is silent, not dead
             "DASK_DISTRIBUTED__SCHEDULER__NO_WORKERS_TIMEOUT": "10 minutes",
+            "DASK_DISTRIBUTED__SCHEDULER__WORKER_TTL": "2 minutes",
         },
         resources={"requests": {"cpu": "1", "memory": memory}, "limits": {"memory": memory}},
         worker_command=["dask", "worker", "--nthreads", "1", "--memory-limit", "auto"],
@@ -62,7 +63,8 @@ def main() -> None:
         print(f"watch it at {client.dashboard_link}")
         image = eds_xr.open(args.store)
         factors = image.eds.nmf(4)
-        print(factors.scores.mean(("y", "x")).compute())
+        with eds_xr.supervised():  # methods of .eds are; what you compute of their results is not
+            print(factors.scores.mean(("y", "x")).compute())
 
 
 if __name__ == "__main__":

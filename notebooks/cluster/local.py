@@ -20,8 +20,13 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=4)
     parser.add_argument("--memory", default="4 GiB")
     args = parser.parse_args()
-    # also what is computed without eds_xr ends when all workers have gone
-    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
+    # what nothing supervises ends, too: when no worker is left, or one is silent but not dead
+    dask.config.set(
+        {
+            "distributed.scheduler.no-workers-timeout": "10 minutes",
+            "distributed.scheduler.worker-ttl": "2 minutes",
+        }
+    )
     with (
         LocalCluster(
             n_workers=args.workers, threads_per_worker=1, memory_limit=args.memory,
@@ -32,7 +37,8 @@ def main() -> None:
         print(f"watch it at {client.dashboard_link}")
         image = eds_xr.open(args.store)
         factors = image.eds.nmf(4)
-        print(factors.scores.mean(("y", "x")).compute())
+        with eds_xr.supervised():  # methods of .eds are; what you compute of their results is not
+            print(factors.scores.mean(("y", "x")).compute())
 
 
 if __name__ == "__main__":  # workers import this file: without this line they would start workers

@@ -42,8 +42,13 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=10, help="at most")
     parser.add_argument("--print", action="store_true", dest="only_print")
     args = parser.parse_args()
-    # also what is computed without eds_xr ends when all workers have gone
-    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
+    # what nothing supervises ends, too: when no worker is left, or one is silent but not dead
+    dask.config.set(
+        {
+            "distributed.scheduler.no-workers-timeout": "10 minutes",
+            "distributed.scheduler.worker-ttl": "2 minutes",
+        }
+    )
     with cluster_of(args.queue, args.memory, args.walltime) as cluster:
         if args.only_print:
             print(cluster.job_script())
@@ -59,7 +64,8 @@ def main() -> None:
             print(f"watch it at {client.dashboard_link}")
             image = eds_xr.open(args.store)
             factors = image.eds.nmf(4)
-            print(factors.scores.mean(("y", "x")).compute())
+            with eds_xr.supervised():  # methods of .eds are; what you compute of their results is not
+                print(factors.scores.mean(("y", "x")).compute())
 
 
 if __name__ == "__main__":

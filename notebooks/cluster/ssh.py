@@ -43,13 +43,19 @@ def main() -> None:
 
     import eds_xr
 
-    # also what is computed without eds_xr ends when all workers have gone
-    dask.config.set({"distributed.scheduler.no-workers-timeout": "10 minutes"})
+    # what nothing supervises ends, too: when no worker is left, or one is silent but not dead
+    dask.config.set(
+        {
+            "distributed.scheduler.no-workers-timeout": "10 minutes",
+            "distributed.scheduler.worker-ttl": "2 minutes",
+        }
+    )
     with SSHCluster(**chosen) as cluster, Client(cluster) as client:
         print(f"watch it at {client.dashboard_link}")
         image = eds_xr.open(args.store)
         factors = image.eds.nmf(4)
-        print(factors.scores.mean(("y", "x")).compute())
+        with eds_xr.supervised():  # methods of .eds are; what you compute of their results is not
+            print(factors.scores.mean(("y", "x")).compute())
 
 
 if __name__ == "__main__":

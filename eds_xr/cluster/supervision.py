@@ -103,7 +103,8 @@ def stoppable(check: Callable[[], None]) -> Iterator[None]:
     """
     client = _client()
     if client is None:
-        yield
+        with _told_of_asynchronous():
+            yield
         return
     with _watch_of(client)._with_check(check).takes_over():
         yield

@@ -19,8 +19,8 @@ def log_chance(
 ) -> np.ndarray:
     """Return the logarithm of the chance of sums as far out as these, or farther [window].
 
-    At most some three times too large: the sums are taken to jump by a typical weight, as those
-    of plain counts do.
+    Within a factor of two: sums are taken to jump by half a typical weight, between those of plain
+    counts, which jump by one, and those of many different weights.
 
     Parameters
     ----------
@@ -70,8 +70,8 @@ def _upper(x: np.ndarray, rate: np.ndarray, weights: np.ndarray) -> np.ndarray:
     second = tilted @ weights**2
     cumulant = tilted.sum(1) - rate.sum(1) - s * (rate @ weights)
     w = np.sqrt(np.maximum(2 * (s * x - cumulant), 1e-12))
-    # counts come one by one: the sum jumps by a typical weight
-    jump = (tilted @ np.abs(weights) ** 3) / np.maximum(second, 1e-300)
+    # counts come one by one
+    jump = (tilted @ np.abs(weights) ** 3) / np.maximum(second, 1e-300) / 2
     u = np.maximum(-np.expm1(-s * jump) / jump * np.sqrt(second), 1e-12)
     mills = np.sqrt(np.pi / 2) * erfcx(w / np.sqrt(2))
     tail = np.maximum(mills + 1 / u - 1 / w, 0.1 * mills)

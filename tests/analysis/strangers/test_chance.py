@@ -12,16 +12,16 @@ from eds_xr.analysis.strangers.chance import as_normal, as_sigma, log_chance
 def test_log_chance__of_a_plain_count__is_poissons(mean, sigma):
     count = np.ceil(mean + sigma * np.sqrt(mean) + 1)
     found = log_chance(np.array([count - mean]), np.array([[mean]]), np.ones((1, 1)), np.ones(1))
-    assert found[0] == pytest.approx(poisson.logsf(count - 1, mean), abs=0.05)
+    assert found[0] == pytest.approx(poisson.logsf(count - 1, mean), abs=np.log(2))
 
 
 def test_log_chance__of_too_few__is_poissons():
     found = log_chance(np.array([-25.0]), np.array([[40.0]]), np.ones((1, 1)), np.ones(1))
-    assert found[0] == pytest.approx(poisson.logcdf(15, 40.0), abs=0.05)
+    assert found[0] == pytest.approx(poisson.logcdf(15, 40.0), abs=np.log(2))
 
 
 @pytest.mark.parametrize("mean", [2.0, 20.0])
-def test_log_chance__of_weighted_counts__is_at_most_thrice_that_drawn(mean):
+def test_log_chance__of_weighted_counts__is_nearly_that_drawn(mean):
     """Far out, too: drawn with more counts where weights are large, each weighed by its ratio."""
     weights = np.concatenate([np.exp(-(np.linspace(-2, 2, 15) ** 2)), -0.2 * np.ones(30)])
     spectrum = np.ones(45) / 45
@@ -34,8 +34,8 @@ def test_log_chance__of_weighted_counts__is_at_most_thrice_that_drawn(mean):
     for x in np.quantile(sums, [0.3, 0.6, 0.9]):
         drawn = np.exp(log_ratio)[sums >= x].sum() / len(sums)
         found = log_chance(np.array([x]), np.array([[mean]]), spectrum[None], weights)[0]
-        assert -0.1 < found - np.log(drawn) < np.log(3)
-    assert found < np.log(1e-5)
+        assert -0.1 < found - np.log(drawn) < np.log(2.2)
+    assert found < np.log(1e-4)
 
 
 def test_as_sigma__is_that_of_the_normal_distribution():

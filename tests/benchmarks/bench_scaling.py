@@ -23,7 +23,6 @@ import contextlib
 import json
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -34,7 +33,7 @@ import dask
 import numpy as np
 import psutil
 import xarray as xr
-from common import Row, best_of, say, show, timed
+from common import Row, say, show, timed
 
 import eds_xr
 from eds_xr import simulate
@@ -211,14 +210,14 @@ def overheads(store: Path) -> Iterator[Row]:
     for name, (lazy, kernel) in kernels(image).items():
         ways: dict[str, Callable[[], Any]] = {
             "a plain loop": lambda kernel=kernel: looped(store, image, kernel),
-            "one thread of Dask": lambda lazy=lazy: lazy.compute(scheduler="threads", num_workers=1),
+            "one thread of Dask": lambda lazy=lazy: lazy.compute(
+                scheduler="threads", num_workers=1
+            ),
             "one worker": lambda lazy=lazy: lazy.compute(),
         }
         with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
             with Client(cluster):
-                runs = [
-                    [timed(way)[0] for way in ways.values()] for _ in range(1 + REPEATS)
-                ][1:]
+                runs = [[timed(way)[0] for way in ways.values()] for _ in range(1 + REPEATS)][1:]
         best = [min(several) for several in zip(*runs, strict=True)]
         for way, seconds in zip(ways, best, strict=True):
             over = "" if way == "a plain loop" else f"{seconds / best[0] - 1:+.0%}, goal under 15 %"

@@ -9,7 +9,8 @@ peak is that of the processes' resident memory above what they held then, looked
 second. Draws that are done are kept in `--work`, and an interrupted run goes on after them.
 
 Plans of 1 GB and more come from large chunks: ``--most-mb 2500 --sides 192 256``, in a folder of
-their own (``--least-mb 1000`` skips others). What is converted is a NumPy file of the same counts, in this process.
+their own (``--least-mb 1000`` skips others). What is converted is a NumPy file of the same counts,
+in this process.
 """
 
 from __future__ import annotations

@@ -75,6 +75,16 @@ def test_compress_block__takes_any_numbers(dtype):
     np.testing.assert_array_equal(dense(blocks.compress_block(values), 5), values.reshape(6, 5))
 
 
+@given(
+    first=st.integers(0, 9), channels=st.integers(1, 12), dtype=st.sampled_from(["u1", "u2", "f4"])
+)
+def test_compress_block__of_part_of_the_channels(first, channels, dtype):
+    values = np.random.default_rng(first).poisson(1.0, (2, 3, 24)).astype(dtype)
+    part = values[..., first : first + channels]
+    found = blocks.compress_block(part)
+    np.testing.assert_array_equal(dense(found, channels), part.reshape(6, channels))
+
+
 def test_compress_block__refuses_what_are_no_counts():
     with pytest.raises(EdsError, match="negative values"):
         blocks.compress_block(np.full((1, 1, 4), -1, "i2"))

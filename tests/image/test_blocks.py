@@ -1,6 +1,7 @@
 """Blocks of an image as sparse counts."""
 
 import dask
+import dask.array
 import numpy as np
 import pytest
 from hypothesis import given

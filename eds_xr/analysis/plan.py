@@ -14,6 +14,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import as_chunked, chunk_shape
+from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, EdsError, check_one_of, check_spectrum_image
 from eds_xr.workers import cluster, cluster_threads, memory, threads
 
@@ -119,6 +120,7 @@ class Plan:
         )
 
 
+@computes
 def plan(
     image: xr.DataArray,
     operation: str = "analyse",

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
@@ -89,6 +90,7 @@ class ArrayAccessor:
     suggest_rank = _method(suggest_rank)
     project = _method(project)
     extend_loadings = _method(extend_loadings)
+    mixing_intervals = _method(mixing_intervals)
     unmix = _method(unmix)
     unexplained = _method(unexplained)
     refine_spectra = _method(refine_spectra)

@@ -145,6 +145,9 @@ OF_ARRAYS: dict[str, Case] = {
     "nmf_spread": lambda i: i.image.eds.nmf_spread(2, seeds=2, max_iter=3),
     "suggest_rank": lambda i: i.image.eds.suggest_rank(max_rank=3),
     "project": lambda i: i.image.eds.project(i.factors.loadings),
+    "mixing_intervals": lambda i: i.image.eds.mixing_intervals(
+        i.factors, [("Mg", "Si")], ELEMENTS, stray=["Cu"], range_kev=LINES["range_kev"]
+    ),
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),

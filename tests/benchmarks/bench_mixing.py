@@ -29,7 +29,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.optimize import linear_sum_assignment
 
 import eds_xr
-from eds_xr.analysis.mixing_intervals.net_functionals import net_functionals
+from eds_xr.analysis.mixing_intervals.net_functionals import NetFunctionals, net_functionals
 from eds_xr.factorisation.ambiguity.bins_of_counts import binned_counts
 from eds_xr.factorisation.ambiguity.evidence import gathered
 from eds_xr.factorisation.ambiguity.intervals import share_intervals
@@ -41,10 +41,10 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (0, 1)]
 import common  # noqa: E402
 from common import say  # noqa: E402
 from support.feasible_triangles import corners  # noqa: E402
+from support.independent.grains import scatter  # noqa: E402
 from support.independent.images import image, image_of_lengths  # noqa: E402
 from support.independent.layouts import layers  # noqa: E402
 from support.independent.materials import MATERIALS, Material  # noqa: E402
-from support.independent.grains import scatter  # noqa: E402
 
 SHAPE = (64, 64)
 RANGE_KEV = (0.7, 9.9)
@@ -90,7 +90,7 @@ def simulated(seed: int) -> tuple[xr.DataArray, xr.Dataset, str, float]:
     """Return an image, its truth, its layout and its dose."""
     rng = np.random.default_rng((seed, 77))
     layout, dose = LAYOUTS[(seed // 3) % 3], DOSES[(seed // 9) % 3]
-    for attempt in range(100):
+    for _attempt in range(100):
         chosen = rng.choice(len(MATERIALS), phases_of(seed), replace=False)
         phases = [MATERIALS[i] for i in chosen]
         found, truth = _laid_out(phases, layout, dose, seed, rng)
@@ -145,7 +145,7 @@ def judge(seed: int, *, brute: bool) -> dict[str, Any]:
     nets = net_functionals(total.assign_attrs(found.attrs), asked, every, RANGE_KEV)
     spectra = truth.spectra.sel(energy=found.energy)
     phase = matched(result.loadings.values, spectra.values)
-    by_weights = spectra @ nets.isel(line=slice(len(asked)))
+    by_weights = spectra @ nets.weights.isel(line=slice(len(asked)))
     cells = []
     for c in range(phases):
         own = {"weights": by_weights[phase[c]], "recipe": truth.net[phase[c]]}
@@ -155,9 +155,7 @@ def judge(seed: int, *, brute: bool) -> dict[str, Any]:
             if a + b < LEAST_OF_CELL * all_counts:
                 continue
             cell = {k: share(*(float(v.sel(line=n)) for n in pair)) for k, v in own.items()}
-            low, high, value = (
-                to_share(float(spans[n][c, r])) for n in ("low", "high", "value")
-            )
+            low, high, value = (to_share(float(spans[n][c, r])) for n in ("low", "high", "value"))
             cell |= {"low": low, "high": high, "value": value, "pair": "/".join(pair),
                      "phase": str(truth.phase.values[phase[c]]), "component": c, "ratio": r,
                      "ends_at": result.attrs["ends_at"][c]}  # fmt: skip
@@ -202,14 +200,15 @@ def to_share(ratio: float) -> float:
 
 
 def by_brute_force(
-    counts: np.ndarray, result: xr.Dataset, nets: xr.DataArray, pairs: list[tuple[str, str]]
+    counts: np.ndarray, result: xr.Dataset, nets: NetFunctionals, pairs: list[tuple[str, str]]
 ) -> list[dict[str, float]]:
     """Return the extremes of all shares by all triangles, and those of the search, without errors.
 
     Of both the same errors of counting move the ends afterwards.
     """
-    none = np.zeros((nets.sizes["line"], 3), bool)
-    evidence = gathered(counts, result.loadings.values.astype(float), nets.values, none)
+    none = np.zeros((nets.weights.sizes["line"], 3), bool)
+    loadings = result.loadings.values.astype(float)
+    evidence = gathered(counts, loadings, nets.weights.values, none, nets.errors(loadings))
     asked = list(dict.fromkeys(line for pair in pairs for line in pair))
     places = [(asked.index(a), asked.index(b)) for a, b in pairs]
     start = time.perf_counter()
@@ -238,7 +237,9 @@ def report(images: list[dict[str, Any]]) -> None:
     keys += [(f"{n} phases", lambda i, n=n: i["phases"] == n) for n in (3, 4, 5)]
     keys += [(name, lambda i, n=name: i["layout"] == n) for name in LAYOUTS]
     keys += [(f"{d:g} counts a pixel", lambda i, d=d: i["dose"] == d) for d in DOSES]
-    print(f"\n{'images':<22} number  cells  weights  recipe  by image  median width  seconds (most)")
+    print(
+        f"\n{'images':<22} number  cells  weights  recipe  by image  median width  seconds (most)"
+    )
     for title, keep in keys:
         some = [i for i in images if keep(i)]
         cells = [c for i in some for c in i["cells"]]

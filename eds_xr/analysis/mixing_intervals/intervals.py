@@ -58,8 +58,9 @@ def mixing_intervals(
     and the most of each ratio. What keeps them within bounds: no spectrum has negative counts, in
     groups of channels or in any line; no bin of pixels, nor sum over neighbouring ones, has
     negative scores; both within noise. The intervals hold what a choice among mixtures
-    (:func:`eds_xr.purest`) takes for granted, and counting, at 95 %; not what all spectra have in
-    common, such as k-factors, absorption and the shapes of peaks.
+    (:func:`eds_xr.purest`) takes for granted, counting, and what is not known of the peaks
+    (calibration, weights of lines, tails: see :func:`eds_xr.fit_lines`), at 95 %; not k-factors and
+    absorption.
 
     Parameters
     ----------
@@ -86,8 +87,8 @@ def mixing_intervals(
     -------
     Dataset
         Over ``component`` (or ``phase``) and ``ratio``: ``low`` and ``high`` of the interval,
-        infinite where the second line may be missing; ``value`` of `result` and its ``error`` by
-        counting, one standard deviation; ``low_by`` and ``high_by``, what bounds each end.
+        infinite where the second line may be missing; ``value`` of `result` and its ``error``
+        without mixing, one standard deviation; ``low_by`` and ``high_by``, what bounds each end.
 
     Raises
     ------
@@ -122,13 +123,13 @@ def mixing_intervals(
     total = xr.DataArray(counts.reshape(-1, counts.shape[-1]).sum(0), image[ENERGY].coords)
     asked = list(dict.fromkeys(name for pair in pairs for name in pair))
     nets = net_functionals(total.assign_attrs(attrs), asked, every, range_kev)
-    none = _absent(absent or {}, nets, table)
-    evidence = gathered(counts, table.values, nets.values, none)
+    none = _absent(absent or {}, nets.weights, table)
+    evidence = gathered(counts, table.values, nets.weights.values, none, nets.errors(table.values))
     places = [(asked.index(first), asked.index(second)) for first, second in pairs]
     found = share_intervals(evidence, places)
-    lines = [str(n) for n in nets[LINE].values[: len(asked)]]
+    lines = [str(n) for n in nets.weights[LINE].values[: len(asked)]]
     scale = np.array([_atoms(lines[a], lines[b], k_factors, attrs) for a, b in places])
-    made = _described(found, scale, _Told(evidence, table, nets), dim)
+    made = _described(found, scale, _Told(evidence, table, nets.weights), dim)
     made = made.assign_coords({RATIO: ["/".join(pair) for pair in pairs]})
     return made.assign_attrs(
         provenance.with_step(
@@ -141,15 +142,15 @@ def mixing_intervals(
 
 def _checked(ratios: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
     pairs = [] if isinstance(ratios, str) else [tuple(pair) for pair in ratios]
-    if not pairs or any(len(p) != 2 or p[0] == p[1] or isinstance(r, str)
-                        for p, r in zip(pairs, ratios, strict=True)):
+    if not pairs or any(
+        len(p) != 2 or p[0] == p[1] or isinstance(r, str)
+        for p, r in zip(pairs, ratios, strict=True)
+    ):
         raise EdsError(f"expected pairs of two lines or elements, [('Mg', 'Si')], found {ratios!r}")
     return [(str(a), str(b)) for a, b in pairs]
 
 
-def _spectra_of(
-    result: xr.Dataset | xr.DataArray, image: xr.DataArray
-) -> tuple[xr.DataArray, str]:
+def _spectra_of(result: xr.Dataset | xr.DataArray, image: xr.DataArray) -> tuple[xr.DataArray, str]:
     """Return spectra [component, energy; sum 1], and what they are to be called."""
     given = result
     if isinstance(result, xr.Dataset) and "loadings" in result:
@@ -230,7 +231,7 @@ def _described(found: Intervals, scale: np.ndarray, told: _Told, dim: str) -> xr
         "low": (ratio(found.low), "lower end of the interval, 95 %"),
         "high": (ratio(found.high), "upper end of the interval, 95 %"),
         "value": (ratio(found.value), "ratio of the given spectra"),
-        "error": (error, "standard deviation of that by counting"),
+        "error": (error, "standard deviation of that without mixing"),
     }
     made = {n: (dims, v, {"long_name": text, "units": "1"}) for n, (v, text) in values.items()}
     texts = {n: (dims, np.vectorize(told, otypes=[object])(by)) for n, by in words.items()}

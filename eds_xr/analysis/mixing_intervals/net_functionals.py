@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -13,8 +14,41 @@ from eds_xr.spectra.line_fits.chosen_lines import reported_lines
 from eds_xr.spectra.shapes.background import flexible_background
 from eds_xr.spectra.shapes.calibration import learned_shapes
 from eds_xr.spectra.shapes.families import Family, Shapes, families_seen
+from eds_xr.spectra.shapes.learning import Learned
 from eds_xr.spectra.shapes.linear_fit import amount_weights, smooth_variance
 from eds_xr.xray.own_detector import detector_of
+
+
+class NetFunctionals(NamedTuple):
+    """Net counts of lines as weighted sums, and what is not known of the peaks they are of."""
+
+    weights: xr.DataArray  # [line, energy]
+    fitted: slice  # the channels that are fitted
+    of_shapes: np.ndarray  # [shape, fitted channel]: weights of amounts of families and background
+    design: np.ndarray  # [fitted channel, shape]
+    columns: np.ndarray  # [line]: its family
+    shares: np.ndarray  # [line]: its share of the family
+    learned: Learned
+
+    def errors(self, spectra: np.ndarray) -> np.ndarray:
+        """Return what one standard deviation of each error of peaks does [line, error, spectrum].
+
+        Errors of calibration, weights and places of lines, tails: those of
+        :func:`eds_xr.fit_lines`, to the net counts of spectra [spectrum, channel].
+        """
+        shapes, families = self.learned.shapes, self.learned.shapes.peaks.shape[1]
+        modes = np.hstack(list(self.learned.modes.values()))
+        names = [str(n) for n in self.weights[LINE].values]
+        own = self.learned.weak.net_slopes(self.learned.x, names)
+        found = []
+        for spectrum in spectra:
+            amounts = self.of_shapes @ spectrum[self.fitted]
+            smooth = self.design[:, families:] @ amounts[families:]
+            by_amount = -self.of_shapes[:families] @ shapes.slopes(amounts[:families], smooth)
+            net = amounts[self.columns] * self.shares
+            slopes = by_amount[self.columns] * self.shares[:, None] + own * net[:, None]
+            found.append(slopes @ modes)
+        return np.stack(found, axis=-1)
 
 
 def net_functionals(
@@ -22,7 +56,7 @@ def net_functionals(
     asked: Sequence[str],
     elements: Sequence[str],
     range_kev: tuple[float, float],
-) -> xr.DataArray:
+) -> NetFunctionals:
     """Return weights ``[line, energy]`` of the net counts of a line of each family.
 
     Those that least squares give to all families of lines and a flexible background, with peaks,
@@ -41,7 +75,7 @@ def net_functionals(
 
     Returns
     -------
-    DataArray [line, energy]
+    NetFunctionals
         The lines of `asked` come first, in its order and as often.
     """
     check_range_kev(range_kev)
@@ -65,11 +99,16 @@ def net_functionals(
     )
     chosen = _lines(asked, elements, energy, beam, learned.families)
     shapes.check_separable(column for column, _ in chosen)
-    of_families = amount_weights(shapes.design, smooth_variance(counts))
-    weights = np.stack([share * of_families[column] for column, share in chosen])
+    of_shapes = amount_weights(shapes.design, smooth_variance(counts))
+    columns, shares = (np.array(v) for v in zip(*chosen, strict=True))
     names = [_name(asked, n, learned.families, chosen) for n in range(len(chosen))]
-    found = xr.DataArray(weights, {LINE: names, ENERGY: part[ENERGY]}, (LINE, ENERGY))
-    return found.reindex({ENERGY: total[ENERGY]}, fill_value=0.0)
+    weights = xr.DataArray(
+        shares[:, None] * of_shapes[columns], {LINE: names, ENERGY: part[ENERGY]}, (LINE, ENERGY)
+    )
+    first = int(np.searchsorted(total[ENERGY].values, energy[0]))
+    fitted = slice(first, first + energy.size)
+    weights = weights.reindex({ENERGY: total[ENERGY]}, fill_value=0.0)
+    return NetFunctionals(weights, fitted, of_shapes, shapes.design, columns, shares, learned)
 
 
 def _lines(

@@ -37,4 +37,3 @@ def binned_counts(image: xr.DataArray) -> np.ndarray:
             break
         sums = halved
     return sums
-

@@ -21,8 +21,9 @@ from eds_xr.factorisation.rotation import halved_maps
 ROUNDS = 2
 #: Scores vary by this share of a bin's counts beyond counting: thickness, absorption, drift.
 SCORE_ERROR = 0.003
-#: Spectra and net counts by this share of the counts that make them up: shapes of peaks.
-SPECTRUM_ERROR = 0.003
+#: Spectra and net counts by this share of the counts that make them up: a phase is not the same
+#: everywhere, it absorbs more where it is thick.
+SPECTRUM_ERROR = 0.005
 #: Coarser sums over bins are looked at until no more than these remain.
 FEWEST_BINS = 16
 
@@ -59,8 +60,9 @@ class Evidence(NamedTuple):
 
 
 def gathered(
-    counts: np.ndarray, loadings: np.ndarray, functionals: np.ndarray, absent: np.ndarray
-) -> Evidence:
+    counts: np.ndarray, loadings: np.ndarray, functionals: np.ndarray, absent: np.ndarray,
+    errors: np.ndarray | None = None,
+) -> Evidence:  # fmt: skip
     """Return what counts in bins [*bins, channel] say of the mixings of loadings.
 
     Parameters
@@ -71,6 +73,9 @@ def gathered(
         Weights of net counts. None is negative in the spectrum of a phase.
     absent : ndarray of bool [functional, component]
         Net counts that are known to be zero.
+    errors : ndarray [functional, error, component], optional
+        What one standard deviation of each error that is no counting does to the net counts of the
+        loadings.
     """
     table = counts.reshape(-1, counts.shape[-1]).astype(float)
     held = table.sum(1) > 0
@@ -95,6 +100,12 @@ def gathered(
     value_noise = np.einsum(
         "qe,re,ce,cab->qrab", functionals, functionals, positive, per_score, optimize=True
     )
+    own, varied = np.arange(len(functionals)), SPECTRUM_ERROR * gross[len(groups) :]
+    value_noise[own, own] += varied[own, :, None] * varied[own, None, :]
+    if errors is not None:
+        value_noise += np.einsum("qma,rmb->qrab", errors, errors)
+        by_error = np.einsum("qma,qmb->qab", errors, errors)
+        limit_noise[len(groups) :] += np.concatenate([by_error, by_error[none]])
     return Evidence(
         spectra,
         Conditions(rows, noise),

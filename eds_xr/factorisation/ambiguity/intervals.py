@@ -1,4 +1,4 @@
-"""Intervals of shares of values over all mixings that explain the counts as well, on plain arrays."""
+"""Intervals of shares over all mixings that explain the counts as well, on plain arrays."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from eds_xr.factorisation.ambiguity.evidence import Evidence
 from eds_xr.factorisation.ambiguity.search import Goal, Search
 
-#: Ends are moved outwards by so many standard deviations of counting.
+#: Ends are moved outwards by so many standard deviations of the share of a given mixing.
 TWO_SIDED_95 = 1.96
 #: Where the two values together are fewer standard deviations than this, their share is not looked
 #: for: it may be anything.
@@ -24,10 +24,10 @@ class Intervals(NamedTuple):
     """Shares ``first / (first + second)`` of pairs of values [component, pair]."""
 
     value: np.ndarray  # of the mixing that was given
-    error: np.ndarray  # its standard deviation by counting
+    error: np.ndarray  # its standard deviation
     low: np.ndarray
     high: np.ndarray
-    extremes: np.ndarray  # both ends before they are moved by counting [component, pair, end]
+    extremes: np.ndarray  # both ends before they are moved [component, pair, end]
     low_by: np.ndarray  # the condition that bounds it; -1 where none does
     high_by: np.ndarray
 
@@ -54,13 +54,11 @@ def share_intervals(evidence: Evidence, pairs: Sequence[Pair]) -> Intervals:
         extremes[place] = goal.share(end.turn)
         moved[place] = np.clip(extremes[place] + goal.sign * TWO_SIDED_95 * spread, 0, 1)
         by[place] = end.weights.argmax() if end.weights.any() else -1
-    return Intervals(
-        value, error, moved[..., 0], moved[..., 1], extremes, by[..., 0], by[..., 1]
-    )
+    return Intervals(value, error, moved[..., 0], moved[..., 1], extremes, by[..., 0], by[..., 1])
 
 
 def share_error(evidence: Evidence, component: int, pair: Pair, turn: np.ndarray) -> float:
-    """Return the standard deviation of a share by counting, first order; 1 at most."""
+    """Return the standard deviation of a share of one mixing, first order; 1 at most."""
     goal = _goal(evidence, component, pair, 1.0)
     total, share = goal.total(turn), goal.share(turn)
     if not total > 0:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from eds_xr.factorisation.ambiguity.evidence import Conditions, Evidence
+from eds_xr.factorisation.ambiguity.evidence import Evidence
 
 #: Conditions are kept when so many standard deviations below zero still pass as noise.
 TOLERANCE = 3.5
@@ -21,6 +21,8 @@ TOLERANCE = 3.5
 PENALTY = 10.0
 #: A mixing passes when no condition is broken by more than this [standard deviations].
 BROKEN = 0.03
+#: And between two mixings by no more than this: conditions are curved.
+BROKEN_ON_THE_WAY = 1.0
 #: The first trusted range of a step, the largest and the least.
 FIRST_RANGE, LARGEST_RANGE, LEAST_RANGE = 0.2, 1.0, 1e-3
 #: Steps of one search, and conditions at first in a linear programme, for each component.
@@ -158,7 +160,7 @@ class Search:
             step, weights = self._step(now, slope[self.off], reach)
             after = self.at(self._moved(now.turn, step))
             gain = goal.gained(after.turn) - PENALTY * after.broken - merit
-            if gain > 0:
+            if gain > 0 and self._hang_together(now, step, after):
                 right = gain > 0.5 * (slope[self.off] @ step)
                 reach = min(LARGEST_RANGE, 2 * reach) if right else reach
                 now, merit = after, merit + gain
@@ -187,6 +189,16 @@ class Search:
         self.granted = self.granted + np.maximum(0.0, -now.left)
         self.found.append(now.turn)
         return now.turn
+
+    def _hang_together(self, now: Mixing, step: np.ndarray, after: Mixing) -> bool:
+        """Return whether the way between two mixings is allowed, too.
+
+        Otherwise components may have changed places: that is no other mixing.
+        """
+        if not np.linalg.det(after.turn) * np.linalg.det(now.turn) > 0:
+            return False
+        midway = self.at(self._moved(now.turn, step / 2))
+        return midway.broken < max(now.broken, after.broken) + BROKEN_ON_THE_WAY
 
     def _moved(self, turn: np.ndarray, step: np.ndarray) -> np.ndarray:
         change = np.eye(len(turn))
@@ -230,7 +242,6 @@ class Search:
         weights = np.zeros(len(used))
         weights[chosen] = -done.ineqlin.marginals
         return step, weights
-
 
     def of_all(self, goals: list[Goal], start: np.ndarray) -> list[End]:
         """Return the best end of each goal: from the start, then from what all have found.

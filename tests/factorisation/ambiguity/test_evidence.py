@@ -31,13 +31,14 @@ def test_gathered__spectra_scatter_about_the_truth_as_they_say(monkeypatch):
     monkeypatch.setattr("eds_xr.factorisation.ambiguity.evidence.SPECTRUM_ERROR", 0.0)
     pulls = []
     for seed in range(30):
-        found = gathered(drawn(3, purest=0.95, counts=1000, seed=seed), spectra(3), net_weights(), NONE)
+        counts = drawn(3, purest=0.95, counts=1000, seed=seed)
+        found = gathered(counts, spectra(3), net_weights(), NONE)
         _, _, limits, noise = at_truth(found)
         net = spectra(3) @ net_weights().T
         pulls.append((limits[-4:] - net.T) / noise[-4:])
     assert SPECTRUM_ERROR > 0
     np.testing.assert_allclose(np.mean(pulls), 0, atol=0.15)
-    assert 0.75 < np.std(pulls) < 1.25
+    assert 0.6 < np.std(pulls) < 1.1  # part of the error is a mixing, which the truth undoes
 
 
 def test_gathered__sums_over_neighbours_are_conditions_too():

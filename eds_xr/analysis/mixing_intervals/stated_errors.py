@@ -6,8 +6,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.mixing_intervals.intervals import RATIO
+from eds_xr.cluster.supervision import computes
+from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.ratios import ratio
-from eds_xr.schema import COMPONENT, PHASE
+from eds_xr.schema import COMPONENT, PHASE, EdsError
 
 #: Half of a 95 % interval, in standard deviations.
 TWO_SIDED_95 = 1.96
@@ -17,6 +19,7 @@ MUCH_WIDER = 2.0
 LEAST_KNOWN = 0.3
 
 
+@computes
 def wider_than_stated(intervals: xr.Dataset, composition: xr.Dataset) -> list[str]:
     """Say for which phases mixing leaves a ratio much less certain than its stated error.
 
@@ -35,7 +38,18 @@ def wider_than_stated(intervals: xr.Dataset, composition: xr.Dataset) -> list[st
     list of str
         A sentence for each ratio whose interval is more than twice as wide as the 95 % interval of
         its stated error; phases and elements that the composition lacks are passed over.
+
+    Raises
+    ------
+    EdsError
+        For what is no intervals, or no composition of phases.
+
+    Examples
+    --------
+    >>> spans = image.eds.mixing_intervals(result, [("Mg", "Si")], ["Mg", "Si"])  # doctest: +SKIP
+    >>> spans.eds.wider_than_stated(composition)                            # doctest: +SKIP
     """
+    _check(intervals, composition)
     dim = PHASE if PHASE in intervals.dims else COMPONENT
     phases = set(composition[PHASE].values.tolist())
     elements = set(composition["element"].values.tolist())
@@ -52,6 +66,14 @@ def wider_than_stated(intervals: xr.Dataset, composition: xr.Dataset) -> list[st
             if sentence:
                 told.append(sentence)
     return told
+
+
+def _check(intervals: xr.Dataset, composition: xr.Dataset) -> None:
+    check_composition(composition)
+    if RATIO not in intervals.dims or not {"low", "high", "value"} <= set(intervals.data_vars):
+        raise EdsError("expected intervals of ratios, from image.eds.mixing_intervals")
+    if PHASE not in composition.dims:
+        raise EdsError(f"expected a composition of phases, found {tuple(composition.sizes)}")
 
 
 def _deviation(stated: xr.Dataset) -> float:

@@ -3,6 +3,7 @@ import pytest
 import xarray as xr
 
 from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
+from eds_xr.schema import EdsError
 
 
 def intervals(low: float, high: float, value: float = 2.0) -> xr.Dataset:
@@ -46,3 +47,10 @@ def test_wider_than_stated__is_silent_otherwise(span, sigma):
 
 def test_wider_than_stated__knows_ratios_without_end():
     assert "to inf" in wider_than_stated(intervals(1.6, np.inf), composition(0.002))[0]
+
+
+def test_wider_than_stated__refuses():
+    with pytest.raises(EdsError, match="mixing_intervals"):
+        wider_than_stated(composition(0.1), composition(0.1))
+    with pytest.raises(EdsError, match="composition of phases"):
+        wider_than_stated(intervals(1, 3), composition(0.1).isel(phase=0))

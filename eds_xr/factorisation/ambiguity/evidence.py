@@ -24,6 +24,8 @@ SCORE_ERROR = 0.003
 #: Spectra and net counts by this share of the counts that make them up: a phase is not the same
 #: everywhere, it absorbs more where it is thick.
 SPECTRUM_ERROR = 0.005
+#: No channel weighs as if it held less than this part of the mean one: few counts say little.
+LEAST_COUNTED = 0.02
 #: Coarser sums over bins are looked at until no more than these remain.
 FEWEST_BINS = 16
 
@@ -78,43 +80,55 @@ def gathered(
         loadings.
     """
     table = counts.reshape(-1, counts.shape[-1]).astype(float)
-    held = table.sum(1) > 0
-    total = table.sum(0)
+    held, total = table.sum(1) > 0, table.sum(0)
     scores, spectra = _two_tables(table[held], loadings, total)
     full = np.zeros((len(table), len(loadings)))
     full[held] = scores
-    rows = np.concatenate(_levels(full.reshape(*counts.shape[:-1], -1)))
-    rows = rows[rows.sum(1) > 0]
-    per_count = _score_noise(spectra, total)
-    noise = np.einsum("ic,cab->iab", np.maximum(rows, 1.0), per_count)
-    noise += (SCORE_ERROR * rows.sum(1))[:, None, None] ** 2 * np.eye(len(loadings))
     groups, none = equal_groups(total), absent.any(1)
-    in_groups = _membership(groups, len(total))
-    weights = np.concatenate([in_groups, functionals, -functionals[none]])
+    weights = np.concatenate([_membership(groups, len(total)), functionals, -functionals[none]])
     everywhere = np.ones((len(groups) + len(functionals), len(loadings)), bool)
-    per_score = _spectrum_noise(scores)
-    positive = np.maximum(spectra, 0.0)
-    gross = abs(weights) @ positive.T
-    limit_noise = np.einsum("qe,ce,cab->qab", weights**2, positive, per_score, optimize=True)
-    limit_noise += SPECTRUM_ERROR**2 * gross[:, :, None] * gross[:, None, :]
-    value_noise = np.einsum(
-        "qe,re,ce,cab->qrab", functionals, functionals, positive, per_score, optimize=True
-    )
-    own, varied = np.arange(len(functionals)), SPECTRUM_ERROR * gross[len(groups) :]
-    value_noise[own, own] += varied[own, :, None] * varied[own, None, :]
+    limit_noise, value_noise = _noise(weights, functionals, spectra, scores)
     if errors is not None:
         value_noise += np.einsum("qma,rmb->qrab", errors, errors)
         by_error = np.einsum("qma,qmb->qab", errors, errors)
         limit_noise[len(groups) :] += np.concatenate([by_error, by_error[none]])
     return Evidence(
         spectra,
-        Conditions(rows, noise),
+        _of_bins(full.reshape(*counts.shape[:-1], -1), spectra, total),
         Conditions(weights @ spectra.T, limit_noise),
         groups,
         np.concatenate([everywhere, absent[none]]),
         functionals @ spectra.T,
         value_noise,
     )
+
+
+def _of_bins(maps: np.ndarray, spectra: np.ndarray, total: np.ndarray) -> Conditions:
+    """Return the scores of bins [*bins, component], and of sums over neighbours, that hold any."""
+    rows = np.concatenate(_levels(maps))
+    rows = rows[rows.sum(1) > 0]
+    noise = np.einsum("ic,cab->iab", np.maximum(rows, 1.0), _score_noise(spectra, total))
+    noise += (SCORE_ERROR * rows.sum(1))[:, None, None] ** 2 * np.eye(len(spectra))
+    return Conditions(rows, noise)
+
+
+def _noise(
+    weights: np.ndarray, functionals: np.ndarray, spectra: np.ndarray, scores: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the covariances of weighted sums over spectra.
+
+    Of all `weights` each for itself, and of the `functionals` with one another.
+    """
+    per_score, positive = _spectrum_noise(scores), np.maximum(spectra, 0.0)
+    one = np.einsum("qe,ce,cab->qab", weights**2, positive, per_score, optimize=True)
+    gross = SPECTRUM_ERROR * (abs(weights) @ positive.T)
+    one += gross[:, :, None] * gross[:, None, :]
+    pairs = np.einsum(
+        "qe,re,ce,cab->qrab", functionals, functionals, positive, per_score, optimize=True
+    )
+    own, gross = np.arange(len(functionals)), SPECTRUM_ERROR * (abs(functionals) @ positive.T)
+    pairs[own, own] += gross[:, :, None] * gross[:, None, :]
+    return one, pairs
 
 
 def _two_tables(
@@ -135,8 +149,7 @@ def _two_tables(
 
 def _left_inverse(spectra: np.ndarray, total: np.ndarray) -> np.ndarray:
     """Return ``B`` [component, channel]: ``counts @ B.T`` are the scores."""
-    weight = np.divide(total.sum(), total, out=np.zeros_like(total), where=total > 0)
-    weighted = spectra * weight
+    weighted = spectra / np.maximum(total, LEAST_COUNTED * total.mean())
     return np.linalg.solve(weighted @ spectra.T, weighted)
 
 

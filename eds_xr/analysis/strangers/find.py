@@ -117,10 +117,11 @@ def find_strangers(
     maps = maps_of(known.image, responses)
     with progress("strangers"):
         found = without_doubles(windows_of(maps, responses))
-    tests = maps[0].size * len(windows.RADII) * (1.0 + responses.held).sum()
-    regions = regions_of(found, responses, tests, fdr)
+    looked_for = float((responses.upper.astype(int) + responses.lower).sum())
+    tests = maps[0].size * len(windows.shapes()) * looked_for
+    regions = regions_of(found, responses, maps.shape[1:], tests, fdr)
     lines = _lines_told(responses, regions)
-    made = table_of(known, responses, found, regions, lines)
+    made = table_of(known, responses, regions, lines)
     made["region"] = region_map(known.image, found, [r.windows for r in regions])
     made["residual"] = residual_maps(known.image, responses, lines)
     attrs = provenance.with_step(image.attrs, "find_strangers", fdr=fdr, phases=known.names)
@@ -140,7 +141,7 @@ def held_elements(known: Known, total: np.ndarray, elements: Sequence[str] | Non
 
 def _lines_told(responses: Responses, regions: Sequence[Region]) -> list[int]:
     """Return the families of strangers and of the phases that have counts, or may be told."""
-    shown = set(responses.chosen[responses.held].tolist())
+    shown = set(responses.chosen[responses.of_phases[responses.chosen]].tolist())
     shown |= {
         f for r in regions for one in r.elements for f, n in one.counts.items() if n != 0
     }  # fmt: skip

@@ -9,25 +9,22 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.strangers import windows
 from eds_xr.analysis.strangers.chance import as_sigma
 from eds_xr.analysis.strangers.known import Known
 from eds_xr.analysis.strangers.naming import Named
 from eds_xr.analysis.strangers.regions import Region
 from eds_xr.analysis.strangers.responses import Responses
-from eds_xr.analysis.strangers.search import Windows
 from eds_xr.schema import LINE, spatial_dims
 
 STRANGER = "stranger"
 
 
 def table_of(
-    known: Known, responses: Responses, found: Windows, regions: Sequence[Region],
-    lines: Sequence[int],
-) -> xr.Dataset:  # fmt: skip
+    known: Known, responses: Responses, regions: Sequence[Region], lines: Sequence[int]
+) -> xr.Dataset:
     """Return the strangers, a row each, with the counts in excess of some families."""
     axes = [_Axis(known.image, d) for d in spatial_dims(known.image)]
-    rows = [_cells(region, found, known, axes) for region in regions]
+    rows = [_cells(region, known, axes) for region in regions]
     made = xr.Dataset(
         {
             name: (
@@ -97,20 +94,15 @@ def _columns(axes: Sequence[_Axis]) -> dict[str, tuple[type, str, str]]:
     }
 
 
-def _cells(region: Region, found: Windows, known: Known, axes: Sequence[_Axis]) -> dict[str, Any]:
+def _cells(region: Region, known: Known, axes: Sequence[_Axis]) -> dict[str, Any]:
     """Return a row of the table."""
-    w = region.windows
-    pixels, reach = found.pixels[w], np.floor(np.array(windows.RADII)[found.disc[w]])
-    means, centres = (found.mean_y, found.mean_x), (found.y, found.x)
     row: dict[str, Any] = {}
-    for axis, mean, centre in zip(axes, means, centres, strict=True):
-        place = float(np.average(mean[w], weights=pixels))
-        wide = float((centre[w] + reach).max() - (centre[w] - reach).min() + 1)
-        row[f"middle_{axis.dim}"] = axis.first + axis.step * place
-        row[f"extent_{axis.dim}"] = abs(axis.step) * wide
-    area = float(pixels.sum()) * abs(math.prod(a.step for a in axes))
+    for axis, place in zip(axes, region.pixels.T, strict=True):
+        row[f"middle_{axis.dim}"] = axis.first + axis.step * float(place.mean())
+        row[f"extent_{axis.dim}"] = abs(axis.step) * float(np.ptp(place) + 1)
+    area = len(region.pixels) * abs(math.prod(a.step for a in axes))
     row |= {
-        "n_pixels": int(pixels.sum()),
+        "n_pixels": len(region.pixels),
         "size": math.sqrt(4 / math.pi * area),
         "elements": elements_of(region),
         "significance": float(as_sigma(np.array([region.log_p]))[0]),

@@ -68,31 +68,67 @@ def as_normal(z: float, skewness: float) -> float:
 
 
 @numba.njit(cache=True, nogil=True)
-def peaks_of(
-    z: np.ndarray, second: np.ndarray, third: np.ndarray, least: float, upper: bool, lower: bool,
-    found: np.ndarray,
-) -> int:  # fmt: skip
-    """Write the extrema of `z` [y, x] beyond `least` to `found` [n, (y, x, score)].
+def moment(weights: np.ndarray, own: np.ndarray, other: np.ndarray) -> float:
+    """Return a cumulant of counts of the phases [phase], of the larger composition of two."""
+    of_own, of_other = 1e-12, 0.0
+    for p in range(weights.size):
+        of_own += weights[p] * max(own[p], 0.0)
+        of_other += weights[p] * other[p]
+    return max(of_own, of_other)
 
-    Maxima with `upper`, minima with `lower`; `second` and `third` [y, x]: cumulants of the sums.
-    Returns how many there are; what finds no room is left out.
+
+@numba.njit(cache=True, nogil=True)
+def standardise(
+    sums: np.ndarray, own: np.ndarray, other: np.ndarray, second: np.ndarray, z: np.ndarray
+) -> None:
+    """Set `z` [y, x] to sums over their standard deviations.
+
+    `own` and `other` [y, x, phase] are counts in the window, and as many of what is around.
+    """
+    for y in range(sums.shape[0]):
+        for x in range(sums.shape[1]):
+            z[y, x] = sums[y, x] / moment(second, own[y, x], other[y, x]) ** 0.5
+
+
+@numba.njit(cache=True, nogil=True)
+def normalise(
+    z: np.ndarray, own: np.ndarray, other: np.ndarray, second: np.ndarray, third: np.ndarray
+) -> None:
+    """Replace standardised sums [y, x] by normal ones, in place."""
+    for y in range(z.shape[0]):
+        for x in range(z.shape[1]):
+            variance = moment(second, own[y, x], other[y, x])
+            skewness = moment(third, own[y, x], other[y, x]) / variance**1.5
+            z[y, x] = as_normal(z[y, x], skewness)
+
+
+@numba.njit(cache=True, nogil=True)
+def peaks_of(
+    z: np.ndarray, own: np.ndarray, other: np.ndarray, second: np.ndarray, third: np.ndarray,
+    spread: float, least: float, upper: bool, lower: bool, found: np.ndarray,
+) -> int:  # fmt: skip
+    """Write the extrema of `z` over `spread` beyond `least` to `found` [n, (y, x, score)].
+
+    Maxima with `upper`, minima with `lower`. Returns how many there are; what finds no room is
+    left out.
     """
     height, width = z.shape
     n = 0
     for y in range(height):
         for x in range(width):
-            value = z[y, x]
+            value = z[y, x] / spread
             if not ((upper and value > least) or (lower and value < -least)):
                 continue
-            size, top = abs(value), True
+            size, top = abs(z[y, x]), True
             for yy in range(max(y - 1, 0), min(y + 2, height)):
                 for xx in range(max(x - 1, 0), min(x + 2, width)):
                     top &= not z[yy, xx] * np.sign(value) > size
             if not top:
                 continue
-            score = size
+            score = -value
             if value > 0:
-                score = as_normal(value, third[y, x] / max(second[y, x], 1e-30) ** 1.5)
+                variance = moment(second, own[y, x], other[y, x])
+                score = as_normal(value, moment(third, own[y, x], other[y, x]) / variance**1.5)
             if score > least and n < len(found):
                 found[n, 0], found[n, 1], found[n, 2] = y, x, score
                 n += 1
@@ -147,19 +183,14 @@ def pick(
                     own[p] += amounts[p, yy, xx]
         if pixels == 0:
             continue
-        total, v_own, v_other = 0.0, 0.0, 0.0
+        total = 0.0
         for p in range(phases):
             total += own[p]
         for p in range(phases):
-            own[p] = max(own[p], 0.0)
-            other[p] = max(total, 0.0) * near[p, y, x]
-            v_own += own[p] * second[f, p]
-            v_other += other[p] * second[f, p]
-        if v_other > v_own:
+            own[p], other[p] = max(own[p], 0.0), max(total, 0.0) * near[p, y, x]
+        if moment(second[f], other, other) > moment(second[f], own, own):
             own[:] = other
-        v, t = max(v_own, v_other, 1e-12), 0.0
-        for p in range(phases):
-            t += own[p] * third[f, p]
+        v, t = moment(second[f], own, own), moment(third[f], own, own)
         z = r / (v**0.5 * spread[f, s])
         score = as_normal(z, t / v**1.5) if z > 0 else -z
         if score < least or not (upper[f] if z > 0 else lower[f]):

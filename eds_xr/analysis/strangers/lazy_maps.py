@@ -9,13 +9,12 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.strangers import windows
-from eds_xr.analysis.strangers.chance import as_normal
 from eds_xr.analysis.strangers.responses import Responses
 from eds_xr.analysis.strangers.search import (
     Windows,
+    held_by,
     less_the_usual,
     maps_of,
-    moments_of,
     shares_near,
     sums_of,
 )
@@ -83,13 +82,14 @@ def _region_block(*, painted: np.ndarray, block_info: Any) -> np.ndarray:
 def _residual_block(
     maps: np.ndarray, *, upper: np.ndarray, second: np.ndarray, third: np.ndarray, block_info: Any
 ) -> np.ndarray:
+    from eds_xr.analysis.strangers import kernels
+
     inner = inside_margins(maps, block_info[0], windows.MARGIN, 2)
     amounts, response = maps[~upper], less_the_usual(maps, upper)[upper]
     near = shares_near(amounts)
-    own = np.stack([sums_of(one, windows.SMALL) for one in amounts])
+    own, other = held_by(amounts, near, windows.SMALL)
     found = np.empty(response.shape, np.float32)
     for f, one in enumerate(response):
-        variance = moments_of(second[f], own, near)
-        skewness = moments_of(third[f], own, near) / variance**1.5
-        found[f] = as_normal(sums_of(one, windows.SMALL) / np.sqrt(variance), skewness)
+        kernels.standardise(sums_of(one, windows.SMALL), own, other, second[f], found[f])
+        kernels.normalise(found[f], own, other, second[f], third[f])
     return np.ascontiguousarray(found[inner])

@@ -187,14 +187,13 @@ def _box(values: np.ndarray, reach: int) -> np.ndarray:
     return found
 
 
-def moments_of(weights: np.ndarray, own: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Return a cumulant of sums over windows that hold `own` [phase, y, x], at least of `near`.
-
-    The composition is that of the window, or of as many counts of the surroundings.
-    """
+def held_by(amounts: np.ndarray, near: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts of phases in windows, and as many of what is around [y, x, phase]."""
+    own = np.stack([sums_of(one, window) for one in amounts])
     other = own.sum(0).clip(0) * near
-    of_both = np.maximum(np.tensordot(weights, own.clip(0), 1), np.tensordot(weights, other, 1))
-    return np.maximum(of_both, 1e-12)
+    return np.ascontiguousarray(own.transpose(1, 2, 0)), np.ascontiguousarray(
+        other.transpose(1, 2, 0)
+    )
 
 
 def sums_of(values: np.ndarray, window: int) -> np.ndarray:
@@ -212,19 +211,19 @@ def _candidates(
     """Return spreads [response, shape], and extrema [n, (response, shape, y, x)], best first."""
     from eds_xr.analysis.strangers import kernels
 
-    found = np.empty((MOST_CANDIDATES, 3))
+    found, z = np.empty((MOST_CANDIDATES, 3)), np.empty(response.shape[1:])
     spread = np.ones((len(response), len(windows.shapes())))
     rows = []
     for s in range(len(windows.shapes())):
-        own = np.stack([sums_of(one, s) for one in amounts])
+        own, other = held_by(amounts, near, s)
         for f, one in enumerate(response):
-            second = moments_of(tables["second"][f], own, near)
-            z = sums_of(one, s) / np.sqrt(second)
+            second, third = tables["second"][f], tables["third"][f]
             upper, lower = bool(tables["upper"][f]), bool(tables["lower"][f])
+            kernels.standardise(sums_of(one, s), own, other, second, z)
             spread[f, s] = kernels.scatter(z, upper)
-            z /= spread[f, s]
-            third = moments_of(tables["third"][f], own, near)
-            n = kernels.peaks_of(z, second, third, LEAST_SIGMA, upper, lower, found)
+            n = kernels.peaks_of(
+                z, own, other, second, third, spread[f, s], LEAST_SIGMA, upper, lower, found
+            )
             rows.append(np.column_stack([np.full(n, f), np.full(n, s), found[:n]]))
     every = np.concatenate(rows)
     every = every[np.lexsort((*every[:, :4].T, -every[:, 4]))]

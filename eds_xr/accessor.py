@@ -12,7 +12,7 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.strangers.find import find_strangers
-from eds_xr.analysis.strangers.zoning import zoning
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import computes

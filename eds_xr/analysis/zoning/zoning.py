@@ -10,7 +10,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.analysis.strangers.known import Result, elements_of
-from eds_xr.analysis.strangers.zoned import Sums, zoned
+from eds_xr.analysis.zoning.shares import Sums, zoned
 from eds_xr.arguments import number, with_beam_assumed
 from eds_xr.chunks import as_chunked
 from eds_xr.cluster.supervision import computes

@@ -23,7 +23,7 @@ DEPTHS = 17
 class Sums:
     """Sums over places: tiles, then depths [phase, place, quantity].
 
-    Quantities as of :func:`eds_xr.analysis.strangers.zoning._sums`.
+    Quantities as of :func:`eds_xr.analysis.zoning.zoning._sums`.
     """
 
     values: np.ndarray

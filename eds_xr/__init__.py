@@ -18,6 +18,7 @@ from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import supervised
@@ -156,4 +157,5 @@ __all__ = [
     "with_detector",
     "write_csv",
     "write_recipe",
+    "zoning",
 ]

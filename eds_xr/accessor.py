@@ -14,6 +14,7 @@ from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import computes
@@ -96,6 +97,7 @@ class ArrayAccessor:
     unmix = _method(unmix)
     unexplained = _method(unexplained)
     find_strangers = _method(find_strangers)
+    zoning = _method(zoning)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
     label = _method(label)

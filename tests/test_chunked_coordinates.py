@@ -156,6 +156,7 @@ OF_ARRAYS: dict[str, Case] = {
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "find_strangers": lambda i: i.image.eds.find_strangers(i.spectra, elements=[*ELEMENTS, "Cu"]),
+    "zoning": lambda i: i.image.eds.zoning(i.factors, masks=i.masks, elements=ELEMENTS),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
     "explore": lambda i: _explored(i.image.eds.explore()),

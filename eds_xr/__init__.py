@@ -15,6 +15,7 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
+from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
@@ -92,6 +93,7 @@ __all__ = [
     "explore",
     "extend_loadings",
     "features",
+    "find_strangers",
     "fit_lines",
     "fitted_maps",
     "formula",

@@ -191,6 +191,7 @@ def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
     return from_rectangle(mask, y_pixels=(y, y + side), x_pixels=(x, x + side))
 
 
+@computes
 def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> xr.DataArray:
     """Cut a mask into the parts that lie in each rectangle of a regular division of the image.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import xarray as xr
@@ -26,8 +27,10 @@ from eds_xr.composition.recording.detectors import of_each_detector
 from eds_xr.composition.recording.dose import dose_of, number_or_varies
 from eds_xr.composition.recording.thin_film import beam_and_assumptions
 from eds_xr.composition.results import (
+    Elements,
     attenuation_to_detector,
     chosen_lines,
+    composed,
     composition_of,
     counts_per_electron,
     elements_of_lines,
@@ -219,7 +222,8 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
         ),
     )  # fmt: skip
     # a tilted film lies along the beam's way for 1 / cos(tilt) of its thickness
-    found = composition_of(counts_per_electron(chosen, how.dose * way), elements, model, None)
+    compose = partial(_per_electron, elements=elements, model=model, way=way)
+    found = composed(compose, lines, how.exclude, how.oxygen, dose=how.dose)
     parameters = history_parameters(table, elements, angle)
     parameters["dose_electrons"] = number_or_varies(how.dose)
     parameters |= {"way_through_film": way} if way != 1 else {}
@@ -228,3 +232,10 @@ def _quantify_absolute(lines: xr.Dataset, table: Table, kind: str, how: _Absolut
     if zeta:
         return found.assign(zeta_factor=of_lines(values, elements, "zeta-factor", "kg m-2"))
     return found.assign(cross_section=of_lines(values, elements, "cross-section", "barn"))
+
+
+def _per_electron(
+    lines: xr.Dataset, elements: Elements, model: QuantificationModel, way: float,
+    dose: xr.DataArray,
+) -> xr.Dataset:  # fmt: skip
+    return composition_of(counts_per_electron(lines, dose * way), elements, model, None)

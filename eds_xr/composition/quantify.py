@@ -7,6 +7,7 @@ in every spectrum, and are never added to the statistical ones.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import xarray as xr
 
@@ -32,6 +33,7 @@ from eds_xr.composition.recording.thin_film import beam_and_assumptions, needed_
 from eds_xr.composition.results import (
     attenuation_to_detector,
     chosen_lines,
+    composed,
     composition_of,
     elements_of_lines,
     line_names,
@@ -186,7 +188,8 @@ def quantify(
         charges=charges_per_mass(elements) if balance else None,
         fluorescence=excited, corrects_fluorescence=fluorescence,
     )  # fmt: skip
-    found = composition_of(chosen, elements, model, film)
+    compose = partial(composition_of, elements=elements, model=model)
+    found = composed(compose, lines, exclude, oxygen, thickness=film)
     parameters = history_parameters(table, elements, angle)
     parameters |= {"thickness": thickness} if balance else {}
     if film is not None:

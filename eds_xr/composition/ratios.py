@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+from functools import partial
+from typing import Any
+
 import xarray as xr
 
 from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.uncertainty import marks
-from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError
+from eds_xr.image.block_by_block import block_by_block
+from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError, spatial_dims
+
+#: What a ratio needs of a composition.
+_USED = ("", "_covariance", "_systematic_covariance", "_by_error", "_effect_covariance")
 
 
 def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
@@ -38,32 +46,44 @@ def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
     for name in (element, other):
         if name not in known:
             raise EdsError(f"{name} is not in the composition: {known}")
-    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in (element, other))
-    b = b.where(b != 0)
-    value = a / b
-
-    found = {"ratio": value.assign_attrs(long_name=f"{element} / {other}, atoms", units="1")}
-    for end in ("", "systematic_"):
-        if f"atomic_fraction_{end}covariance" in composition:
-            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
-            about = {"long_name": text, "units": "1"}
-            table = composition[f"atomic_fraction_{end}covariance"]
-            spread = _spread(table, (element, other), value, b)
-            found[f"{end}variance"] = spread.assign_attrs(about)
-    found |= _parts(composition, (element, other), value, b)
+    names = [n for n in map("atomic_fraction{}".format, _USED) if n in composition]
+    found: dict[Hashable, Any] = dict(
+        block_by_block(
+            partial(_ratio, names=(element, other)), composition[names],
+            spatial_dims(composition.atomic_fraction), "ratios",
+        ).data_vars
+    )  # fmt: skip
+    found |= {n: composition[n] for n in ("factor_error",) if n in composition}
     one, two = (composition.sel({ELEMENT: n}, drop=True) for n in (element, other))
     if DOUBT in composition:
         found[DOUBT] = marks.joined(one[DOUBT], two[DOUBT])
     if ASSUMED in composition:
-        found[ASSUMED] = one[ASSUMED] & b.notnull()
+        divisor = two["atomic_fraction"]
+        found[ASSUMED] = one[ASSUMED] & divisor.where(divisor != 0).notnull()
     return xr.Dataset(found, attrs=composition.attrs)
+
+
+def _ratio(composition: xr.Dataset, names: tuple[str, str]) -> xr.Dataset:
+    """Return a ratio and its errors, of the fractions of a composition."""
+    a, b = (composition.atomic_fraction.sel({ELEMENT: n}, drop=True) for n in names)
+    b = b.where(b != 0)
+    value = a / b
+    about = {"long_name": "{} / {}, atoms".format(*names), "units": "1"}
+    found = {"ratio": value.assign_attrs(about)}
+    for end in ("", "systematic_"):
+        if f"atomic_fraction_{end}covariance" in composition:
+            text = f"{end or 'statistical_'}variance of the ratio".replace("_", " ")
+            table = composition[f"atomic_fraction_{end}covariance"]
+            spread = _spread(table, names, value, b)
+            found[f"{end}variance"] = spread.assign_attrs(long_name=text, units="1")
+    return xr.Dataset(found | _parts(composition, names, value, b))
 
 
 def _parts(
     composition: xr.Dataset, names: tuple[str, str], value: xr.DataArray, b: xr.DataArray
 ) -> dict[str, xr.DataArray]:
     """Return what single errors do to a ratio, and its variance by effect."""
-    found = {n: composition[n] for n in ("factor_error",) if n in composition}
+    found = {}
     if "atomic_fraction_by_error" in composition:
         of = composition.atomic_fraction_by_error
         one, two = (of.sel({ELEMENT: n}, drop=True) for n in names)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ from eds_xr.composition.uncertainty.errors import (
     deviations_of_factors,
 )
 from eds_xr.composition.valences import OXYGEN, Charges, charges_of
+from eds_xr.image.block_by_block import block_by_block
 from eds_xr.schema import (
+    ASSUMED,
     ELEMENT,
     LINE,
     EdsError,
@@ -139,6 +142,27 @@ def chosen_lines(lines: xr.Dataset, exclude: Sequence[str], oxygen: str) -> xr.D
     same = xr.DataArray(np.eye(len(keep)), {LINE: keep, "line_other": keep}, (LINE, "line_other"))
     part = part.assign(covariance=lines.variance.sel({LINE: keep}) * same)
     return part.assign_attrs(covariance_assumed_diagonal=1)
+
+
+def composed(
+    compose: Callable[..., xr.Dataset], lines: xr.Dataset, exclude: Sequence[str], oxygen: str,
+    **maps: Any,
+) -> xr.Dataset:  # fmt: skip
+    """Return ``compose(chosen, **maps)`` of the lines of :func:`chosen_lines`.
+
+    Lazy where the lines are maps that are: a task a chunk makes all that there is.
+    """
+    used = ("net", "variance", "covariance", ASSUMED, *LIMITS, *PARTS)
+    part = lines[[n for n in used if n in lines and (n != "variance" or "covariance" not in lines)]]
+    of_block = partial(_compose, compose, exclude=exclude, oxygen=oxygen)
+    return block_by_block(of_block, part, spatial_dims(lines.net), "compositions", **maps)
+
+
+def _compose(
+    compose: Callable[..., xr.Dataset], lines: xr.Dataset, *, exclude: Sequence[str], oxygen: str,
+    **maps: Any,
+) -> xr.Dataset:  # fmt: skip
+    return compose(chosen_lines(lines, exclude, oxygen), **maps)
 
 
 def line_names(lines: xr.Dataset) -> list[str]:

@@ -93,9 +93,25 @@ def _summed(lines: xr.Dataset, sides: tuple[str, ...], pixels: int) -> xr.Datase
     if parts.net.chunks is not None:  # whole blocks in each chunk, or they would be put together
         widest = {d: max(parts.chunksizes[d]) for d in sides}
         parts = parts.chunk({d: -(-most // pixels) * pixels for d, most in widest.items()})
-    blocks = parts.coarsen(dict.fromkeys(sides, pixels), boundary="pad")
-    summed: xr.Dataset = blocks.sum()
+    summed = parts.map(_sums, args=(sides, pixels), keep_attrs=True)
     return summed.assign_coords({LINE: lines[LINE]}).assign_attrs(lines.attrs)
+
+
+def _sums(values: xr.DataArray, sides: tuple[str, ...], pixels: int) -> xr.DataArray:
+    """Return the sums of a variable over blocks of pixels, smaller ones at the far edges."""
+    along = {d: pixels for d in sides if d in values.dims}
+    if values.chunks is None:
+        return values.coarsen(along, boundary="pad").sum()
+    sizes = [
+        tuple(-(-n // along.get(str(d), 1)) for n in one)
+        for d, one in zip(values.dims, values.chunks, strict=True)
+    ]
+    made = values.data.map_blocks(
+        _sums_block, dims=values.dims, along=along, chunks=tuple(sizes), dtype=values.dtype,
+        meta=np.empty((0,) * values.ndim, values.dtype),
+    )  # fmt: skip
+    kept = {n: c for n, c in values.coords.items() if not set(c.dims) & set(along)}
+    return xr.DataArray(made, kept, values.dims, attrs=values.attrs)
 
 
 def _on_pixels(blocks: xr.DataArray, lengths: Mapping[str, int], pixels: int) -> xr.DataArray:
@@ -115,6 +131,13 @@ def _on_pixels(blocks: xr.DataArray, lengths: Mapping[str, int], pixels: int) ->
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+@task_name("sums over blocks of pixels")
+def _sums_block(
+    values: np.ndarray, *, dims: tuple[str, ...], along: Mapping[str, int]
+) -> np.ndarray:
+    return xr.DataArray(values, dims=dims).coarsen(along, boundary="pad").sum().values
 
 
 @task_name("thickness of pixels")

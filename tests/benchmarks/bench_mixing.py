@@ -31,9 +31,9 @@ from scipy.optimize import linear_sum_assignment
 import eds_xr
 from eds_xr.analysis.mixing_intervals.net_functionals import NetFunctionals, net_functionals
 from eds_xr.factorisation.ambiguity.bins_of_counts import binned_counts
-from eds_xr.factorisation.ambiguity.evidence import gathered
+from eds_xr.factorisation.ambiguity.evidence import Conditions, gathered
 from eds_xr.factorisation.ambiguity.intervals import share_intervals
-from eds_xr.factorisation.ambiguity.search import TOLERANCE
+from eds_xr.factorisation.ambiguity.search import TOLERANCE, Search
 from eds_xr.xray.lines import line_energy_kev
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[n]) for n in (0, 1)]
@@ -209,6 +209,10 @@ def by_brute_force(
     none = np.zeros((nets.weights.sizes["line"], 3), bool)
     loadings = result.loadings.values.astype(float)
     evidence = gathered(counts, loadings, nets.weights.values, none, nets.errors(loadings))
+    granted = Search(evidence).granted[: 3 * len(evidence.bins.rows)].reshape(-1, 3)
+    kept = (granted <= TOLERANCE).all(1)  # of sides without names none can be granted more
+    bins = Conditions(*(part[kept] for part in evidence.bins))
+    evidence = evidence._replace(bins=bins)
     asked = list(dict.fromkeys(line for pair in pairs for line in pair))
     places = [(asked.index(a), asked.index(b)) for a, b in pairs]
     start = time.perf_counter()

@@ -39,7 +39,6 @@ def drawn(phases: int, *, purest: float = 0.8, counts: float = 4000.0, seed: int
 
 
 def evidence(phases: int, **more: float) -> Evidence:
-    """Return what drawn counts say, for loadings that are mixed a little."""
-    mixed = (0.9 * np.eye(phases) + 0.1 / phases) @ spectra(phases)
-    weights = net_weights()
-    return gathered(drawn(phases, **more), mixed, weights, np.zeros((4, phases), bool))
+    """Return what drawn counts say of mixings of the true spectra."""
+    none = np.zeros((4, phases), bool)
+    return gathered(drawn(phases, **more), spectra(phases), net_weights(), none)

@@ -57,10 +57,12 @@ def mixing_intervals(
     counts are explained as well. All mixings of all components at once are searched for the least
     and the most of each ratio. What keeps them within bounds: no spectrum has negative counts, in
     groups of channels or in any line; no bin of pixels, nor sum over neighbouring ones, has
-    negative scores; both within noise. The intervals hold what a choice among mixtures
-    (:func:`eds_xr.purest`) takes for granted, counting, and what is not known of the peaks
-    (calibration, weights of lines, tails: see :func:`eds_xr.fit_lines`), at 95 %; not k-factors and
-    absorption.
+    negative scores; both within noise, or as far as with `result` (pixels of a phase that it lacks
+    are explained no worse). So the intervals hold what a choice among mixtures takes for granted:
+    that a phase is pure where many pixels are alike, as :func:`eds_xr.purest` has it, is no
+    condition here, and a matrix that holds all elements of its grains may lose them. Counting, and
+    what is not known of the peaks (calibration, weights of lines, tails: see
+    :func:`eds_xr.fit_lines`), are added at 95 %; k-factors and absorption are not.
 
     Parameters
     ----------

@@ -47,8 +47,7 @@ def share_intervals(evidence: Evidence, pairs: Sequence[Pair]) -> Intervals:
         if _is_something(evidence, c, pair):
             goals += [least, most]
             places += [(c, n, 0), (c, n, 1)]
-    search = Search(evidence)
-    ends = search.of_all(goals, search.kept(given))
+    ends = Search(evidence).of_all(goals)
     for goal, place, end in zip(goals, places, ends, strict=True):
         spread = share_error(evidence, goal.component, pairs[place[1]], end.turn)
         extremes[place] = goal.share(end.turn)

@@ -95,8 +95,9 @@ class End(NamedTuple):
 class Search:
     """Mixings that the evidence allows.
 
-    ``granted`` [condition] is what each condition may be below zero: noise, or what the first
-    mixing cannot keep, either.
+    ``granted`` [condition] is by how many standard deviations each may be below zero: those of
+    noise, or as many as with the spectra that were given. Pixels of a
+    phase that none of them is are explained no worse, then.
     """
 
     def __init__(self, evidence: Evidence) -> None:
@@ -106,8 +107,9 @@ class Search:
         of_bins = np.full((len(evidence.bins.rows), size), TOLERANCE)
         of_limits = np.where(evidence.applies, TOLERANCE, np.inf)
         self.granted = np.concatenate([of_bins, of_limits]).ravel()
-        self.found: list[np.ndarray] = []
-        self.solved = 0
+        given = np.eye(size)
+        self.granted += np.maximum(0.0, -self.at(given).left)
+        self.found = [given]
 
     def at(self, turn: np.ndarray) -> Mixing:
         """Return how a mixing keeps the conditions."""
@@ -174,22 +176,6 @@ class Search:
         kept = now.broken < BROKEN
         return End(goal.gained(now.turn) if kept else -np.inf, now.turn, weights)
 
-    def kept(self, start: np.ndarray) -> np.ndarray:
-        """Return the mixing near a start that keeps the conditions, and grant what it cannot."""
-        now, reach = self.at(start), FIRST_RANGE
-        for _ in range(MOST_STEPS):
-            if now.broken < BROKEN or reach < LEAST_RANGE:
-                break
-            step, _ = self._step(now, np.zeros(int(self.off.sum())), reach, each=True)
-            after = self.at(self._moved(now.turn, step))
-            if _total(after) < _total(now):
-                now = after
-            else:
-                reach /= 4
-        self.granted = self.granted + np.maximum(0.0, -now.left)
-        self.found.append(now.turn)
-        return now.turn
-
     def _hang_together(self, now: Mixing, step: np.ndarray, after: Mixing) -> bool:
         """Return whether the way between two mixings is allowed, too.
 
@@ -206,9 +192,7 @@ class Search:
         moved = change @ turn
         return moved / (moved @ self.evidence.spectra.sum(1))[:, None]
 
-    def _step(
-        self, now: Mixing, gain: np.ndarray, reach: float, *, each: bool = False
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _step(self, now: Mixing, gain: np.ndarray, reach: float) -> tuple[np.ndarray, np.ndarray]:
         """Return the best step of what is linear, and the weight of each condition in it.
 
         Conditions are taken up as they turn out to be broken.
@@ -221,20 +205,18 @@ class Search:
         order = at_risk[np.argsort((now.left / length)[at_risk])[:most]]
         used = np.zeros(len(now.left), bool)
         used[order] = True
+        bounds = [(-reach, reach)] * len(gain) + [(0, None)]  # the last: by how much all are broken
         for _ in range(8):
             chosen = np.flatnonzero(used)
-            slack = -np.eye(len(chosen)) if each else -np.ones((len(chosen), 1))
-            table = np.hstack([-self._by_step(now, chosen), slack])
-            cost = np.concatenate([-gain, np.full(slack.shape[1], PENALTY)])
-            bounds = [(-reach, reach)] * len(gain) + [(0, None)] * slack.shape[1]
-            done = linprog(cost, table, now.left[chosen], bounds=bounds, method="highs-ds")
-            self.solved += 1
+            table = np.hstack([-self._by_step(now, chosen), -np.ones((len(chosen), 1))])
+            done = linprog(
+                [*-gain, PENALTY], table, now.left[chosen], bounds=bounds, method="highs-ds"
+            )
             if done.x is None:
                 return np.zeros(len(gain)), np.zeros(len(used))
             step = done.x[: len(gain)]
-            slack_left = 0.0 if each else done.x[-1]
             after = self._after(now, step)
-            missed = np.flatnonzero((after + slack_left < -0.01) & ~used)
+            missed = np.flatnonzero((after + done.x[-1] < -0.01) & ~used)
             if not len(missed):
                 break
             worst = np.argsort(after[missed])[:most]
@@ -243,26 +225,21 @@ class Search:
         weights[chosen] = -done.ineqlin.marginals
         return step, weights
 
-    def of_all(self, goals: list[Goal], start: np.ndarray) -> list[End]:
-        """Return the best end of each goal: from the start, then from what all have found.
+    def of_all(self, goals: list[Goal]) -> list[End]:
+        """Return the best end of each goal: from what was given, then from what all have found.
 
         Mixings that are allowed are no convex set: from one start a search may end where another
         goes on.
         """
-        nothing = np.zeros(len(self.granted))
-        ends = [End(goal.gained(start), start, nothing) for goal in goals]
-        ends = [
-            max(end, self.best(goal, start), key=lambda e: e.gained)
-            for end, goal in zip(ends, goals, strict=True)
-        ]
-        if not goals:
-            return ends
-        for _ in range(AGAIN):
-            starts = _apart(np.array([end.turn for end in ends]), STARTS)
+        given, nothing = self.found[0], np.zeros(len(self.granted))
+        ends = [End(goal.gained(given), given, nothing) for goal in goals]
+        starts = [given]
+        for _ in range(1 + AGAIN if goals else 0):
             for i, goal in enumerate(goals):
                 known = max(self.found, key=goal.gained)
-                for other in [known, *starts]:
-                    ends[i] = max(ends[i], self.best(goal, other), key=lambda end: end.gained)
+                for start in [known, *starts]:
+                    ends[i] = max(ends[i], self.best(goal, start), key=lambda end: end.gained)
+            starts = _apart(np.array([end.turn for end in ends]), STARTS)
         return ends
 
 
@@ -276,7 +253,3 @@ def _apart(turns: np.ndarray, number: int) -> list[np.ndarray]:
         chosen.append(int(away.argmax()))
         away = np.minimum(away, ((points - points[chosen[-1]]) ** 2).sum(1))
     return [turns[i] for i in chosen]
-
-
-def _total(mixing: Mixing) -> float:
-    return float(np.maximum(0, -mixing.left).sum())

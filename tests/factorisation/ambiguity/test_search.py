@@ -61,7 +61,7 @@ def least_and_most(first, second):
 def test_of_all__of_two_components_goes_as_far_as_single_steps_do():
     found = evidence(2)
     search = Search(found)
-    ends = search.of_all(goals_of(found, [(0, 1)]), search.kept(np.eye(2)))
+    ends = search.of_all(goals_of(found, [(0, 1)]))
     shares = []
     for taken in np.linspace(-0.6, 0.6, 6001):  # of two, each bound is one step's alone
         for other in (0.0, 0.01, -0.01):
@@ -79,9 +79,8 @@ def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes(phases):
     found = evidence(phases, purest=0.7, seed=5)
     search = Search(found)
     goals = goals_of(found)
-    start = search.kept(np.eye(phases))
-    ends = search.of_all(goals, start)
-    random, turn, walked = np.random.default_rng(0), start, []
+    ends = search.of_all(goals)
+    random, turn, walked = np.random.default_rng(0), np.eye(phases), []
     for _ in range(1500):
         step = random.normal(size=phases * (phases - 1)) * 10 ** random.uniform(-3, -0.5)
         tried = search._moved(turn, step)
@@ -94,14 +93,18 @@ def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes(phases):
     assert all(search.at(end.turn).broken <= BROKEN for end in ends)
 
 
-def test_kept__grants_what_the_fit_cannot_keep():
+def test_search__grants_what_the_given_spectra_do_not_explain_either():
     found = evidence(3)
     rows = found.bins.rows.copy()
     rows[5] = [-0.2 * rows[5].sum(), *rows[5][1:]]  # of something else
     strange = found._replace(bins=found.bins._replace(rows=rows))
-    assert Search(strange).at(np.eye(3)).broken > 5
     search = Search(strange)
-    assert search.at(search.kept(np.eye(3))).broken == 0
+    assert search.at(np.eye(3)).broken == 0
+    assert (search.granted > TOLERANCE + 5).sum() == 1
+    plain, with_stranger = (share_intervals(e, PAIRS) for e in (found, strange))
+    np.testing.assert_allclose(with_stranger.extremes, plain.extremes, atol=0.1)
+    assert (with_stranger.extremes[..., 0] <= with_stranger.value + 1e-9).all()
+    assert (with_stranger.extremes[..., 1] >= with_stranger.value - 1e-9).all()
 
 
 def test_goal__of_nothing_may_be_anything():

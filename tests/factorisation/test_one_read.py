@@ -5,7 +5,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eds_xr import workers
+from eds_xr import nmf, simulate, workers
 from eds_xr.factorisation import one_read
 from eds_xr.factorisation.one_read import read_once
 from eds_xr.image import blocks
@@ -110,6 +110,23 @@ def test_read_once__streams_what_does_not_fit(monkeypatch, memory, streams):
     monkeypatch.setattr(one_read, "memory", lambda: 2 * memory)
     found = read_once(image_of()).full
     assert isinstance(found.blocks[0], tuple) != streams
+
+
+def test_nmf__reads_twice_what_does_not_fit_where_its_sums_do(monkeypatch):
+    seen: list[int] = []
+
+    def read(block: np.ndarray) -> np.ndarray:
+        seen.append(1)
+        return block
+
+    image = simulate.spectrum_image((64, 64, 128), 20.0, seed=1, chunks=16).load().chunk(y=16, x=16)
+    kept = nmf(image, 3, seed=0)
+    watched = image.copy(data=image.data.map_blocks(read, meta=np.empty((0, 0, 0), image.dtype)))
+    monkeypatch.setattr(one_read, "memory", lambda: 1e4)  # not even a quarter of the counts
+    found = nmf(watched, 3, seed=0)
+    look = 4  # chunks at which is seen whether counts fit
+    assert len(seen) <= 2 * 16 + look
+    assert found.attrs["deviance"] == pytest.approx(kept.attrs["deviance"], rel=1e-6)
 
 
 def test_read_once__refuses_an_empty_image():

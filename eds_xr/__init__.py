@@ -12,10 +12,13 @@
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
+from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import supervised
@@ -109,6 +112,7 @@ __all__ = [
     "labelling",
     "masks",
     "merge_kinds",
+    "mixing_intervals",
     "mixing_uncertainty",
     "move_shares",
     "net_counts",
@@ -149,7 +153,9 @@ __all__ = [
     "unexplained",
     "unmix",
     "upper_limits",
+    "wider_than_stated",
     "with_detector",
     "write_csv",
     "write_recipe",
+    "zoning",
 ]

@@ -8,6 +8,9 @@ Every machine needs the same Python packages, a login without a password, and th
 same path (or a URL: ``s3://bucket/map.zarr``). Ports, users and keys come from ``~/.ssh/config``,
 hosts must stand in ``~/.ssh/known_hosts``.
 
+Let the login shell export MALLOC_TRIM_THRESHOLD_=67108864 and MALLOC_MMAP_THRESHOLD_=33554432: to
+map blocks of chunks anew each time takes a third of a worker's processor time.
+
 Checked: the tests run this file through an SSH server of one machine, under two names. Not run on
 several machines.
 """

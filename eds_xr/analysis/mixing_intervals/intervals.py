@@ -103,8 +103,9 @@ def mixing_intervals(
     The corners of all simplices between pixels and non-negative spectra are the areas of feasible
     solutions of O. S. Borgen and B. R. Kowalski (Anal. Chim. Acta 174 (1985) 1) and R. Rajko and
     K. Istvan (J. Chemometrics 19 (2005) 448). Their extremes are sought by linear programmes in
-    turn from several starts. For two and three components they are found as brute force finds
-    them; for more, the search may end short of an extreme.
+    turn from several starts. For three components they are those that brute force finds; where the
+    areas of two components nearly touch, components may change places on the way, and intervals are
+    then wider. For more components the search may end short of an extreme.
 
     Examples
     --------

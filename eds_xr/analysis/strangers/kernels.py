@@ -109,8 +109,7 @@ def peaks_of(
 ) -> int:  # fmt: skip
     """Write the extrema of `z` over `spread` beyond `least` to `found` [n, (y, x, score)].
 
-    Maxima with `upper`, minima with `lower`. Returns how many there are; what finds no room is
-    left out.
+    Maxima with `upper`, minima with `lower`. Returns how many there are.
     """
     height, width = z.shape
     n = 0
@@ -129,7 +128,7 @@ def peaks_of(
             if value > 0:
                 variance = moment(second, own[y, x], other[y, x])
                 score = as_normal(value, moment(third, own[y, x], other[y, x]) / variance**1.5)
-            if score > least and n < len(found):
+            if score > least:
                 found[n, 0], found[n, 1], found[n, 2] = y, x, score
                 n += 1
     return n

@@ -18,10 +18,9 @@ from eds_xr.workers import task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
 LEAST_SIGMA = 4.75
-#: A tile has at most so many candidates of a response and shape, and so many windows.
-MOST_CANDIDATES, MOST_WINDOWS = 4000, 2000
-#: The composition of the surroundings is that of so many counts per phase more of all phases, so
-#: that none is impossible.
+#: A tile has at most so many candidates of a response and shape, and so many windows: the best.
+MOST_CANDIDATES, MOST_WINDOWS = 1000, 2000
+#: Surroundings are taken to hold this much of every phase: none is impossible.
 LEAST_SHARE = 0.01
 
 
@@ -211,7 +210,8 @@ def _candidates(
     """Return spreads [response, shape], and extrema [n, (response, shape, y, x)], best first."""
     from eds_xr.analysis.strangers import kernels
 
-    found, z = np.empty((MOST_CANDIDATES, 3)), np.empty(response.shape[1:])
+    z = np.empty(response.shape[1:])
+    found = np.empty((z.size, 3))
     spread = np.ones((len(response), len(windows.shapes())))
     rows = []
     for s in range(len(windows.shapes())):
@@ -224,7 +224,8 @@ def _candidates(
             n = kernels.peaks_of(
                 z, own, other, second, third, spread[f, s], LEAST_SIGMA, upper, lower, found
             )
-            rows.append(np.column_stack([np.full(n, f), np.full(n, s), found[:n]]))
+            best = found[:n][np.argsort(-found[:n, 2], kind="stable")[:MOST_CANDIDATES]]
+            rows.append(np.column_stack([np.full(len(best), f), np.full(len(best), s), best]))
     every = np.concatenate(rows)
     every = every[np.lexsort((*every[:, :4].T, -every[:, 4]))]
     return spread, np.ascontiguousarray(every[:, :4].astype(np.int64))

@@ -42,6 +42,8 @@ class Windows(NamedTuple):
         What the standard deviation of counts is multiplied by.
     score : ndarray [window]
         Nearly the standard deviations.
+    place : ndarray [window, (y, x)]
+        Where its response lies on average.
     """
 
     response: np.ndarray
@@ -53,6 +55,7 @@ class Windows(NamedTuple):
     amounts: np.ndarray
     spread: np.ndarray
     score: np.ndarray
+    place: np.ndarray
 
 
 def maps_of(image: xr.DataArray, found: Responses) -> Any:
@@ -128,7 +131,7 @@ def _windows_block(
     spread, candidates = _candidates(response, amounts, near, tables)
     room = min(MOST_WINDOWS, len(candidates))
     sums, held = np.zeros((room, len(maps))), np.zeros((room, len(amounts)))
-    places = np.zeros((room, 2))
+    places = np.zeros((room, 4))
     n = kernels.pick(
         response, amounts, near, tables["second"], tables["third"], tables["upper"],
         tables["lower"], spread, candidates,
@@ -142,6 +145,7 @@ def _windows_block(
     made = Windows(
         chosen[:, 0], chosen[:, 1], y, x, np.full(n, tile), sums[:n], held[:n],
         spread[chosen[:, 0], chosen[:, 1]], places[:n, 1],
+        places[:n, 2:] + shift,
     )  # fmt: skip
     return Windows(*(values[own] for values in made))
 

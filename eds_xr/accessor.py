@@ -9,6 +9,8 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
+from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.strangers.find import find_strangers
@@ -91,6 +93,7 @@ class ArrayAccessor:
     suggest_rank = _method(suggest_rank)
     project = _method(project)
     extend_loadings = _method(extend_loadings)
+    mixing_intervals = _method(mixing_intervals)
     unmix = _method(unmix)
     unexplained = _method(unexplained)
     find_strangers = _method(find_strangers)
@@ -128,6 +131,7 @@ class DatasetAccessor:
     component_kinds = _method(component_kinds)
     merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
+    wider_than_stated = _method(wider_than_stated)
     remove_baseline = _method(remove_baseline)
     subtract_hole = _method(subtract_hole)
     sum_detectors = _method(sum_detectors)

@@ -81,16 +81,17 @@ def find_strangers(
     Of every line family (K, L, M of all natural elements) a sum of weighted counts is made that is
     zero, on average, for every mixture of the phases and any smooth background; of families that
     no phase holds also for any amounts of the lines of the phases' elements, so that phases may
-    vary in composition and thickness. It is summed over discs of 1 to 177 pixels about each pixel,
-    less what as many counts have in the surroundings (a square of 49 pixels), and compared with its
-    scatter. That is of counts, of the composition in the disc or around it, whichever scatters
-    more; times what sums of the same family and size scatter more than that, over a tile of the
-    image. The chance of a sum is compound Poisson's, by the saddlepoint, as counts are few.
-    Windows are taken one after the other, the most significant first; pixels taken before do not
-    count again. Elements that the phases hold may be missing, too. The false discovery rate is that
-    of Benjamini and Hochberg (1995) for all pixels, sizes and families as tests: as these overlap,
-    fewer are false than it says. Counts of the strangers themselves are in the phases' spectra, if
-    there are many.
+    vary in composition and thickness. It is summed over windows about each pixel (discs of 1 to 177
+    pixels, bars of 15 x 3 in eight directions), less what as many counts have in the surroundings,
+    a square of 49 pixels, and compared with its scatter: that of counts, of the composition in the
+    window or around it, whichever scatters more; times what sums of the same family and window
+    scatter more than that over a tile of the image. The chance of a sum is that of compound
+    Poisson counts, by the saddlepoint. Elements that the phases hold may be missing, too, and no
+    phase may be less than nothing. Windows are taken one after the other, the most significant
+    first; pixels taken before do not count again. The false discovery rate is that of Benjamini and
+    Hochberg (1995) with all pixels, windows and families as tests: as these overlap, fewer are
+    false than it says. What is as wide as the surroundings, and many strangers of one kind, which
+    the phases' spectra then hold, are not found; nor is what deviates everywhere by as much.
 
     Examples
     --------
@@ -108,6 +109,8 @@ def find_strangers(
     known = known_phases(_as_plane(image), result)
     with progress("strangers: the sum of all pixels"):
         total = total_spectrum(known.image)
+    if not total.any():
+        raise EdsError("the spectrum image holds no counts; look at eds_xr.info")
     responses = responses_of(
         known.image, total, known.spectra, held_elements(known, total, elements)
     )
@@ -151,7 +154,5 @@ def held_elements(known: Known, total: np.ndarray, elements: Sequence[str] | Non
 def _lines_told(responses: Responses, regions: Sequence[Region]) -> list[int]:
     """Return the families of strangers and of the phases that have counts, or may be told."""
     shown = set(responses.chosen[responses.of_phases[responses.chosen]].tolist())
-    shown |= {
-        f for r in regions for one in r.elements for f, n in one.counts.items() if n != 0
-    }  # fmt: skip
-    return sorted(shown)
+    named = [one for region in regions for one in region.elements]
+    return sorted(shown | {f for one in named for f, n in one.counts.items() if n != 0})

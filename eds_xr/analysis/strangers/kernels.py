@@ -109,8 +109,7 @@ def peaks_of(
 ) -> int:  # fmt: skip
     """Write the extrema of `z` over `spread` beyond `least` to `found` [n, (y, x, score)].
 
-    Maxima with `upper`, minima with `lower`. Returns how many there are; what finds no room is
-    left out.
+    Maxima with `upper`, minima with `lower`. Returns how many there are.
     """
     height, width = z.shape
     n = 0
@@ -129,7 +128,7 @@ def peaks_of(
             if value > 0:
                 variance = moment(second, own[y, x], other[y, x])
                 score = as_normal(value, moment(third, own[y, x], other[y, x]) / variance**1.5)
-            if score > least and n < len(found):
+            if score > least:
                 found[n, 0], found[n, 1], found[n, 2] = y, x, score
                 n += 1
     return n
@@ -164,8 +163,8 @@ def pick(
         Written: the responses of what is taken.
     held : ndarray [n, phase]
         Written: expected counts of the phases there.
-    places : ndarray [n, (candidate, score)]
-        Written.
+    places : ndarray [n, (candidate, score, y, x)]
+        Written; y and x are where its response lies on average.
     """
     phases, height, width = amounts.shape
     taken = np.zeros((height, width), np.bool_)
@@ -174,11 +173,12 @@ def pick(
     for c in range(len(candidates)):
         f, s, y, x = candidates[c]
         own[:] = 0
-        pixels, r = 0, 0.0
+        pixels, r, ys, xs = 0, 0.0, 0.0, 0.0
         for i in range(ends[s], ends[s + 1]):
             yy, xx = y + offsets[i, 0], x + offsets[i, 1]
             if 0 <= yy < height and 0 <= xx < width and not taken[yy, xx]:
-                pixels, r = pixels + 1, r + response[f, yy, xx]
+                one = response[f, yy, xx]
+                pixels, r, ys, xs = pixels + 1, r + one, ys + one * yy, xs + one * xx
                 for p in range(phases):
                     own[p] += amounts[p, yy, xx]
         if pixels == 0:
@@ -196,6 +196,7 @@ def pick(
         if score < least or not (upper[f] if z > 0 else lower[f]):
             continue
         places[n, 0], places[n, 1] = c, score
+        places[n, 2], places[n, 3] = ys / r, xs / r
         held[n] = own
         sums[n] = 0
         for i in range(ends[s], ends[s + 1]):

@@ -44,7 +44,7 @@ class Named(NamedTuple):
     @property
     def sure(self) -> list[int]:
         """The families that stand out, or the one that does most: others have noise to add."""
-        sigma = {f: abs(n) / self.variance[f] ** 0.5 for f, n in self.counts.items()}
+        sigma = {f: abs(n) / max(self.variance[f], 1e-12) ** 0.5 for f, n in self.counts.items()}
         return [f for f, z in sigma.items() if z > 2 or z == max(sigma.values())]
 
     @property
@@ -185,9 +185,10 @@ class _Fit:
 
 def _fitted(columns: np.ndarray, rest: np.ndarray, signed: np.ndarray) -> np.ndarray:
     """Return the least squares of columns, those not signed not below zero."""
-    from scipy.optimize import lsq_linear
+    from scipy.optimize import nnls
 
-    low = np.where(signed, -np.inf, 0.0)
-    length = np.maximum(np.linalg.norm(columns, axis=0), 1e-9)
-    found = lsq_linear(columns / length, rest, (low, np.full(low.size, np.inf)), method="bvls")
-    return np.asarray(found.x / length)
+    unit = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-9)
+    both, _ = nnls(np.hstack([unit, -unit[:, signed]]), rest, maxiter=30 * columns.shape[1])
+    found = both[: signed.size]
+    found[signed] -= both[signed.size :]
+    return np.asarray(found / np.maximum(np.linalg.norm(columns, axis=0), 1e-9))

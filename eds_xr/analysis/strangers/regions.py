@@ -15,6 +15,8 @@ from eds_xr.analysis.strangers.search import Windows
 
 #: Windows that touch a stranger are of it where chance shows one in so many.
 LEAST_CHANCE = 1e-6
+#: Windows with less of the same than this share of the strongest one's have what that left over.
+LEAST_PART = 0.25
 
 
 class Region(NamedTuple):
@@ -23,13 +25,15 @@ class Region(NamedTuple):
     Attributes
     ----------
     windows : ndarray of int
-        Numbers among all windows.
+        Numbers among all windows, of those that show where it is.
     log_p, q : float
         Chance of the strongest window, and the false discovery rate down to it.
     elements : list of Named
         What they have too much or too little of, the most significant first.
     amounts : ndarray [phase; counts]
     pixels : ndarray [pixel, (y, x)]
+    middle : ndarray [(y, x); pixels]
+        Where its response lies on average.
     """
 
     windows: np.ndarray
@@ -38,6 +42,7 @@ class Region(NamedTuple):
     elements: list[Named]
     amounts: np.ndarray
     pixels: np.ndarray
+    middle: np.ndarray
 
 
 def without_doubles(found: Windows) -> Windows:
@@ -77,18 +82,34 @@ def regions_of(
     kind = _kinds(found)
     near = _of_one_stranger(found, kind)
     q = _rates(log_p, near, tests)
-    regions = _grown(near, kind, q <= fdr, log_p <= np.log(LEAST_CHANCE))
     return [
-        Region(
-            order[w], float(log_p[w[0]]), float(q[w[0]]),
-            named(
-                found.sums[w].sum(0), found.amounts[w].sum(0), float(found.spread[w].max()),
-                responses,
-            ),
-            found.amounts[w].sum(0), _pixels(found, w, shape),
-        )
-        for w in regions
+        _region(found, w, order, log_p, q, responses, shape)
+        for w in _grown(near, kind, q <= fdr, log_p <= np.log(LEAST_CHANCE))
+    ]
+
+
+def _region(
+    found: Windows, w: list[int], order: np.ndarray, log_p: np.ndarray, q: np.ndarray,
+    responses: Responses, shape: tuple[int, int],
+) -> Region:  # fmt: skip
+    """Return what some windows are together, the strongest first."""
+    amounts, spread = found.amounts[w].sum(0), float(found.spread[w].max())
+    elements = named(found.sums[w].sum(0), amounts, spread, responses)
+    size, response = np.abs(_excess(found)[w]), found.response[w]
+    shown = [
+        i for i, n, f in zip(w, size, response, strict=True)
+        if n >= LEAST_PART * size[0] or f != response[0]
     ]  # fmt: skip
+    middle = np.average(found.place[w], axis=0, weights=size)
+    pixels = _pixels(found, shown, shape)
+    return Region(
+        order[shown], float(log_p[w[0]]), float(q[w[0]]), elements, amounts, pixels, middle
+    )
+
+
+def _excess(found: Windows) -> np.ndarray:
+    """Return the response that stands out in each window."""
+    return found.sums[np.arange(len(found.response)), found.response]
 
 
 def touching(found: Windows) -> list[list[int]]:
@@ -145,8 +166,7 @@ def _rates(log_p: np.ndarray, near: list[list[int]], tests: float) -> np.ndarray
 
 def _kinds(found: Windows) -> np.ndarray:
     """Return which response stands out in each window, from 1; below zero where it is too small."""
-    size = found.sums[np.arange(len(found.response)), found.response]
-    return np.where(size < 0, -1, 1) * (found.response + 1)
+    return np.where(_excess(found) < 0, -1, 1) * (found.response + 1)
 
 
 def _grown(

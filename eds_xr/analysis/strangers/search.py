@@ -18,10 +18,9 @@ from eds_xr.workers import task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
 LEAST_SIGMA = 4.75
-#: A tile has at most so many candidates of a response and shape, and so many windows.
-MOST_CANDIDATES, MOST_WINDOWS = 4000, 2000
-#: The composition of the surroundings is that of so many counts per phase more of all phases, so
-#: that none is impossible.
+#: A tile has at most so many candidates of a response and shape, and so many windows: the best.
+MOST_CANDIDATES, MOST_WINDOWS = 1000, 2000
+#: Surroundings are taken to hold this much of every phase: none is impossible.
 LEAST_SHARE = 0.01
 
 
@@ -43,6 +42,8 @@ class Windows(NamedTuple):
         What the standard deviation of counts is multiplied by.
     score : ndarray [window]
         Nearly the standard deviations.
+    place : ndarray [window, (y, x)]
+        Where its response lies on average.
     """
 
     response: np.ndarray
@@ -54,6 +55,7 @@ class Windows(NamedTuple):
     amounts: np.ndarray
     spread: np.ndarray
     score: np.ndarray
+    place: np.ndarray
 
 
 def maps_of(image: xr.DataArray, found: Responses) -> Any:
@@ -129,7 +131,7 @@ def _windows_block(
     spread, candidates = _candidates(response, amounts, near, tables)
     room = min(MOST_WINDOWS, len(candidates))
     sums, held = np.zeros((room, len(maps))), np.zeros((room, len(amounts)))
-    places = np.zeros((room, 2))
+    places = np.zeros((room, 4))
     n = kernels.pick(
         response, amounts, near, tables["second"], tables["third"], tables["upper"],
         tables["lower"], spread, candidates,
@@ -143,6 +145,7 @@ def _windows_block(
     made = Windows(
         chosen[:, 0], chosen[:, 1], y, x, np.full(n, tile), sums[:n], held[:n],
         spread[chosen[:, 0], chosen[:, 1]], places[:n, 1],
+        places[:n, 2:] + shift,
     )  # fmt: skip
     return Windows(*(values[own] for values in made))
 
@@ -211,7 +214,8 @@ def _candidates(
     """Return spreads [response, shape], and extrema [n, (response, shape, y, x)], best first."""
     from eds_xr.analysis.strangers import kernels
 
-    found, z = np.empty((MOST_CANDIDATES, 3)), np.empty(response.shape[1:])
+    z = np.empty(response.shape[1:])
+    found = np.empty((z.size, 3))
     spread = np.ones((len(response), len(windows.shapes())))
     rows = []
     for s in range(len(windows.shapes())):
@@ -224,7 +228,8 @@ def _candidates(
             n = kernels.peaks_of(
                 z, own, other, second, third, spread[f, s], LEAST_SIGMA, upper, lower, found
             )
-            rows.append(np.column_stack([np.full(n, f), np.full(n, s), found[:n]]))
+            best = found[:n][np.argsort(-found[:n, 2], kind="stable")[:MOST_CANDIDATES]]
+            rows.append(np.column_stack([np.full(len(best), f), np.full(len(best), s), best]))
     every = np.concatenate(rows)
     every = every[np.lexsort((*every[:, :4].T, -every[:, 4]))]
     return spread, np.ascontiguousarray(every[:, :4].astype(np.int64))

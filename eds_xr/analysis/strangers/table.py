@@ -100,8 +100,9 @@ def _cells(region: Region, known: Known, axes: Sequence[_Axis]) -> dict[str, Any
     """Return a row of the table."""
     row: dict[str, Any] = {}
     # the last ones: a line scan has one axis only
-    for axis, place in zip(axes, region.pixels.T[-len(axes) :], strict=True):
-        row[f"middle_{axis.dim}"] = axis.first + axis.step * float(place.mean())
+    middle, places = region.middle[-len(axes) :], region.pixels.T[-len(axes) :]
+    for axis, mean, place in zip(axes, middle, places, strict=True):
+        row[f"middle_{axis.dim}"] = axis.first + axis.step * float(mean)
         row[f"extent_{axis.dim}"] = abs(axis.step) * float(np.ptp(place) + 1)
     area = len(region.pixels) * abs(math.prod(a.step for a in axes))
     row |= {

@@ -9,6 +9,7 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.app.explore import explore
@@ -170,4 +171,5 @@ class TreeAccessor:
     def __init__(self, data: xr.DataTree) -> None:
         self._data = data
 
+    check = _method(check)
     write_report = _method(write_report)

@@ -14,8 +14,8 @@ from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
-from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.segment import segment
+from eds_xr.analysis.self_check.check import check
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors

@@ -9,9 +9,9 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
-from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
+from eds_xr.analysis.self_check.check import check
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import computes

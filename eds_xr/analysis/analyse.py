@@ -80,8 +80,8 @@ def analyse(
         ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
         ``refined_lines``, ``refined_composition`` (from all pixels), ``comparison`` of the two
         compositions, and ``check``, tests of what the model leaves out (:func:`check` adds what
-        the intervals hold). Groups that cannot be had are missing. Attributes: ``recipe``, TOML with all
-        choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
+        the intervals hold). Groups that cannot be had are missing. Attributes: ``recipe``, TOML
+        with all choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
 
     Raises
     ------

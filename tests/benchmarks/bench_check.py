@@ -8,9 +8,10 @@ peak shapes that are not the package's. Given to the tests: the pixels that trul
 and the elements that are truly there (for `missing`, without the one that is added): what the road
 finds on its own is not part of this benchmark. Six misfits: `gain`, the axis of the last row reads
 0.5 % more than that of the first; `pile-up`, each photon is counted together with another with a
-chance of 2 %; `width`, a detector 8 % wider at Mn Ka than the file says; `missing`, 1 at% of another
-element in all phases; `thickness`, a foil that varies by 30 % (standard deviation) over 8 pixels;
-`variance`, photons that are counted twice at random, so that the variance is 1.3 times the mean.
+chance of 2 %; `width`, a detector 8 % wider at Mn Ka than the file says; `missing`, 1 at% of
+another element in all phases; `thickness`, a foil that varies by 30 % (standard deviation) over
+some 8 pixels; `variance`, photons that are counted twice at random, so that the variance is 1.3
+times the mean.
 With `--kept` runs are kept in a file, line by line, and not made again.
 """
 
@@ -61,7 +62,8 @@ def main() -> None:
     make.add_argument("--shape", type=int, nargs=2, default=(96, 96))
     make.add_argument("--kept", type=Path)
     args = make.parse_args()
-    clean, runs = (args.clean or (10 if args.quick else 200)), (args.runs or (5 if args.quick else 60))
+    clean = args.clean or (10 if args.quick else 200)
+    runs = args.runs or (5 if args.quick else 60)
     kept = read(args.kept)
     for kind in args.kinds:
         for seed in range(clean if kind == "clean" else runs):

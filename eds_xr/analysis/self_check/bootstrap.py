@@ -88,10 +88,10 @@ def image_model(tree: xr.DataTree, binned: int | None = None) -> ImageModel:
     )
     scores, present = _together(factors.scores, tree["segmentation"].to_dataset().present, size)
     amounts = _amounts(scores, present, _of_components(factors.loadings, spectra))
+    recorded = of_the_recording(tree["pure"].attrs)
     return ImageModel(
         amounts.assign_coords({PHASE: names}), spectra, _true_lines(lines),
-        {n: v for n, v in of_the_recording(tree["pure"].attrs).items() if n not in _NOT_OF_AN_IMAGE},
-        size,
+        {n: v for n, v in recorded.items() if n not in _NOT_OF_AN_IMAGE}, size,
     )  # fmt: skip
 
 
@@ -122,13 +122,15 @@ def _spectrum(name: str, factors: xr.Dataset, lines: xr.Dataset) -> xr.DataArray
 
 
 def _of_components(loadings: xr.DataArray, spectra: xr.DataArray) -> np.ndarray:
-    """Return how many counts of each phase a count of each component is [component, phase]."""
-    from scipy.optimize import nnls
+    """Return how many counts of each phase a count of each component is [component, phase].
 
+    May be negative: a component may lack what its phase has in common with others.
+    """
     table = spectra.transpose(ENERGY, PHASE).values
     parts = loadings.transpose(COMPONENT, ENERGY).clip(min=0).values
-    weight = 1 / np.sqrt(np.maximum(parts.mean(axis=0), 1e-9))
-    return np.array([nnls(table * weight[:, None], one * weight)[0] for one in parts])
+    weight = 1 / np.sqrt(np.maximum(parts.mean(axis=0), 1e-9 * parts.max()))
+    found, *_ = np.linalg.lstsq(table * weight[:, None], (parts * weight).T, rcond=1e-3)
+    return np.asarray(found.T)
 
 
 def _together(

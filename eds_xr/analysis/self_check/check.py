@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -15,7 +15,6 @@ from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.self_check.bootstrap import ImageModel, image_model
 from eds_xr.analysis.self_check.coverage import WAYS, Drawn, coverage, drawn, widened
 from eds_xr.cluster.supervision import computes
-from eds_xr.composition.uncertainty.number_text import value_text
 from eds_xr.progress import track, warn
 from eds_xr.provenance import history, with_step
 from eds_xr.schema import ELEMENT, PHASE, EdsError, spatial_dims, texts_of
@@ -172,8 +171,6 @@ def _one_draw(
     model: ImageModel, present: xr.DataArray, truth: xr.Dataset, recipe: Recipe,
     seed: tuple[int, int],
 ) -> Drawn:  # fmt: skip
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
@@ -200,7 +197,8 @@ def _with_coverage(tree: xr.DataTree, found: xr.Dataset, **told: int) -> xr.Data
     groups = {n: node.to_dataset() for n, node in tree.children.items()}
     for way in (w for w in WAYS if w in groups):
         groups[way] = plain(widened(groups[way], found.sel({"way": way}, drop=True)))
-    groups[COVERAGE] = plain(found.assign_attrs(told))
+    found = found.assign_attrs(told)
+    groups[COVERAGE] = plain(found)
     made = xr.DataTree.from_dict(groups)
     attrs = with_step(tree.attrs, "check", **told)
     warned = [*texts_of(tree.attrs, "warnings"), *said(found)]
@@ -209,17 +207,23 @@ def _with_coverage(tree: xr.DataTree, found: xr.Dataset, **told: int) -> xr.Data
 
 
 def said(found: xr.Dataset) -> list[str]:
-    """Say which intervals failed, a phase and a way at a time."""
-    notes = []
-    for way in found["way"].values.tolist():
-        for phase in found[PHASE].values.tolist():
+    """Say which intervals failed, a phase and a way at a time, and what few draws give."""
+    notes, drawn_images = [], int(found.attrs.get("draws", found["draws"].max()))
+    for phase in found[PHASE].values.tolist():
+        given = int(found["draws"].sel({PHASE: phase, "way": WAYS[0]}).max())
+        if 2 * given < drawn_images:
+            notes.append(
+                f"{phase}: {given} of {drawn_images} simulations of this image give it a "
+                "composition: that it has one is chance"
+            )
+        for way in found["way"].values.tolist():
             one = found.sel({"way": way, PHASE: phase})
             names = one[ELEMENT].values[one.failed.values].tolist()
             if names:
-                worst = one.sel({ELEMENT: names}).covered.min()
+                worst = float(one.sel({ELEMENT: names}).covered.min())
                 notes.append(
-                    f"{phase}: in simulations of this image the 95 % intervals of "
-                    f"{', '.join(names)} ({way.replace('_', ' ')}) hold the truth in "
-                    f"{100 * float(worst):.0f} % and more; they are widened"
+                    f"{phase}: in simulations of this image 95 % intervals of {', '.join(names)} "
+                    f"({way.replace('_', ' ')}) hold the truth in {100 * worst:.0f} %, or little "
+                    "more; they are widened"
                 )
     return notes

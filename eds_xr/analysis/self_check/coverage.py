@@ -51,8 +51,8 @@ def drawn(tree: xr.DataTree, present: xr.DataArray, truth: xr.Dataset) -> Drawn:
             one = own.sel({PHASE: other}, drop=True)
             told = ~one.assumed if "assumed" in one else xr.ones_like(one[KIND], bool)
             place = {WAY: way, PHASE: name}
-            for values, into in ((one[KIND], made.fraction), (one[f"{KIND}_variance"], made.variance)):
-                kept = values.where(told).reindex({ELEMENT: truth[ELEMENT]})
+            for given, into in zip((KIND, f"{KIND}_variance"), made, strict=True):
+                kept = one[given].where(told).reindex({ELEMENT: truth[ELEMENT]})
                 into.loc[place] = kept.values
     return made
 
@@ -94,17 +94,19 @@ def coverage(draws: Sequence[Drawn], truth: xr.Dataset) -> xr.Dataset:
     number = given.sum("draw")
     held = ((abs(z) <= TWO_SIDED) & given).sum("draw")
     share = held / number.where(number > 0)
-    spread = away.where(given).std("draw", ddof=1)
-    stated = np.sqrt(variance.where(given).mean("draw"))
+    mean = away.where(given).sum("draw") / number.where(number > 0)
+    squares = ((away - mean) ** 2).where(given).sum("draw")
+    spread = np.sqrt(squares / (number - 1).where(number > 1))
+    stated = np.sqrt(variance.where(given).sum("draw") / number.where(number > 0))
     failed = _too_few(held, number)
     wider = xr.where(failed, np.maximum(_needed(z), 1.0), 1.0)
     smooth = (held + 1) / (number + 2)  # an error bar for 0 and 1, too
     found = {
-        "truth": (truth[KIND].broadcast_like(share), "true atomic fraction of the simulations", "1"),
+        "truth": (truth[KIND].broadcast_like(share), "true atomic fraction", "1"),
         "draws": (number, "simulations that give the number", "1"),
         "covered": (share, "share of 95 % intervals that hold the truth", "1"),
         "covered_sd": (np.sqrt(smooth * (1 - smooth) / (number + 2)), "of that share", "1"),
-        "bias": (away.where(given).mean("draw"), "mean less truth, atomic fraction", "1"),
+        "bias": (mean, "mean less truth, atomic fraction", "1"),
         "bias_sd": (spread / np.sqrt(number), "standard deviation of the bias", "1"),
         "spread": (spread / stated, "standard deviation of the simulations over that stated", "1"),
         "failed": (failed, "intervals hold less than they say", ""),
@@ -127,8 +129,10 @@ def _too_few(held: xr.DataArray, number: xr.DataArray) -> xr.DataArray:
 
 def _needed(z: xr.DataArray) -> xr.DataArray:
     """Return by what a standard deviation has to be multiplied so that 95 % of `z` are held."""
-    quantile = abs(z).quantile(NOMINAL, "draw", skipna=True).drop_vars("quantile") / TWO_SIDED
-    return np.maximum(quantile, np.sqrt((z**2).mean("draw")))
+    some = np.isfinite(z).any("draw")
+    known = abs(z).where(some, 0.0)  # of numbers that no draw gives, none
+    quantile = known.quantile(NOMINAL, "draw", skipna=True).drop_vars("quantile") / TWO_SIDED
+    return np.maximum(quantile, np.sqrt((known**2).mean("draw")))
 
 
 def widened(composition: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
@@ -150,8 +154,9 @@ def widened(composition: xr.Dataset, found: xr.Dataset) -> xr.Dataset:
         f"it held the truth in {100 * share:.0f} %" if f > 1 else "",
         factor, own.covered, own.draws, vectorize=True, output_dtypes=[object],
     )  # fmt: skip
-    doubt = marks.joined(made[DOUBT], texts.astype(str)).transpose(*made[DOUBT].dims)
-    return made.assign({DOUBT: doubt.assign_attrs(made[DOUBT].attrs)})
+    before = made.get(DOUBT, marks.mark_of(made, DOUBT, made[KIND]))
+    doubt = marks.joined(before, texts.astype(str)).transpose(*before.dims)
+    return made.assign({DOUBT: doubt.assign_attrs(before.attrs)})
 
 
 def _with_more(composition: xr.Dataset, kind: str, factor: xr.DataArray) -> xr.Dataset:
@@ -170,8 +175,9 @@ def _with_more(composition: xr.Dataset, kind: str, factor: xr.DataArray) -> xr.D
         more = added.where(made[ELEMENT] == made[other], 0.0)
         if SIMULATION in table[EFFECT].values:
             here = xr.where(table[EFFECT] == SIMULATION, more, 0.0)
-            return made.assign({name: (table + here).transpose(*table.dims).assign_attrs(table.attrs)})
-        return _with_effect(made, name, more)
+            both = (table + here).transpose(*table.dims)
+            return made.assign({name: both.assign_attrs(table.attrs)})
+        return _with_effect(made, kind, more)
     return made
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from eds_xr.chunks import as_chunked
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, PHASE, spatial_dims
 from eds_xr.spectra.sums import every_pixel, sum_spectra
@@ -51,12 +52,14 @@ def image_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray) -> Im
     """
     import dask
 
-    dims = spatial_dims(image)
+    image, dims = as_chunked(image), spatial_dims(image)
+    chunks = {d: image.chunksizes[d] for d in dims}
     masks = [_band_masks(image, d) for d in dims if image.sizes[d] >= BANDS]
     names = [f"band {i} of {d}" for d in dims if image.sizes[d] >= BANDS for i in range(BANDS)]
     phases = [str(n) for n in pure[PHASE].values]
     coord = xr.DataArray([*names, *phases], dims=PHASE, name=PHASE)
-    own = pure.drop_vars([PHASE, *dims], errors="ignore").chunk().transpose(PHASE, *dims)
+    own = pure.drop_vars([PHASE, *dims], errors="ignore").chunk({PHASE: -1} | chunks)
+    own = own.transpose(PHASE, *dims)
     every = xr.concat([*masks, own], dim=PHASE, join="override").assign_coords({PHASE: coord})
     aligned = every.assign_coords({d: image[d] for d in dims if d in image.coords})
     size = _pixels_taken_together(image, total)
@@ -76,7 +79,7 @@ def _band_masks(image: xr.DataArray, dim: str) -> xr.DataArray:
     dims = spatial_dims(image)
     number = np.arange(image.sizes[dim]) * BANDS // image.sizes[dim]
     inside = xr.DataArray(number[None] == np.arange(BANDS)[:, None], dims=(PHASE, dim))
-    whole = every_pixel(image.drop_vars(dims, errors="ignore")).chunk()
+    whole = every_pixel(image.drop_vars(dims, errors="ignore"))
     return (whole & inside).transpose(PHASE, *dims)
 
 
@@ -86,7 +89,7 @@ def _pixels_taken_together(image: xr.DataArray, total: np.ndarray) -> int:
     return min(max(1, int(np.ceil((LEAST_COUNTS / max(mean, 1e-9)) ** power))), TILE // 8)
 
 
-def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size: int) -> xr.Dataset:
+def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size: int) -> Any:
     """Return the sums of all tiles ``[quantity, phase]``. Lazy.
 
     Tiles begin at the image's corner, so that chunks change nothing.
@@ -96,7 +99,7 @@ def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size
     dims = spatial_dims(image)
     table = _groups_of_channels(total)
     sizes = 1, table.shape[1]
-    maps, = lazy_maps(image, weighted_block, sizes, np.dtype(np.int64), table=table, whole=True)
+    (maps,) = lazy_maps(image, weighted_block, sizes, np.dtype(np.int64), table=table, whole=True)
     tile = max(1, TILE // (PLACE * size)) * PLACE * size
     tiles = dict.fromkeys(dims, 1) | dict.fromkeys(dims[-2:], tile)
     counts = maps.transpose(LINE, *dims).chunk({LINE: -1} | tiles).data

@@ -62,9 +62,7 @@ def said(tests: xr.Dataset) -> list[str]:
     return [f"check: {text}" for text in tests["text"].values[tests.flagged.values].tolist()]
 
 
-def _with_groups(
-    tree: xr.DataTree, groups: dict[str, xr.Dataset], notes: list[str]
-) -> xr.DataTree:
+def _with_groups(tree: xr.DataTree, groups: dict[str, xr.Dataset], notes: list[str]) -> xr.DataTree:
     parts = {n: node.to_dataset() for n, node in tree.children.items()}
     if CHECK in groups:
         parts |= {w: _with_doubts(parts[w], groups[CHECK]) for w in WAYS if w in parts}

@@ -1,4 +1,4 @@
-"""What counts tell place by place: a foil that varies in thickness, counts that are not Poisson's."""
+"""What counts tell place by place: thickness that varies, counts that are not Poisson's."""
 
 from __future__ import annotations
 
@@ -59,18 +59,22 @@ def dispersion(places: Mapping[str, np.ndarray]) -> list[Finding]:
     of the channels, shares of neighbours, which the thickness leaves alone.
     """
     sums = {name: float(np.sum(v)) for name, v in places.items()}
-    names = (
-        ("variance of totals", "difference2", "expected", "expected_variance", "totals of pixels vary"),
-        ("variance of channels", "chi2", "chance", "chance_variance", "counts of channels vary"),
-    )
-    return [_dispersed(sums, *one) for one in names]
+    totals, channels = ("difference2", "expected", "expected_variance"), (
+        "chi2", "chance", "chance_variance",
+    )  # fmt: skip
+    return [
+        _dispersed(sums, "variance of totals", totals, "totals of pixels vary"),
+        _dispersed(sums, "variance of channels", channels, "counts of channels vary"),
+    ]
 
 
 def _dispersed(
-    sums: Mapping[str, float], test: str, found: str, expected: str, variance: str, what: str
+    sums: Mapping[str, float], test: str, names: tuple[str, str, str], what: str
 ) -> Finding:
+    """Return how large a sum is against what Poisson's law expects, by the names of both."""
     from scipy.stats import norm
 
+    found, expected, variance = names
     units = "times Poisson's"
     if sums[expected] <= 0 or sums[variance] <= 0 or sums["places"] < LEAST_PLACES:
         return not_tested(test, units, "no phase has enough pure pixels")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,7 @@ import xarray as xr
 
 from eds_xr.arguments import beam_energy_of, resolution_of
 from eds_xr.composition.uncertainty.number_text import value_text
-from eds_xr.schema import ENERGY, LINE, PHASE
+from eds_xr.schema import ENERGY, PHASE
 from eds_xr.spectra.shapes.background import background_shapes
 from eds_xr.spectra.shapes.calibration import learned_shapes
 from eds_xr.spectra.shapes.families import Calibration, Shapes, families_seen
@@ -19,7 +19,7 @@ from eds_xr.spectra.shapes.linear_fit import weighted_least_squares
 from eds_xr.xray.detector import FWHM_PER_SIGMA
 from eds_xr.xray.own_detector import detector_of
 
-#: A drift of a band's axis that peaks hardly feel, relative: a twentieth of a peak's width at Si Ka.
+#: A drift of a band's axis that peaks hardly feel, relative: at Si Ka a fortieth of their sigma.
 DRIFT_TOLERANCE = 5e-4
 #: Families place an axis where they hold this share of all counts in peaks.
 LEAST_SHARE = 0.02
@@ -32,6 +32,8 @@ LEAST_COUNTS = 2000.0
 #: What tails, tabulated places and the file's rounding leave open of a peak's width, relative.
 WIDTH_TOLERANCE = 0.03
 MN_KA_KEV = 5.895
+#: A peak is counted within so many standard deviations, which hold this share of it.
+WINDOW_SIGMA, WINDOW_SHARE = 1.5, 0.866
 #: A peak that is left is told from this share of the counts in lines on: shapes are known so well.
 PEAK_TOLERANCE = 0.003
 
@@ -70,8 +72,14 @@ class SpectralTests:
         self.sums_of_two = _sums_of_two(total, calibration, energy)
         smooth = background_shapes("flexible", energy, beam, total.attrs)
         learned = learned_shapes(  # what sums of two do is not to be learned as lines' weights
-            energy, counts[None], counts[None], families, beam, resolution_of(total.attrs),
-            calibration=calibration, background=np.column_stack([smooth, self.sums_of_two]),
+            energy,
+            counts[None],
+            counts[None],
+            families,
+            beam,
+            resolution_of(total.attrs),
+            calibration=calibration,
+            background=np.column_stack([smooth, self.sums_of_two]),
         )
         smooth = smooth * learned.background_factor[:, None]
         self.shapes = Shapes(
@@ -93,53 +101,50 @@ class SpectralTests:
         found = self._gains(counts)
         if found is None:
             return not_tested(test, "%", "no line is strong enough to place the axis")
-        gains, covariance = found
+        return self._judged(test, dim, *found)
+
+    def _judged(self, test: str, dim: str, gains: np.ndarray, covariance: np.ndarray) -> Finding:
+        """Return whether gains of bands differ, and whether steadily from one end to the other."""
         from scipy.stats import chi2
 
         loose = covariance + DRIFT_TOLERANCE**2 * np.eye(gains.size)
-        mean = np.ones((gains.size, 1))
-        square = _square_beside(gains, loose, mean)
+        same = np.ones((gains.size, 1))
         place = (np.arange(gains.size) - (gains.size - 1) / 2) / gains.size
-        slope, spread = _least_squares(gains, covariance, np.column_stack([mean, place]))
+        sloping = np.column_stack([same, place])
+        square = _square_beside(gains, loose, same)
+        slope, spread = _least_squares(gains, covariance, sloping)
         size, sd = 100 * float(slope[1]), 100 * float(spread[1, 1] ** 0.5)
-        steady = square - _square_beside(gains, loose, np.column_stack([mean, place]))
-        ends = "top to bottom" if dim == "y" else "left to right" if dim == "x" else f"end to end of {dim}"
-        if steady > 0.5 * square:
-            text = f"the gain of the energy axis drifts by {value_text(size, sd)} % from {ends}"
-        else:
-            size, sd = 100 * float(np.ptp(gains)), 100 * float(np.diag(covariance).max() * 2) ** 0.5
-            text = (
-                f"the gain of the energy axis wanders by {value_text(size, sd)} % along {dim}"
-            )
-        return Finding(test, size, sd, "%", float(chi2.sf(square, gains.size - 1)), text)
+        text = f"drifts by {value_text(size, sd)} % from {_ends(dim)}"
+        if _square_beside(gains, loose, sloping) > 0.5 * square:
+            size, sd = 100 * float(np.ptp(gains)), 100 * float(2 * np.diag(covariance).max()) ** 0.5
+            text = f"wanders by {value_text(size, sd)} % along {dim}"
+        chance = float(chi2.sf(square, gains.size - 1))
+        return Finding(test, size, sd, "%", chance, f"the gain of the energy axis {text}")
 
     def _gains(self, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Return relative gains of bands against their mean, and the covariance [band, band]."""
-        lines = len(self.shapes.families)
         variance = np.maximum(self.counts, 1.0)
         fitted, _ = weighted_least_squares(self.shapes.design, self.counts, variance)
-        held = np.maximum(fitted[:lines], 0)
+        held = np.maximum(fitted[: len(self.shapes.families)], 0)
         strong = np.flatnonzero(held > LEAST_SHARE * max(held.sum(), 1.0))
         if not strong.size or held.sum() < LEAST_COUNTS:
             return None
         shifts = [self._shifts(band, strong) for band in counts]
-        number = len(counts)
-        # places of the families first, then gains; the first band's is left out: it is 0
-        rows = []
-        for i in range(number):
-            own = np.zeros((strong.size, number - 1))
+        number, lines = len(counts), strong.size
+        # unknown: places of the families, then gains of all bands but the first, which is 0
+        information = np.zeros((lines + number - 1, lines + number - 1))
+        right = np.zeros(lines + number - 1)
+        for i, (shift, covariance) in enumerate(shifts):
+            own = np.zeros((lines, lines + number - 1))
+            own[:, :lines] = np.eye(lines)
             if i:
-                own[:, i - 1] = 1.0
-            rows.append(np.hstack([np.eye(strong.size), own]))
-        information, right = 0.0, 0.0
-        for row, (shift, covariance) in zip(rows, shifts, strict=True):
+                own[:, lines + i - 1] = 1.0
             weight = np.linalg.inv(covariance)
-            information = information + row.T @ weight @ row
-            right = right + row.T @ weight @ shift
-        inverse = np.linalg.pinv(np.asarray(information), hermitian=True)
-        gains = np.concatenate([[0.0], (inverse @ right)[strong.size :]])
-        spread = np.zeros((number, number))
-        spread[1:, 1:] = inverse[strong.size :, strong.size :]
+            information += own.T @ weight @ own
+            right += own.T @ weight @ shift
+        inverse = np.linalg.pinv(information, hermitian=True)
+        gains, spread = np.zeros(number), np.zeros((number, number))
+        gains[1:], spread[1:, 1:] = (inverse @ right)[lines:], inverse[lines:, lines:]
         centred = np.eye(number) - 1 / number
         return centred @ gains, centred @ spread @ centred
 
@@ -175,7 +180,8 @@ class SpectralTests:
         misfit = max(1.0, float((rest**2 / variance).sum()) / max(1, rest.size - found.size))
         size, sd = float(found[-1]), float((covariance[-1, -1] * misfit) ** 0.5)
         chance = _one_sided((size - PILE_UP_TOLERANCE) / sd)
-        text = f"{value_text(100 * size, 100 * sd)} % of the counts are sums of two photons (pile-up)"
+        share = value_text(100 * size, 100 * sd)
+        text = f"{share} % of the counts are sums of two photons (pile-up)"
         return Finding(test, 100 * size, 100 * sd, units, chance, text)
 
     def width(self) -> Finding:
@@ -213,26 +219,22 @@ def missing_peak(lines: xr.Dataset, spectra: xr.Dataset) -> Finding:
     counts = spectra.counts.sel({ENERGY: energy}).transpose(PHASE, ENERGY).values
     model = lines.model.transpose(PHASE, ENERGY).values
     peaks = (lines.model - lines.background_model).clip(min=0).sum(ENERGY).values
-    sigma = np.sqrt(lines.attrs["calibration_noise_kev2"] + lines.attrs["calibration_fano_kev"] * np.maximum(energy, 0))
-    best: tuple[float, int, int, float, float] | None = None
-    for i in range(len(z)):
-        for top in np.argsort(z[i])[::-1][:1].tolist():
-            inside = np.abs(energy - energy[top]) < 1.5 * sigma[top]
-            rest = float((counts[i] - model[i])[inside].sum()) / 0.866
-            sd = float(np.maximum(model[i][inside], 1.0).sum()) ** 0.5 / 0.866
-            share, error = (100 * v / max(float(peaks[i]), 1.0) for v in (rest, sd))
-            loose = 100 * PEAK_TOLERANCE
-            near = min(float(z[i][top]), (share - loose) / max(error, 1e-9))
-            if best is None or near > best[0]:
-                best = near, i, top, share, error
-    if best is None:
-        return not_tested(test, units, "no spectrum")
-    near, i, top, share, error = best
+    noise, fano = (lines.attrs[f"calibration_{n}"] for n in ("noise_kev2", "fano_kev"))
+    sigma = np.sqrt(noise + fano * np.maximum(energy, 0))
+    found = []
+    for i, top in enumerate(np.argmax(z, axis=1).tolist()):
+        inside = np.abs(energy - energy[top]) < WINDOW_SIGMA * sigma[top]
+        rest = float((counts[i] - model[i])[inside].sum()) / WINDOW_SHARE
+        sd = float(np.maximum(model[i][inside], 1.0).sum()) ** 0.5 / WINDOW_SHARE
+        share, error = (100 * v / max(float(peaks[i]), 1.0) for v in (rest, sd))
+        near = min(float(z[i][top]), (share - 100 * PEAK_TOLERANCE) / max(error, 1e-9))
+        found.append((near, i, top, share, error))
+    near, i, top, share, error = max(found)
     crossings = float((np.gradient(energy) / sigma).sum()) / (2 * math.pi * math.sqrt(2))
-    chance = min(1.0, len(z) * (1 + crossings) * math.exp(-max(near, 0.0) ** 2 / 2))
+    chance = min(1.0, len(z) * (1 + crossings) * math.exp(-(max(near, 0.0) ** 2) / 2))
     text = (
-        f"a peak at {energy[top]:.2f} keV in {lines[PHASE].values[i]}, {value_text(share, error)} % "
-        "of the counts in lines, belongs to no element of the fit"
+        f"a peak at {energy[top]:.2f} keV in {lines[PHASE].values[i]}, "
+        f"{value_text(share, error)} % of the counts in lines, belongs to no element of the fit"
     )
     return Finding(test, share, error, units, chance, text)
 
@@ -262,6 +264,10 @@ def _square_beside(values: np.ndarray, covariance: np.ndarray, design: np.ndarra
     found, _ = _least_squares(values, covariance, design)
     rest = values - design @ found
     return float(rest @ np.linalg.solve(covariance, rest))
+
+
+def _ends(dim: str) -> str:
+    return {"y": "top to bottom", "x": "left to right"}.get(dim, f"end to end of {dim}")
 
 
 def _one_sided(z: float) -> float:

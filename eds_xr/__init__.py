@@ -16,6 +16,7 @@ from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.self_check.check import check
+from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.composition import k_factors
@@ -94,6 +95,7 @@ __all__ = [
     "explore",
     "extend_loadings",
     "features",
+    "find_strangers",
     "fit_lines",
     "fitted_maps",
     "formula",

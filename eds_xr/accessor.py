@@ -12,6 +12,7 @@ from eds_xr.analysis.analyse import analyse
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.self_check.check import check
+from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import computes
@@ -92,6 +93,7 @@ class ArrayAccessor:
     extend_loadings = _method(extend_loadings)
     unmix = _method(unmix)
     unexplained = _method(unexplained)
+    find_strangers = _method(find_strangers)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
     label = _method(label)

@@ -147,6 +147,7 @@ OF_ARRAYS: dict[str, Case] = {
     "project": lambda i: i.image.eds.project(i.factors.loadings),
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
+    "find_strangers": lambda i: i.image.eds.find_strangers(i.spectra, elements=[*ELEMENTS, "Cu"]),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
     "explore": lambda i: _explored(i.image.eds.explore()),

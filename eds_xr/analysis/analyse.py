@@ -55,7 +55,7 @@ def analyse(
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
-    Computes: everything but the scores; reads `image` block by block, some eight times.
+    Computes: everything but the scores; reads `image` block by block, some nine times.
 
     Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the
     matrix is the phase in which others are embedded. Each phase's spectrum is that of its pure
@@ -79,9 +79,10 @@ def analyse(
         ``segmentation``, ``masks`` (regions), ``spectra`` (their sums), ``pure`` (of the phases),
         ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
         ``refined_lines``, ``refined_composition`` (from all pixels), ``comparison`` of the two
-        compositions, and ``check``, tests of what the model leaves out (:func:`check` adds what
-        the intervals hold). Groups that cannot be had are missing. Attributes: ``recipe``, TOML
-        with all choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
+        compositions, ``strangers`` (:func:`find_strangers`) and ``check``, tests of what the
+        model leaves out (:func:`check` adds what the intervals hold). Groups that cannot be had
+        are missing. Attributes: ``recipe``, TOML with all choices, found ones too; ``warnings``,
+        what is to be said; ``matrix``; ``hosts``.
 
     Raises
     ------

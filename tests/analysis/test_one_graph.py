@@ -1,39 +1,17 @@
 """Lazy scores, classes, masks and sums make one graph, in which each chunk is read once."""
 
-import threading
-from collections import Counter
-
 import dask
-import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from dask.base import compute
+from support.counted_reads import CountedReads
 
 import eds_xr
 from eds_xr import classify, features, masks
 from eds_xr.schema import PHASE, label_array
 
 SIDE = 12
-
-
-class Store:
-    """An image in chunks that counts how often each is read."""
-
-    def __init__(self, image: xr.DataArray) -> None:
-        self.reads: Counter[tuple[int, ...]] = Counter()
-        self.values, self.lock = image.values, threading.Lock()
-        sides = [(SIDE,) * (n // SIDE) for n in image.shape[:-1]]
-        data = da.map_blocks(
-            self.read, chunks=(*sides, image.shape[-1:]), dtype=image.dtype, name="read",
-            meta=np.empty((0, 0, 0), image.dtype),
-        )  # fmt: skip
-        self.image = image.copy(data=data)
-
-    def read(self, block_info=None) -> np.ndarray:
-        with self.lock:
-            self.reads[block_info[None]["chunk-location"]] += 1
-        return self.values[tuple(slice(*ends) for ends in block_info[None]["array-location"])]
 
 
 @pytest.fixture
@@ -58,7 +36,7 @@ def test_masks_of_predicted_scores__are_summed_over_in_one_read(image):
     )  # fmt: skip
     known = features.pixel_features(factors.scores, kinds=("gaussian",), scales=(2.0,))
     classifier = classify.train(known, painted, seed=0)
-    store = Store(image)
+    store = CountedReads(image, SIDE)
     with dask.config.set(scheduler="threads", num_workers=2):
         scores = eds_xr.project(store.image, factors.loadings)
         label = _classes(scores, classifier)

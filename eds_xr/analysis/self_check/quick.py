@@ -13,15 +13,19 @@ from eds_xr.analysis.any_sample.tree import plain
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.self_check.coverage import WAYS
 from eds_xr.analysis.self_check.misfits import misfits
+from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.composition.uncertainty import marks
 from eds_xr.progress import progress
-from eds_xr.schema import DOUBT, EdsError, texts_of
+from eds_xr.schema import DOUBT, EdsError, spatial_dims, texts_of
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
 #: The group of the tests, and what is said at all numbers that a misfit concerns, by the begin of
 #: a test's name. A thickness that varies, and a peak of one phase, concern some numbers only: they
 #: are warned of.
-CHECK = "check"
+CHECK, STRANGERS = "check", "strangers"
+_SHOWN = {CHECK: "tests of the image", STRANGERS: "strangers"}
+#: Of strangers, the most significant are told among the warnings.
+MOST_TOLD = 5
 _CONCERNS = {
     "gain": "the energy axis drifts",
     "pile-up": "the spectra hold sum peaks",
@@ -33,33 +37,51 @@ _CONCERNS = {
 def self_checked(
     tree: xr.DataTree, image: xr.DataArray, found: Found, say: Callable[[str], None]
 ) -> xr.DataTree:
-    """Return an analysis with tests of what its model leaves out.
+    """Return an analysis with strangers, and tests of what its model leaves out.
 
-    Computes: one pass over `image`. Without elements of the sample there is nothing to test.
+    Computes: two passes over `image`. Without elements of the sample there is nothing to test.
     """
     if not found.elements.sample:
         return tree
     say("what the model leaves out")
-    notes: list[str] = []
-    groups: dict[str, xr.Dataset] = {}
     range_kev = Recipe.from_toml(str(tree.attrs["recipe"])).fit.range_kev or FIT_RANGE_KEV
-    with warnings.catch_warnings(record=True) as caught, progress("tests of the image"):
+    made: dict[str, Callable[[], xr.Dataset]] = {
+        CHECK: lambda: misfits(
+            image, found.segmentation["pure"], found.total, found.elements.sample,
+            stray=found.elements.stray, range_kev=range_kev,
+        ),
+    }  # fmt: skip
+    if len(spatial_dims(image)) == 2:
+        made[STRANGERS] = lambda: _strangers(image, tree, found)
+    groups: dict[str, xr.Dataset] = {}
+    notes: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        try:
-            groups[CHECK] = misfits(
-                image, found.segmentation["pure"], found.total, found.elements.sample,
-                stray=found.elements.stray, range_kev=range_kev,
-            )  # fmt: skip
-            notes += said(groups[CHECK])
-        except EdsError as error:
-            notes.append(f"tests of the image: not had, {error}")
+        for name, make in made.items():
+            try:
+                with progress(_SHOWN[name]):
+                    groups[name] = make()
+            except EdsError as error:
+                notes.append(f"{_SHOWN[name]}: not had, {error}")
+    notes += [text for name, group in groups.items() for text in said(name, group)]
     notes += [str(w.message) for w in caught]
     return _with_groups(tree, groups, notes)
 
 
-def said(tests: xr.Dataset) -> list[str]:
-    """Say what was flagged."""
-    return [f"check: {text}" for text in tests["text"].values[tests.flagged.values].tolist()]
+def _strangers(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Dataset:
+    """Return the strangers; their maps of residuals are as large as the image, and are left out."""
+    made = find_strangers(image, tree, elements=found.elements.all)
+    return made.drop_vars("residual")
+
+
+def said(name: str, group: xr.Dataset) -> list[str]:
+    """Say which tests flagged something, or which strangers there are."""
+    if name == CHECK:
+        return [f"check: {text}" for text in group["text"].values[group.flagged.values].tolist()]
+    texts = group["text"].values.tolist()
+    more = len(texts) - MOST_TOLD
+    notes = [f"stranger: {text}" for text in texts[:MOST_TOLD]]
+    return notes + ([f"{more} more strangers: the group strangers"] if more > 0 else [])
 
 
 def _with_groups(tree: xr.DataTree, groups: dict[str, xr.Dataset], notes: list[str]) -> xr.DataTree:

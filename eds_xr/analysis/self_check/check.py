@@ -122,25 +122,27 @@ def _draws(
 ) -> list[Drawn]:
     """Return what the road makes of each image; fewer after an interruption."""
     present = _present_of(model, tree)
-    made: list[Drawn] = []
+    made: dict[int, Drawn] = {}
     try:
         many = _each(model, present, truth, recipe, [(seed, i) for i in range(draws)])
-        made.extend(track(many, "simulations of the image", total=draws))
+        for i, one in track(many, "simulations of the image", total=draws):
+            made[i] = one
     except KeyboardInterrupt:
         if len(made) < LEAST_DRAWS:
             raise
         warn(f"interrupted after {len(made)} of {draws} simulations, which are what is told of")
-    return made
+    return [made[i] for i in sorted(made)]
 
 
 def _each(
     model: ImageModel, present: xr.DataArray, truth: xr.Dataset, recipe: Recipe,
     seeds: list[tuple[int, int]],
-) -> Iterator[Drawn]:  # fmt: skip
+) -> Iterator[tuple[int, Drawn]]:  # fmt: skip
+    """Yield the number of each image and what becomes of it, in the order in which they end."""
     client = cluster()
     if client is None:
-        for one in seeds:
-            yield _one_draw(model, present, truth, recipe, one)
+        for i, one in enumerate(seeds):
+            yield i, _one_draw(model, present, truth, recipe, one)
         return
     from dask.delayed import delayed
     from distributed import as_completed
@@ -149,10 +151,8 @@ def _each(
     late = delayed(_one_draw_alone)
     futures = client.compute([late(*parts, one) for one in seeds])
     order = {f.key: i for i, f in enumerate(futures)}
-    done: dict[int, Drawn] = {}
     for future in as_completed(futures):
-        done[order[future.key]] = future.result()
-        yield done[order[future.key]]
+        yield order[future.key], future.result()
 
 
 @task_name("simulation and its analysis")

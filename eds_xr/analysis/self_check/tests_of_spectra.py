@@ -34,8 +34,8 @@ WIDTH_TOLERANCE = 0.03
 MN_KA_KEV = 5.895
 #: A peak is counted within so many standard deviations, which hold this share of it.
 WINDOW_SIGMA, WINDOW_SHARE = 1.5, 0.866
-#: A peak that is left is told from this share of the counts in lines on: shapes are known so well.
-PEAK_TOLERANCE = 0.003
+#: A peak that is left is told beyond this share of the counts in lines: shapes are known so well.
+PEAK_TOLERANCE = 0.0005
 
 
 class Finding(NamedTuple):

@@ -129,10 +129,11 @@ def _too_few(held: xr.DataArray, number: xr.DataArray) -> xr.DataArray:
 
 def _needed(z: xr.DataArray) -> xr.DataArray:
     """Return by what a standard deviation has to be multiplied so that 95 % of `z` are held."""
-    some = np.isfinite(z).any("draw")
+    some = z.notnull().any("draw")
     known = abs(z).where(some, 0.0)  # of numbers that no draw gives, none
     quantile = known.quantile(NOMINAL, "draw", skipna=True).drop_vars("quantile") / TWO_SIDED
-    return np.maximum(quantile, np.sqrt((known**2).mean("draw")))
+    typical = (known**2).mean("draw") ** 0.5
+    return quantile.where(quantile > typical, typical)
 
 
 def widened(composition: xr.Dataset, found: xr.Dataset) -> xr.Dataset:

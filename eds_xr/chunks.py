@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.schema import ENERGY, spatial_dims
+from eds_xr.workers import cluster
 
 #: Decoded size of a chunk. Small enough for many in flight, large enough for fast reads.
 CHUNK_BYTES = 8 * 2**20
@@ -64,6 +65,14 @@ def computed(data: Data) -> Data:
 def persisted(data: Data) -> Data:
     """Return data whose values the workers keep; lazy images riding along stay as they are."""
     return _beside_lazy_coords(data, lambda bare: bare.persist())
+
+
+def kept(data: Data) -> Data:
+    """Return data in memory: that of the workers where a cluster computes, or else of this process.
+
+    Computes them. For what is as large as the image, and looked at more than once.
+    """
+    return computed(data) if cluster() is None else persisted(data)
 
 
 def level_path(factor: int) -> str:

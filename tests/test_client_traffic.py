@@ -59,8 +59,6 @@ OF_A_BYTE = {
     "remove_baseline", "train", "predict", "score_by_stroke", "save_classifier", "read",
     "segment_painted", *(f"labelling.{name}" for name in tables.LABELLING), "outlines",
 }  # fmt: skip
-#: Whole maps of presence and amounts are still looked at here.
-WHOLE_MAPS = {"analyse"}
 #: What is added up in a tree, by the name of its last task: of few chunks that is another.
 SUMS = {"getitem", "sums of pixels", "NMF step", "counts of bins"}
 
@@ -97,7 +95,7 @@ def _bytes(traffic: Traffic) -> Counter[str]:
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
     "name",
-    drawn(set(tables.CASES) - set(BROUGHT_HERE) - WHOLE_MAPS, seed=2, always=["segment", "nmf"]),
+    drawn(set(tables.CASES) - set(BROUGHT_HERE), seed=2, always=["analyse", "nmf"]),
 )
 def test_every_operation__brings_nothing_as_large_as_the_image(
     name, of_shape, client, tmp_path, monkeypatch

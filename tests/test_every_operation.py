@@ -5,7 +5,10 @@ the package name: a new one cannot be forgotten. Results are held against those 
 """
 
 import asyncio
+import inspect
 import random
+import re
+import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from types import SimpleNamespace
@@ -26,11 +29,12 @@ from support.operations import drawn
 
 import eds_xr
 from eds_xr import EdsError, accessor, classify, features, graph_cut, masks, scribbles
+from eds_xr.cluster import supervision
 
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 #: What is said where an asynchronous client would have to be waited for.
-ASYNCHRONOUS = "asynchronous"
+ASYNCHRONOUS = "this computes, and the distributed.Client here is asynchronous"
 
 
 @pytest.fixture(scope="module")
@@ -56,6 +60,7 @@ def in_random_order(seed: int) -> Any:
     """Return a scheduler of one thread that takes any of the tasks that are ready."""
 
     def get(graph: Any, keys: Any, **kwargs: Any) -> Any:
+        check_supervised()
         tasks = convert_legacy_graph(
             graph if isinstance(graph, Mapping) else graph.__dask_graph__()
         )
@@ -76,6 +81,36 @@ def in_random_order(seed: int) -> Any:
         return _of_keys(keys, done)
 
     return get
+
+
+def public_functions() -> list[Any]:
+    """Return the functions that the package and its public modules name."""
+    named = [getattr(eds_xr, name) for name in eds_xr.__all__]
+    homes = [eds_xr, *(one for one in named if inspect.ismodule(one))]
+    found = [f for home in homes for n, f in vars(home).items() if n[0] != "_"]
+    return [f for f in found if inspect.isfunction(f) and f.__module__.startswith("eds_xr.")]
+
+
+#: What :func:`supervision.computes` makes of a function, and the bodies of all public functions.
+WATCHED = supervision.computes(len).__code__
+PUBLIC = {inspect.unwrap(function).__code__ for function in public_functions()}
+
+
+def check_supervised() -> None:
+    """Raise where a public function computes that is not supervised on a cluster.
+
+    Methods of ``.eds`` are, all of them, by the accessor: that does not count for the function.
+    """
+    frame, codes, caller = sys._getframe(1), [], None
+    while frame is not None:
+        caller = frame.f_back
+        of_accessor = caller is not None and caller.f_globals["__name__"] == accessor.__name__
+        if frame.f_code in PUBLIC or (frame.f_code is WATCHED and not of_accessor):
+            codes.append(frame.f_code)
+        frame = caller
+    assert not codes or WATCHED in codes, (
+        f"{codes[-1].co_name} computes: it needs @computes of eds_xr.cluster.supervision"
+    )
 
 
 def _of_keys(keys: Any, done: dict[Any, Any]) -> Any:
@@ -151,6 +186,26 @@ def test_every_operation__on_a_cluster_pickled_and_persisted(
         check_equal(part, of_numpy)
 
 
+def test_public_functions__those_that_are_supervised_say_what_they_compute():
+    """That those that compute are supervised is seen by the scheduler `in_random_order`."""
+    supervised = [f for f in public_functions() if f.__code__ is WATCHED]
+    assert len(supervised) > 50
+    for function in supervised:
+        assert re.search(r"\n\n    (Computes|Lazy)\b[^\n]*: ", function.__doc__ or ""), function
+
+
+def test_check_supervised__finds_a_public_function_that_is_not(monkeypatch):
+    def forgotten(image: xr.DataArray) -> float:
+        return float(image.sum())
+
+    monkeypatch.setattr(sys.modules[__name__], "PUBLIC", {*PUBLIC, forgotten.__code__})
+    lazy = xr.DataArray(np.ones(3), dims="x").chunk()
+    with dask.config.set(scheduler=in_random_order(0)):
+        with pytest.raises(AssertionError, match="forgotten computes: it needs @computes"):
+            forgotten(lazy)
+        assert supervision.computes(forgotten)(lazy) == 3.0
+
+
 #: What these compute before they return, or what their case does first.
 FIRST = {
     "fitted_maps": "the sum of all spectra, for the calibration",
@@ -190,7 +245,7 @@ def test_every_operation__of_an_asynchronous_client(name, inputs, on_numpy, thre
     refused, result = None, None
     try:
         result = asyncio.run(built_and_awaited())
-    except (EdsError, RuntimeError) as error:
+    except EdsError as error:
         refused = error
     if refused is not None:
         assert ASYNCHRONOUS in str(refused)

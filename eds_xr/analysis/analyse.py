@@ -55,7 +55,8 @@ def analyse(
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
-    Computes: everything but the scores; reads `image` block by block, some nine times.
+    Computes: everything but the scores; reads `image` block by block, some nine times. On a
+    cluster all that is as large as the image stays with the workers: save the result there.
 
     Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the
     matrix is the phase in which others are embedded. Each phase's spectrum is that of its pure

@@ -92,7 +92,8 @@ def analyse_file(
         tree.attrs["source"] = str(source) if "://" in str(source) else os.path.abspath(source)
         write_recipe(_with_files_beside(tree, folder), folder / RECIPE)
         with progress("writing the analysis"):
-            _with_texts(tree, object).to_zarr(folder / TREE, consolidated=False)
+            stored = _with_texts(tree, object).map_over_datasets(_in_even_chunks)
+            stored.to_zarr(folder / TREE, consolidated=False)
         for name in TABULATED:
             if name in tree.children:
                 _write_table(tree[name].to_dataset(), folder / TABLES / f"{name}.csv")
@@ -229,6 +230,17 @@ def _with_texts(tree: xr.DataTree, dtype: type) -> xr.DataTree:
 
     nodes = {node.path: texts(node.to_dataset(inherit=False)) for node in tree.subtree}
     return xr.DataTree.from_dict(nodes)
+
+
+def _in_even_chunks(part: xr.Dataset) -> xr.Dataset:
+    """Return a Dataset in chunks as Zarr has them: all of one size, but for the last.
+
+    What a cluster's workers keep lies in tiles that differ by a pixel.
+    """
+    lazy = {n: v.chunksizes for n, v in part.variables.items() if v.chunks is not None}
+    return part.assign(
+        {n: part[n].chunk({d: sizes[0] for d, sizes in of.items()}) for n, of in lazy.items()}
+    )
 
 
 def _check_replaceable(target: Path, *, overwrite: bool) -> None:

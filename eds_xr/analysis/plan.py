@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr.chunks import ROW_BLOCK_BYTES, as_chunked
+from eds_xr.chunks import as_chunked, chunk_shape
+from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, EdsError, check_one_of, check_spectrum_image
 from eds_xr.workers import cluster, cluster_threads, memory, threads
 
@@ -21,15 +22,32 @@ from eds_xr.workers import cluster, cluster_threads, memory, threads
 WORKER_BYTES, CLIENT_BYTES = 30e6, 40e6
 #: Copies of what is kept of non-zero counts, as they are joined and summed over bins.
 KEPT_COPIES = 1.5
+#: Of the descent of NMF, each of which reads what is not kept.
+STEPS = 20
+#: What lies between blocks of memory that are in use.
+SLACK = 1.1
 #: Chunks of which the share of counts above zero is found.
 LOOKED_AT = 4
+
+
+class Density(NamedTuple):
+    """How full an image is."""
+
+    filled: float  # share of counts above zero
+    width: int  # bytes that hold the largest
+    spectrum: np.ndarray  # mean of a pixel [channel; counts]
+
+    def compressed(self, image: xr.DataArray) -> float:
+        """Return the bytes of counts above zero and their channels, over those of the image."""
+        return self.filled * (2 + self.width) / image.dtype.itemsize
 
 
 class Cost(NamedTuple):
     """What an operation takes of an image."""
 
     reads: float  # of the whole image
-    copies: float  # of a chunk's bytes in each thread, all that its kernel makes included
+    copies: float  # of a chunk in each thread: as it is decoded, and cut to some channels
+    compressed: bool  # its counts above zero are found
     pixel_bytes: float  # for each pixel, kept with the workers
     keeps_counts: bool  # non-zero counts stay with the workers
     client_bytes: float  # that reach the client, whatever the image
@@ -40,14 +58,18 @@ class Cost(NamedTuple):
 
 #: By operation. Copies, tasks and rates are measured, see the benchmark; rates on a core of 2020.
 COSTS = {
-    "sum_spectra": Cost(1, 2.8, 0, False, 20e6, 2, 100e6, 0.2),
-    "fitted_maps": Cost(2, 2.8, 0, False, 20e6, 4, 60e6, 0.3),
-    "nmf": Cost(1, 2.8, 0, True, 20e6, 3, 30e6, 1),
-    "segment": Cost(3, 2.8, 200, True, 100e6, 30, 15e6, 3),
-    "analyse": Cost(7, 2.8, 300, True, 200e6, 60, 5e6, 10),
+    "sum_spectra": Cost(1, 2, False, 0, False, 20e6, 2, 100e6, 0.2),
+    "fitted_maps": Cost(2, 2, True, 0, False, 20e6, 4, 60e6, 0.3),
+    "nmf": Cost(1, 2, True, 0, True, 50e6, 3, 30e6, 1),
+    "segment": Cost(3, 2, True, 200, True, 100e6, 30, 15e6, 3),
+    "analyse": Cost(9, 2, True, 300, True, 200e6, 60, 5e6, 10),
 }
-#: What :func:`eds_xr.convert` holds: blocks of rows read ahead, written and compressed.
-ROW_BLOCKS = 4
+#: What :func:`eds_xr.convert` holds: the block of rows that is read and the one that is written, of
+#: which Zarr compresses so many chunks at once; of each a copy, room for what becomes of it, and
+#: that once more with its checksum.
+ROW_BLOCKS, WRITTEN_AT_ONCE, WRITTEN_COPIES = 2, 10, 2.5
+#: Bytes that it does in a second.
+CONVERSION_RATE = 100e6
 OPERATIONS = ("convert", *COSTS)
 
 
@@ -98,6 +120,7 @@ class Plan:
         )
 
 
+@computes
 def plan(
     image: xr.DataArray,
     operation: str = "analyse",
@@ -115,6 +138,7 @@ def plan(
     image : DataArray [*spatial, energy; counts]
         In the chunks in which it will be read.
     operation : {"analyse", "segment", "nmf", "sum_spectra", "fitted_maps", "convert"}
+        "convert" is that of a file that holds such an image, without sums of pixels (`pyramid`).
     memory : str or float, optional
         Of each worker, ``"3 GB"`` or bytes; by default that of the cluster, or what is free here.
     workers, threads : int, optional
@@ -142,10 +166,13 @@ def plan(
     check_one_of(operation, OPERATIONS, "an operation that is planned")
     number, each, limit = _workplace(memory, workers, threads)
     image = as_chunked(image)
-    kept = _kept_bytes(image, limit * number) if _cost(operation).keeps_counts else 0.0
-    here = workers is None and cluster() is None  # then this process does the work
-    found = _planned(operation, image, kept, number, each, limit, here)
-    if found.worker_bytes > limit:
+    if operation == "convert":
+        found = _conversion(image, limit if memory is not None else _free())
+    else:
+        density = _density(image)
+        here = workers is None and cluster() is None  # then this process does the work
+        found = _planned(operation, image, density, number, each, limit, here)
+    if found.worker_bytes > found.memory_bytes:
         raise EdsError(_refusal(found, image))
     return found
 
@@ -169,47 +196,78 @@ def _workplace(
     return number, each, limit
 
 
-def _cost(operation: str) -> Cost:
-    """Return what an operation takes; a conversion is not made of chunks that are read."""
-    return COSTS.get(operation, Cost(1, 0, 0, False, 0, 0, 60e6, 0))
+def _conversion(image: xr.DataArray, limit: float) -> Plan:
+    """Return what converting a file of such an image takes, which this process does alone."""
+    sides = chunk_shape(image.shape, image.dtype)
+    chunk = math.prod(sides) * image.dtype.itemsize
+    across = -(-image.shape[-2] // sides[-2]) if image.ndim > 2 else 1  # of a block of rows
+    held = CLIENT_BYTES + min(ROW_BLOCKS * across * chunk, image.nbytes)
+    held += min(WRITTEN_AT_ONCE, across) * WRITTEN_COPIES * chunk
+    return Plan(
+        "convert", 1, image.nbytes, held, held, limit, 1, 1, 0, image.nbytes / CONVERSION_RATE
+    )
 
 
-def _kept_bytes(image: xr.DataArray, room: float) -> float:
-    """Return the bytes of non-zero counts that NMF keeps: those that fit, or none."""
+def _density(image: xr.DataArray) -> Density:
+    """Return how full an image is, from a few of its chunks."""
     from dask.base import compute
 
+    number = math.prod(image.data.numblocks)
+    places = np.unravel_index(range(0, number, -(-number // LOOKED_AT)), image.data.numblocks)
+    some = [image.data.blocks[place] for place in zip(*places, strict=True)]
+    pixels = tuple(range(image.ndim - 1))
+    found = compute(*[((b != 0).sum(), b.max(), b.sum(pixels, dtype=float)) for b in some])
+    filled, most, sums = (list(each) for each in zip(*found, strict=True))
+    size = sum(block.size for block in some)
+    width = 4 if image.dtype.kind == "f" else np.min_scalar_type(max(most)).itemsize
+    spectrum = sum(sums) * image.sizes[ENERGY] / size
+    return Density(float(sum(filled) / size), min(width, 4), np.asarray(spectrum))
+
+
+def _kept_bytes(image: xr.DataArray, density: Density, room: float) -> tuple[float, int]:
+    """Return the bytes of non-zero counts that NMF keeps, and how often it reads them again.
+
+    All that are above zero where they fit; else their sums over bins; else none.
+    """
+    from eds_xr.factorisation.bins import bin_size, sums_bytes
     from eds_xr.factorisation.one_read import MEMORY_SHARE
 
-    blocks = image.data.blocks.ravel()
-    some = blocks[:: -(-len(blocks) // LOOKED_AT)]
-    found = compute(*[((block != 0).sum(), block.max()) for block in some])
-    filled = sum(number for number, _ in found) / sum(block.size for block in some)
-    width = 4 if image.dtype.kind == "f" else np.min_scalar_type(max(m for _, m in found)).itemsize
-    kept = float(filled * image.size * (2 + min(width, 4)))  # channel and count of each
-    return kept if 1.2 * kept <= MEMORY_SHARE * room else 0.0
+    kept = density.compressed(image) * image.nbytes
+    if 1.2 * kept <= MEMORY_SHARE * room:
+        return kept, 0
+    shape = image.shape[:-1]
+    size = bin_size(shape, float(density.spectrum.sum()) * math.prod(shape))
+    sums = sums_bytes(shape, size, density.spectrum)
+    return (sums, 1) if size > 1 and sums <= MEMORY_SHARE * room else (0.0, STEPS)
 
 
 def _planned(
-    operation: str, image: xr.DataArray, kept: float, number: int, each: int, limit: float,
+    operation: str, image: xr.DataArray, density: Density, number: int, each: int, limit: float,
     here: bool,
 ) -> Plan:  # fmt: skip
-    cost, chunks = _cost(operation), int(np.prod(image.data.numblocks))
+    cost, chunks = COSTS[operation], int(np.prod(image.data.numblocks))
+    kept, again = 0.0, 0
+    if cost.keeps_counts:
+        kept, again = _kept_bytes(image, density, limit * number)
     pixels = image.size / image.sizes[ENERGY]
-    worker = WORKER_BYTES + _in_flight(operation, image, number, each)
+    worker = WORKER_BYTES + _in_flight(operation, image, density, number, each)
     # chunks are not dealt evenly: one worker may hold a quarter more than its share
     worker += min(1.0, 1.25 / number) * (kept * KEPT_COPIES + cost.pixel_bytes * pixels)
     client = CLIENT_BYTES + cost.client_bytes
     client += _bins_bytes(image) if cost.keeps_counts else 0
-    if operation == "convert":
-        worker, client = 0.0, CLIENT_BYTES + ROW_BLOCKS * ROW_BLOCK_BYTES
-    elif here:
+    if here:
         client = worker = worker + client
-    again = 0 if kept or not cost.keeps_counts else 20  # read for every step of NMF
     return Plan(
         operation, cost.reads + again, (cost.reads + again) * image.nbytes, worker, client,
         limit, number, each, math.ceil(cost.tasks * chunks),
         cost.start + (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
     )  # fmt: skip
+
+
+def _free() -> float:
+    import psutil
+
+    return float(psutil.virtual_memory().available)
 
 
 def _chunk_bytes(image: xr.DataArray) -> int:
@@ -225,10 +283,20 @@ def _bins_bytes(image: xr.DataArray) -> float:
     return 2.0 * bins * channels * (4 if image.dtype.itemsize < 4 else 8)
 
 
-def _in_flight(operation: str, image: xr.DataArray, number: int, each: int) -> float:
+def _in_flight(
+    operation: str, image: xr.DataArray, density: Density, number: int, each: int
+) -> float:
     """Return the bytes of chunks that the threads of a worker are at."""
     busy = min(each, -(-int(np.prod(image.data.numblocks)) // number))
-    return busy * _cost(operation).copies * _chunk_bytes(image)
+    return busy * _copies(operation, image, density) * _chunk_bytes(image)
+
+
+def _copies(operation: str, image: xr.DataArray, density: Density) -> float:
+    """Return what a thread holds at once, in chunks."""
+    cost = COSTS[operation]
+    # counts above zero first lie in the image's own type, then in the smallest that holds them
+    found = density.compressed(image) + density.filled if cost.compressed else 0.0
+    return SLACK * (cost.copies + found)
 
 
 def _refusal(found: Plan, image: xr.DataArray) -> str:
@@ -237,8 +305,11 @@ def _refusal(found: Plan, image: xr.DataArray) -> str:
         f"{found.operation} would fill {_size(found.worker_bytes)} of each worker, which may fill "
         f"{_size(found.memory_bytes)}"
     )
-    copies = _cost(found.operation).copies * found.threads
-    busy = _in_flight(found.operation, image, found.workers, found.threads)
+    if found.operation == "convert":
+        return f"{said}; convert it where more memory is free"
+    density = _density(image)
+    copies = _copies(found.operation, image, density) * found.threads
+    busy = _in_flight(found.operation, image, density, found.workers, found.threads)
     room = found.memory_bytes - found.worker_bytes + busy
     if room <= copies * image.sizes[ENERGY] * image.dtype.itemsize:
         return f"{said}; take more workers, or workers of more memory"

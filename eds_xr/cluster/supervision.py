@@ -55,10 +55,15 @@ def supervised() -> Iterator[None]:
     Raises
     ------
     EdsError
-        If the scheduler does not answer any more, no worker is left, or workers die of a task.
+        If the scheduler does not answer any more, no worker is left, or workers die of a task; if
+        the client is asynchronous, so that nothing can be waited for here.
     """
     client = _client()
-    if client is None or client.asynchronous or _watch_of(client).kept is not None:
+    if client is None or client.asynchronous:
+        with _told_of_asynchronous():
+            yield
+        return
+    if _watch_of(client).kept is not None:
         yield
         return
     check_connected(client)
@@ -103,6 +108,23 @@ def _client() -> Any:
         return cluster()
     except RuntimeError:
         return None
+
+
+@contextmanager
+def _told_of_asynchronous() -> Iterator[None]:
+    """Say what to do where Dask says that an asynchronous client cannot be waited for."""
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, EdsError) or "asynchronous Client" not in str(error):
+            raise
+        raise EdsError(
+            "this computes, and the distributed.Client here is asynchronous: its results would "
+            "have to be awaited; connect with Client(address), without asynchronous=True, which "
+            "works in Jupyter, too, or compute in this process, in a block "
+            "'with dask.config.set(scheduler=\"threads\"):'; what is lazy needs neither, await "
+            "client.compute(result)"
+        ) from error
 
 
 def check_connected(client: Any) -> None:

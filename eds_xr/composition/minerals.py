@@ -15,6 +15,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.fractions import atoms_of, diagonal, propagated, shares
 from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.effects import Described, Parts
@@ -27,6 +28,7 @@ from eds_xr.xray.elements import atomic_mass
 OXIDE = "oxide"
 
 
+@computes
 def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = None) -> xr.Dataset:
     """Express a composition as oxides.
 
@@ -88,6 +90,7 @@ def oxides(composition: xr.Dataset, *, valences: Mapping[str, float] | None = No
     )
 
 
+@computes
 def formula(
     composition: xr.Dataset,
     *,
@@ -155,6 +158,7 @@ def formula(
     return made.assign_attrs(provenance.with_step(composition.attrs, "formula", **step))
 
 
+@computes
 def formula_text(
     found: xr.Dataset, *, sites: Sequence[Sequence[str]] = (), least: float = 0.01
 ) -> xr.DataArray:

@@ -7,6 +7,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.arguments import number
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.fractions import OTHER
 from eds_xr.composition.pairs import QUANTITY, Pair, between_of, by_effect, pair_of, shared_of
 from eds_xr.composition.results import BY_STOICHIOMETRY, elements_of_lines
@@ -24,6 +25,7 @@ LIMIT_CONFIDENCE = 0.95
 LEAST_SIGMA = 5.0
 
 
+@computes
 def partition_coefficients(
     composition: xr.Dataset,
     phase: str,
@@ -110,6 +112,7 @@ def partition_coefficients(
     )
 
 
+@computes
 def shared_covariance(
     lines: xr.Dataset,
     composition: xr.Dataset,

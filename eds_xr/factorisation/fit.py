@@ -14,7 +14,7 @@ from eds_xr.chunks import FACTORS, as_chunked
 from eds_xr.factorisation.bins import bin_size, binned
 from eds_xr.factorisation.checkpoint import Checkpoint
 from eds_xr.factorisation.fine_scores import smaller_bins, thinned_grid, unbiased_scores
-from eds_xr.factorisation.one_read import finest_grid, read_once
+from eds_xr.factorisation.one_read import MEMORY_SHARE, finest_grid, read_once
 from eds_xr.factorisation.purest.continuum import line_channels
 from eds_xr.factorisation.purest.least_volume import purest_turn
 from eds_xr.factorisation.purest.ray_ends import Grid
@@ -26,7 +26,7 @@ from eds_xr.factorisation.solver.start import hold_first, start_loadings
 from eds_xr.image.blocks import Rows, Sparse, of_each_block, split_rows, weighted
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COMPONENT, EdsError, check_one_of, check_spectrum_image, one_mask
-from eds_xr.workers import task_name
+from eds_xr.workers import memory, task_name
 
 #: In how many blocks the coarse image is worked on.
 COARSE_BLOCKS = 4
@@ -121,7 +121,9 @@ def prepare(image: xr.DataArray, n_components: int | str, recipe: NmfOptions) ->
     if any(n < m for n, m in zip(full.shape, finest_grid(image.shape).bins, strict=True)):
         evidence = None  # suggest_rank looks at sums of fewer pixels
     fixed = None if recipe.fixed is None else _fixed_table(recipe.fixed, rank)
-    rows = fitted = binned(full, more) if in_bins and more > 1 else full
+    rows = fitted = full
+    if in_bins and more > 1:
+        rows = fitted = binned(full, more, MEMORY_SHARE * memory(), coarse.sum(0) / full.pixels)
     root = np.sqrt(coarse.sum(0) / coarse.sum()) if weigh else None
     if root is not None:
         fitted = weighted(rows, _inverse(root))

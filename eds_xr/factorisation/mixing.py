@@ -150,6 +150,7 @@ def mixing_uncertainty(result: xr.Dataset) -> xr.Dataset:
     )
 
 
+@computes
 def remove_baseline(result: xr.Dataset, matrix: int | str, core: xr.DataArray) -> xr.Dataset:
     """Take the matrix phase's share out of the other scores, without changing ``W H``.
 
@@ -188,6 +189,7 @@ def remove_baseline(result: xr.Dataset, matrix: int | str, core: xr.DataArray) -
     return move_shares(result, matrix, shares, check=pure)
 
 
+@computes
 def move_shares(
     result: xr.Dataset, component: Any, shares: xr.DataArray, *, check: xr.DataArray | None = None
 ) -> xr.Dataset:

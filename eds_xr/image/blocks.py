@@ -123,7 +123,7 @@ def compress_block(block: np.ndarray) -> Sparse:
     check_counts_block(block)
     # the kernels take the machine's byte order, and no half floats
     dtype = np.float32 if block.dtype == np.float16 else block.dtype.newbyteorder("=")
-    return count_kernels.compress(np.ascontiguousarray(block, dtype).reshape(-1, block.shape[-1]))
+    return count_kernels.compress(block.astype(dtype, copy=False).reshape(-1, block.shape[-1]))
 
 
 @task_name("weighted counts")

@@ -21,9 +21,11 @@ def compress(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     Counts come back in the smallest of uint8, uint16, uint32 and float32 that holds them.
     """
     per_word = 8 // rows.itemsize
+    if over := rows.shape[1] % per_word:  # of whole words; with part of the channels, one copy
+        words = np.zeros((rows.shape[0], rows.shape[1] + per_word - over), rows.dtype)
+        words[:, : rows.shape[1]] = rows
+        rows = words
     rows = np.ascontiguousarray(rows)
-    if rows.shape[1] % per_word:
-        rows = np.pad(rows, ((0, 0), (0, -rows.shape[1] % per_word)))
     found = np.count_nonzero(rows)
     starts, channel, count = _compress(rows, rows.view(np.uint64), found + per_word)
     count = count[:found]

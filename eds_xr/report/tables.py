@@ -14,6 +14,7 @@ from eds_xr import provenance
 from eds_xr.arguments import check_confidence
 from eds_xr.atomic_write import written_file
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.fractions import systematic_deviation
 from eds_xr.composition.uncertainty import marks
 from eds_xr.composition.uncertainty.limits import as_text, limits_of
@@ -39,6 +40,7 @@ AMOUNTS = (
 )  # fmt: skip
 
 
+@computes
 def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     """Return a result as a table, a row for each phase and line, element or channel.
 
@@ -81,6 +83,7 @@ def to_table(dataset: xr.Dataset, *, confidence: float = 0.95) -> pd.DataFrame:
     return found.rename(columns={c: f"{c} [{u}]" for c, u in units.items() if u not in ("1", "")})
 
 
+@computes
 def to_text(
     dataset: xr.Dataset, quantity: str | None = None, *, confidence: float = 0.95
 ) -> xr.DataArray:
@@ -121,6 +124,7 @@ def to_text(
     return text.assign_attrs(about | {"foot": foot(dataset, name)})
 
 
+@computes
 def write_csv(
     dataset: xr.Dataset,
     path: str | os.PathLike[str],

@@ -124,6 +124,7 @@ def commonest(values: np.ndarray) -> float:
     return float(np.median(ordered[start : start + quarter + 1]))
 
 
+@computes
 def significance(
     scores: xr.DataArray, core: xr.DataArray, *, smoothing_pixels: float | None = None
 ) -> xr.DataArray:
@@ -168,6 +169,7 @@ def significance(
     )
 
 
+@computes
 def commonest_ratio(
     scores: xr.DataArray,
     component: str | int,

@@ -191,10 +191,11 @@ def inner_square(mask: xr.DataArray, *, pixels: int) -> xr.DataArray:
     return from_rectangle(mask, y_pixels=(y, y + side), x_pixels=(x, x + side))
 
 
+@computes
 def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> xr.DataArray:
     """Cut a mask into the parts that lie in each rectangle of a regular division of the image.
 
-    Lazy, but for the sizes of the parts.
+    Lazy, but for the sizes of the parts: one look at the mask.
 
     Parameters
     ----------
@@ -209,21 +210,34 @@ def tiles(mask: xr.DataArray, *, per_side: int = 4, min_share: float = 0.01) -> 
     DataArray of bool [phase, y, x]
         ``phase`` names the rectangle, ``"2,0"``.
     """
-    sizes = {d: mask.sizes[d] for d in spatial_dims(checked_mask(mask))}
-    axes = [xr.DataArray(np.arange(n) * per_side // n, dims=d) for d, n in sizes.items()]
-    least, kept = max(1, min_share * int(mask.sum())), {}
-    for place in itertools.product(*(np.unique(axis).tolist() for axis in axes)):
-        part = mask
-        for axis, i in zip(axes, place, strict=True):
-            part = part & (axis == i)
-        if int(part.sum()) >= least:
-            kept[",".join(map(str, place))] = part
-    if not kept:
+    parts = _parts(mask, per_side)
+    pixels = parts.sum(spatial_dims(mask)).values
+    enough = pixels >= max(1, min_share * pixels.sum())
+    if not enough.any():
         raise EdsError(
             "the mask is empty, nothing to cut into tiles: lower the threshold that made it"
         )
-    names = xr.DataArray(list(kept), dims=PHASE, name=PHASE)
-    return xr.concat(kept.values(), dim=names, coords="minimal", compat="override").rename("mask")
+    return parts.isel({PHASE: enough}).rename("mask")
+
+
+def pixels_of_tiles(mask: xr.DataArray, *, per_side: int = 4) -> xr.DataArray:
+    """Return how many pixels of a mask lie in each rectangle that :func:`tiles` cuts it into.
+
+    Lazy where the mask is.
+    """
+    return _parts(mask, per_side).sum(spatial_dims(mask))
+
+
+def _parts(mask: xr.DataArray, per_side: int) -> xr.DataArray:
+    """Return the part of a mask in each rectangle ``[phase, *spatial]``, empty ones too. Lazy."""
+    dims = spatial_dims(checked_mask(mask))
+    axes = [np.arange(n) * per_side // n for n in (mask.sizes[d] for d in dims)]
+    places = list(itertools.product(*(np.unique(axis).tolist() for axis in axes)))
+    parts = mask.drop_vars(PHASE, errors="ignore")
+    for d, axis, number in zip(dims, axes, zip(*places, strict=True), strict=True):
+        parts = parts & xr.DataArray(np.equal.outer(number, axis), dims=(PHASE, d))
+    names = [",".join(map(str, place)) for place in places]
+    return parts.transpose(PHASE, *mask.dims).assign_coords({PHASE: names})
 
 
 def describe(masks: xr.DataArray) -> xr.Dataset:

@@ -141,6 +141,7 @@ def paint(
     return painted.assign_attrs(with_step(painted.attrs, "paint", n_rois=len(rois)))
 
 
+@computes
 def outlines(label: xr.DataArray) -> list[Roi]:
     """Return the outline of every connected region of a label image, as polygons with holes.
 
@@ -168,6 +169,7 @@ def outlines(label: xr.DataArray) -> list[Roi]:
     return found
 
 
+@computes
 def read(
     path: str | os.PathLike[str], like: xr.DataArray, *, phases: Sequence[str] = ()
 ) -> xr.DataArray:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -40,6 +41,45 @@ def in_tiles(image: xr.DataArray) -> xr.DataArray:
             d: tile_sizes(n, TILE_PIXELS) if d in planes else 1 if d in spatial else -1
             for d, n in image.sizes.items()
         }
+    )
+
+
+class Tiles(NamedTuple):
+    """Tiles of images that lie above each other, in order, and how kernels are called on them.
+
+    Attributes
+    ----------
+    blocks : list
+        ``[image, *spatial]``, NumPy or delayed.
+    grid : tuple of int
+        Number of tiles along each spatial axis.
+    call : callable
+        ``call(kernel)(block)`` is what the kernel makes of it, at once or delayed.
+    """
+
+    blocks: list[Any]
+    grid: tuple[int, ...]
+    call: Callable[[Callable[..., Any]], Callable[..., Any]]
+
+    def result(self, made: Any) -> Any:
+        """Return what a call made, in this process: for what is small. Computes it."""
+        from dask.base import is_dask_collection
+
+        return made.compute() if is_dask_collection(made) else made
+
+
+def tiles_of(images: xr.DataArray, margin: int = 0) -> Tiles:
+    """Return tiles of images ``[image, *spatial]`` that see `margin` pixels more on each side.
+
+    Lazy where the images are; on NumPy there is one tile.
+    """
+    if images.chunks is None:
+        return Tiles([images.values], (1,) * (images.ndim - 1), lambda kernel: kernel)
+    from dask.delayed import delayed
+
+    wide = with_margins(in_tiles(images).data, margin, images.ndim - 1)
+    return Tiles(
+        wide.to_delayed().ravel().tolist(), wide.numblocks[1:], partial(delayed, pure=False)
     )
 
 

@@ -217,3 +217,14 @@ def test_difference__rounding_is_none_and_the_rest_has_its_place():
     renamed = then.assign_coords(line=["Mg", "Al", "P"])
     assert difference(then, renamed) == "line: 1 of 3 differ, first at line Si: P, was Si"
     assert difference(then.fillna(0).astype(int), then.fillna(0).astype(int) + 1) != ""
+
+
+def test_in_even_chunks__tiles_of_a_cluster_can_be_written(tmp_path):
+    lazy = xr.DataArray(np.arange(20).reshape(2, 10), dims=("phase", "y"), attrs={"units": "1"})
+    tiles = lazy.chunk(y=(3, 3, 2, 2)).to_dataset(name="present").assign_attrs(history=["a"])
+    with pytest.raises(ValueError, match="chunk"):
+        tiles.to_zarr(tmp_path / "tiles.zarr", consolidated=False)
+    even = files._in_even_chunks(tiles)
+    even.to_zarr(tmp_path / "even.zarr", consolidated=False)
+    xr.testing.assert_identical(even.compute(), tiles.compute())
+    assert even.present.chunks is not None

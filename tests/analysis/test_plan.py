@@ -47,9 +47,10 @@ def test_plan__tasks_are_linear_in_chunks_and_memory_in_their_size(operation):
 def test_plan__counts_that_do_not_fit_are_read_again():
     image = image_of(32, (2048, 2048, 1024))  # 1.7 GB of counts above zero
     kept = plan(image, "nmf", memory="8 GB", workers=1, threads=1)
-    again = plan(image, "nmf", memory="1 GB", workers=1, threads=1)
-    assert kept.reads == 1 < again.reads
-    assert again.worker_bytes < 1e9 < kept.worker_bytes
+    sums = plan(image, "nmf", memory="2 GB", workers=1, threads=1)
+    again = plan(image, "nmf", memory="150 MB", workers=1, threads=1)
+    assert kept.reads == 1 < sums.reads == 2 < again.reads
+    assert again.worker_bytes < sums.worker_bytes < kept.worker_bytes
 
 
 @pytest.mark.parametrize("operation", ["sum_spectra", "nmf", "analyse"])
@@ -62,6 +63,17 @@ def test_plan__refuses_what_does_not_fit_and_its_cure_fits(operation):
     cured = image.chunk(y=side, x=side, energy=-1)
     found = plan(cured, operation, memory="300 MB", workers=8, threads=2)
     assert found.worker_bytes <= 300e6
+
+
+def test_plan__conversion_is_bounded_by_rows_and_refused_where_it_does_not_fit():
+    small, wide, tall = (
+        plan(image_of(64, shape), "convert", memory="1 GB")
+        for shape in ((64, 64, 1024), (512, 2048, 1024), (8192, 2048, 1024))
+    )
+    assert small.worker_bytes < wide.worker_bytes == tall.worker_bytes == tall.client_bytes
+    assert (tall.workers, tall.threads) == (1, 1)
+    with pytest.raises(EdsError, match="convert it where more memory is free"):
+        plan(image_of(), "convert", memory="100 MB")
 
 
 def test_plan__more_workers_where_chunks_do_not_help():

@@ -1,11 +1,16 @@
 """Whether plans hold: peaks of processes against what :func:`eds_xr.plan` says.
 
-    python tests/benchmarks/bench_plan.py [--draws 100] [--most-mb 400] [--work FOLDER] [--quick]
+    python tests/benchmarks/bench_plan.py [--draws 100] [--most-mb 400] [--sides 32 64 96 128]
+        [--operations NAME ...] [--work FOLDER] [--quick]
 
 Draws shapes, chunks, doses, types, numbers of workers and threads. Each operation runs on a cluster
 of fresh processes, after a warm-up on a small image that loads libraries and compiles loops. The
 peak is that of the processes' resident memory above what they held then, looked at 50 times a
 second. Draws that are done are kept in `--work`, and an interrupted run goes on after them.
+
+Plans of 1 GB and more come from large chunks: ``--most-mb 2500 --sides 192 256``, in a folder of
+their own (``--least-mb 1000`` skips others). What is converted is a NumPy file of the same counts,
+in this process.
 """
 
 from __future__ import annotations
@@ -23,6 +28,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import psutil
 import xarray as xr
@@ -35,9 +41,10 @@ from eds_xr.analysis.plan import Plan, plan
 
 LINES = {"elements": ["Mg", "Si", "Ca", "Fe"], "stray": ["Cu"], "range_kev": (0.5, 5.0)}
 EVERY_SECONDS = 0.02
+MEMORY = "4GiB"
 #: Plans of so many bytes shall be used by so much.
 LARGE, LEAST_USED = 1e9, 0.6
-OPERATIONS: dict[str, Callable[[xr.DataArray], Any]] = {
+OPERATIONS: dict[str, Callable[[Any], Any]] = {
     "sum_spectra": lambda image: eds_xr.sum_spectra(
         image, image.isel(energy=0, drop=True) >= 0
     ).compute(),
@@ -45,6 +52,7 @@ OPERATIONS: dict[str, Callable[[xr.DataArray], Any]] = {
     "nmf": lambda image: eds_xr.nmf(image, 4),
     "segment": lambda image: eds_xr.segment(image, n_components=3).persist(),
     "analyse": eds_xr.analyse,
+    "convert": lambda source: eds_xr.convert(source, overwrite=True),
 }
 
 
@@ -53,6 +61,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--draws", type=int, default=100)
     parser.add_argument("--most-mb", type=float, default=400.0, help="of an image")
+    parser.add_argument("--least-mb", type=float, default=0.0, help="of a plan; others are skipped")
+    parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96, 128], help="of chunks")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--operations", nargs="+", default=list(OPERATIONS))
     parser.add_argument("--quick", action="store_true")
@@ -63,8 +73,9 @@ def main() -> None:
         for number in range(1 if args.quick else args.draws):
             for name in args.operations[:1] if args.quick else args.operations:
                 done = folder / f"{number}_{name}.json"
-                if not done.exists():
-                    done.write_text(json.dumps(measured(folder, number, name, args.most_mb)))
+                recipe = drawn(number, args.most_mb, args.sides)
+                if not done.exists() and _planned(name, recipe) >= 1e6 * args.least_mb:
+                    done.write_text(json.dumps(measured(folder, number, name, recipe)))
                     say(done.read_text())
         rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*_*.json"))]
     table = pd.DataFrame(rows)
@@ -76,7 +87,7 @@ def main() -> None:
     print(f"of plans of 1 GB and more, {LEAST_USED:.0%} used: {used} of {len(large)}")
 
 
-def drawn(number: int, most_mb: float) -> dict[str, Any]:
+def drawn(number: int, most_mb: float, sides: list[int]) -> dict[str, Any]:
     """Return a recipe of an image and of a cluster."""
     draw = random.Random(number)
     channels, dtype = draw.choice([512, 1024, 2048]), draw.choice(["uint8", "uint16", "uint32"])
@@ -85,32 +96,34 @@ def drawn(number: int, most_mb: float) -> dict[str, Any]:
     height = max(64, int(pixels**0.5 * draw.uniform(0.6, 1.6)))
     return {
         "shape": (height, max(64, int(pixels / height)), channels), "dtype": dtype,
-        "side": draw.choice([32, 64, 96, 128]), "dose": draw.choice([50.0, 200.0, 800.0]),
+        "side": draw.choice(sides), "dose": draw.choice([50.0, 200.0, 800.0]),
         "workers": draw.choice([1, 2]), "threads": draw.choice([1, 2]),
     }  # fmt: skip
 
 
-def measured(folder: Path, number: int, name: str, most_mb: float) -> dict[str, Any]:
+def measured(folder: Path, number: int, name: str, recipe: dict[str, Any]) -> dict[str, Any]:
     """Run one operation on one draw; return its plan and its peaks."""
-    recipe = drawn(number, most_mb)
-    store = folder / f"{number}.zarr"
-    image, small = stored(store, **recipe), stored(folder / "small.zarr")
+    image, small = stored(folder / f"{number}.zarr", **recipe), stored(folder / "small.zarr")
+    given = (image, small)
+    if name == "convert":
+        given = tuple(as_file(one, folder / f"{i}.npy") for i, one in enumerate(given))
     with (
         LocalCluster(
             n_workers=recipe["workers"], threads_per_worker=recipe["threads"],
-            memory_limit="4GiB", dashboard_address=":0",
+            memory_limit=MEMORY, dashboard_address=":0",
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
         found: Plan = plan(image, name)
-        OPERATIONS[name](small)
+        OPERATIONS[name](given[1])
         client.run(gc.collect)
         workers, start = list(client.run(os.getpid).values()), time.perf_counter()
         with peaks([*workers, os.getpid()]) as above:
-            result = OPERATIONS[name](image)
+            result = OPERATIONS[name](given[0])
         seconds = time.perf_counter() - start
         del result
-    peak, here = max(above[pid] for pid in workers), above[os.getpid()]
+    here = above[os.getpid()]
+    peak = here if name == "convert" else max(above[pid] for pid in workers)
     return {
         "operation": name, **recipe, "plan_mb": round(found.worker_bytes / 1e6),
         "peak_mb": round(peak / 1e6), "used": round(peak / found.worker_bytes, 2),
@@ -119,16 +132,35 @@ def measured(folder: Path, number: int, name: str, most_mb: float) -> dict[str, 
     }  # fmt: skip
 
 
-def stored(
-    store: Path, shape: tuple[int, ...] = (48, 48, 512), dtype: str = "uint16", side: int = 24,
-    dose: float = 200.0, **_: Any,
-) -> xr.DataArray:  # fmt: skip
+def as_file(image: xr.DataArray, path: Path) -> Path:
+    """Return an image as NumPy's file with its calibration beside it, to be converted."""
+    values = np.lib.format.open_memmap(path, "w+", image.dtype, image.shape)
+    image.data.store(values, scheduler="threads")
+    path.with_suffix(".json").write_text('{"energy_step_kev": 0.01}')
+    return path
+
+
+def _planned(name: str, recipe: dict[str, Any]) -> float:
+    """Return the bytes that an operation will take of a worker, before the image is written."""
+    image = _simulated(**recipe)
+    return plan(
+        image, name, memory=MEMORY, workers=recipe["workers"], threads=recipe["threads"]
+    ).worker_bytes
+
+
+def stored(store: Path, **recipe: Any) -> xr.DataArray:
     """Return a simulated image on disk."""
     if not store.exists():
-        image = simulate.spectrum_image(shape, dose, seed=1).astype(dtype)
-        image = image.drop_vars(["haadf", "label"], errors="ignore").chunk(y=side, x=side)
-        image.to_dataset(name="counts").to_zarr(store, consolidated=False)
+        _simulated(**recipe).to_dataset(name="counts").to_zarr(store, consolidated=False)
     return xr.open_zarr(store, consolidated=False).counts
+
+
+def _simulated(
+    shape: tuple[int, ...] = (48, 48, 512), dtype: str = "uint16", side: int = 24,
+    dose: float = 200.0, **_: Any,
+) -> xr.DataArray:  # fmt: skip
+    image = simulate.spectrum_image(shape, dose, seed=1, chunks=side).astype(dtype)
+    return image.drop_vars(["haadf", "label"], errors="ignore")
 
 
 @contextmanager

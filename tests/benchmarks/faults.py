@@ -1,10 +1,16 @@
-"""Workers killed at random moments, with and without a nanny: how many runs end right?
+"""Processes killed at random moments, with and without a nanny: how many runs end right?
 
-    python tests/benchmarks/faults.py [counts.jsonl] [--runs 60]
+    python tests/benchmarks/faults.py [counts.jsonl] [--runs 72]
 
 Each run starts a scheduler and two workers as users do, begins one operation, kills one worker with
-SIGKILL after a random time, and compares the result with that of this process. Runs that stand in
-the file already are not repeated; the file has a line a run, and the counts are printed at the end.
+SIGKILL after a random time, and compares the result with that of this process. Two kinds kill what
+else there is. ``convert`` works in the user's process alone: that is killed, where a store is to be
+made, or replaced; a whole one must stand there, or none, and the next conversion must clear up.
+``restart`` kills the scheduler, and starts another at its address: NMF must say so within seconds,
+and go on from its checkpoint.
+
+Runs that stand in the file already are not repeated; the file has a line a run, and the counts are
+printed at the end.
 """
 
 from __future__ import annotations
@@ -15,12 +21,14 @@ import os
 import random
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +47,15 @@ from eds_xr import simulate
 SHAPE = (64, 64, 1024)
 #: A run that takes longer hangs [s].
 HANGS = 180.0
-#: The kill comes within this time after the operation has begun [s].
-WITHIN = 4.0
+#: The kill comes within this time after the operation has begun [s], of those that last longer.
+WITHIN, WITHIN_OF = 4.0, {"analyse": 25.0}
+#: A lost scheduler is to be told in these words within this time [s].
+LOST, TOLD_WITHIN = "scheduler at", 15.0
+#: What the process that converts does.
+CONVERTS = (
+    "import sys, eds_xr; print('begins', flush=True); "
+    "eds_xr.convert(sys.argv[1], sys.argv[2], overwrite=True)"
+)
 
 OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
     "nmf": lambda image, _: eds_xr.nmf(image, 2, seed=0, max_iter=10)["loadings"],
@@ -51,7 +66,10 @@ OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
     "fitted_maps": lambda image, _: eds_xr.fitted_maps(image, ["Mg", "Si", "Fe"])["net"],
     "save": lambda image, folder: eds_xr.open(eds_xr.save(image, folder / "saved.zarr")),
     "rebin": lambda image, _: image.eds.rebin(y=2, x=2),
+    "analyse": lambda image, _: image[:48, :48].eds.analyse()["composition"].atomic_fraction,
 }
+#: What a run may be of; those beyond the operations have runs of their own.
+KINDS = (*OPERATIONS, "convert", "restart")
 
 
 def image_of(folder: Path) -> xr.DataArray:
@@ -64,32 +82,125 @@ def image_of(folder: Path) -> xr.DataArray:
     return lazy.copy(data=slow)
 
 
+def _paths() -> dict[str, str]:
+    return {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
+
+
 def _slowly(block: np.ndarray) -> np.ndarray:
     time.sleep(0.1)
     return block
 
 
-def killed_run(number: int, folder: Path, expected: dict[str, Any]) -> dict[str, Any]:
-    """Kill a worker during an operation; return what became of it."""
-    chance = random.Random(number)
-    name, nanny = list(OPERATIONS)[number % len(OPERATIONS)], bool(number // len(OPERATIONS) % 2)
-    delay, place = chance.uniform(0.0, WITHIN), folder / f"run{number}"
-    env = {"PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parent)])}
-    result: dict[str, Any] = {"run": number, "operation": name, "nanny": nanny, "delay": delay}
-    started = processes.started_processes(place, workers=2, env=env, nanny=nanny)
+def any_run(number: int, folder: Path, expected: dict[str, Any]) -> dict[str, Any]:
+    """Kill a process during what the number says; return what became of it."""
+    chance, place = random.Random(number), folder / f"run{number}"
+    kind, nanny = KINDS[number % len(KINDS)], bool(number // len(KINDS) % 2)
+    delay = chance.uniform(0.0, WITHIN_OF.get(kind, WITHIN))
+    run = {"convert": _converted, "restart": _restarted}.get(kind, _with_killed_worker)
+    place.mkdir()
+    found = run(kind, nanny, delay, place, expected, chance)
+    shutil.rmtree(place)
+    return {"run": number, "operation": kind, "nanny": nanny, "delay": delay, **found}
+
+
+def _with_killed_worker(
+    name: str, nanny: bool, delay: float, place: Path, expected: dict[str, Any],
+    chance: random.Random,
+) -> dict[str, Any]:  # fmt: skip
+    """Kill a worker during an operation."""
+    started = processes.started_processes(place / "cluster", workers=2, env=_paths(), nanny=nanny)
     with started as (file, _, workers), Client(scheduler_file=file) as client:
         client.wait_for_workers(2)
         victim = _worker_process(workers[chance.randrange(2)], nanny=nanny)
         timer = threading.Timer(delay, victim.send_signal, [signal.SIGKILL])
         since = time.monotonic()
         timer.start()
-        result["outcome"] = _outcome(
-            lambda: OPERATIONS[name](image_of(folder), place), expected[name]
-        )
+        outcome = _outcome(lambda: OPERATIONS[name](image_of(place.parent), place), expected[name])
         timer.cancel()
-        result["seconds"] = round(time.monotonic() - since, 2)
-    shutil.rmtree(place)
-    return result
+        return {"outcome": outcome, "seconds": round(time.monotonic() - since, 2)}
+
+
+def _converted(_: str, replaces: bool, delay: float, place: Path, *others: Any) -> dict[str, Any]:
+    """Kill a process that converts, where a store is to be replaced or none; then convert again."""
+    source, seconds = _vendor_file(place.parent)
+    whole, store = eds_xr.open(place.parent / "large.zarr"), place / "out" / "map.zarr"
+    former = whole[:16, :16] if replaces else None
+    if former is not None:
+        eds_xr.save(former, store)
+    running = subprocess.Popen(
+        [sys.executable, "-c", CONVERTS, str(source), str(store)],
+        env={**os.environ, **_paths()}, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    running.stdout.readline()  # it begins
+    time.sleep(delay / WITHIN * seconds)
+    finished = running.poll() is not None
+    running.kill()
+    running.wait()
+    beside = sorted(path.name for path in store.parent.glob(".*")) if store.parent.exists() else []
+    found = {"finished": finished, "beside": beside}
+    if store.exists():
+        stands = eds_xr.open(store)
+        if not any(_same(stands, one) for one in (former, whole) if one is not None):
+            return {"outcome": "wrong: half a store", **found}
+    elif replaces and not any(".former-" in name for name in beside):
+        return {"outcome": "wrong: the former store is gone", **found}
+    eds_xr.convert(source, store, overwrite=True)
+    clean = [path.name for path in store.parent.iterdir()] == [store.name]
+    return {"outcome": "right" if clean and _same(eds_xr.open(store), whole) else "wrong", **found}
+
+
+def _vendor_file(folder: Path) -> tuple[Path, float]:
+    """Return a file whose conversion takes its time, and how long; ``large.zarr`` is the result."""
+    source, store = folder / "large.npy", folder / "large.zarr"
+    if not store.exists():
+        image_of(folder)
+        np.save(source, np.tile(eds_xr.open(folder / "map.zarr").values, (5, 5, 1)))
+        axes = {"energy_offset_kev": 0.0, "energy_step_kev": 0.01, "pixel_size_nm": 1.0}
+        source.with_suffix(".json").write_text(json.dumps(axes))
+    since = time.monotonic()
+    eds_xr.convert(source, store, overwrite=True)
+    return source, time.monotonic() - since
+
+
+def _same(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return one.shape == other.shape and bool((one.data == other.data).all().compute())
+
+
+def _restarted(
+    _: str, nanny: bool, delay: float, place: Path, expected: dict[str, Any], *others: Any
+) -> dict[str, Any]:
+    """Kill the scheduler during NMF and start another at its address; then go on."""
+    options = {"workers": 2, "env": _paths(), "nanny": nanny, "port": processes.free_port()}
+    killed = []
+
+    def factors() -> Any:
+        kept = {"seed": 0, "max_iter": 10, "checkpoint": place / "nmf.npz"}
+        return eds_xr.nmf(image_of(place.parent), 2, **kept)["loadings"]
+
+    def restart() -> None:
+        scheduler.kill()
+        killed.append(time.monotonic())
+        scheduler.wait()
+        stack.enter_context(processes.started_processes(place / "again", **options))
+
+    with ExitStack() as stack:
+        first = processes.started_processes(place / "first", **options)
+        file, scheduler, _ = stack.enter_context(first)
+        client = Client(scheduler_file=file)
+        client.wait_for_workers(2)
+        timer = threading.Timer(delay, restart)
+        timer.start()
+        early = _outcome(factors, expected["nmf"])
+        told = time.monotonic()
+        timer.join()
+        client.close(timeout=1)
+        with Client(scheduler_file=place / "again" / "scheduler.json") as client:
+            client.wait_for_workers(2)
+            outcome = _outcome(factors, expected["nmf"])
+    seconds = round(told - killed[0], 2)
+    if early != "right" and not (LOST in early and seconds < TOLD_WITHIN):
+        outcome = f"wrong: {early} after {seconds} s"
+    return {"outcome": outcome, "first": early, "told after": seconds}
 
 
 def _outcome(work: Callable[[], Any], expected: Any) -> str:
@@ -99,7 +210,7 @@ def _outcome(work: Callable[[], Any], expected: Any) -> str:
     def run() -> None:
         try:
             value = work().compute()
-            close = np.allclose(value, expected, rtol=1e-3, atol=1e-4)
+            close = np.allclose(value, expected, rtol=1e-3, atol=1e-4, equal_nan=True)
             found.append("right" if close else "wrong")
         except Exception as error:
             found.append(f"{type(error).__name__}: {error}"[:200])
@@ -138,7 +249,8 @@ def results_here(folder: Path, names: list[str]) -> dict[str, Any]:
 def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("file", nargs="?", type=Path, default=Path("faults.jsonl"))
-    parser.add_argument("--runs", type=int, default=60)
+    parser.add_argument("--runs", type=int, default=72)
+    parser.add_argument("--part", type=int, nargs=2, default=(0, 1), help="the first of two: 0 2")
     options = parser.parse_args()
     done = []
     if options.file.exists():
@@ -146,8 +258,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         expected = results_here(folder, list(OPERATIONS))
-        for number in sorted(set(range(options.runs)) - {one["run"] for one in done}):
-            done.append(killed_run(number, folder, expected))
+        first, step = options.part
+        for number in sorted(set(range(first, options.runs, step)) - {one["run"] for one in done}):
+            done.append(any_run(number, folder, expected))
             print(done[-1], flush=True)
             with options.file.open("a") as file:
                 file.write(json.dumps(done[-1]) + "\n")

@@ -7,7 +7,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eds_xr.factorisation.bins import bin_size, binned
+from eds_xr.factorisation.bins import bin_size, binned, sums_bytes
 from eds_xr.factorisation.one_read import read_once
 from eds_xr.image.blocks import Rows
 
@@ -66,6 +66,25 @@ def test_binned__blocks_do_not_depend_on_chunks():
         for left, right in zip(a, b, strict=True):
             np.testing.assert_array_equal(left, right)
     assert one.places == other.places
+
+
+@pytest.mark.parametrize(("room", "kept"), [(1e9, True), (1e3, False)])
+def test_binned__sums_of_streamed_counts_are_kept_where_they_fit(room, kept):
+    values = np.random.default_rng(0).poisson(0.4, (64, 48, 9)).astype(np.uint8)
+    rows = read_once(labelled(values, (20, 20)), stream=True).full
+    found = binned(rows, 4, room, values.mean((0, 1)))
+    assert found.streamed != kept
+    assert isinstance(found.blocks[0], tuple) == kept
+    np.testing.assert_array_equal(dense(found), summed(values.astype(int), 4))
+
+
+def test_sums_bytes__of_what_is_kept():
+    values = (
+        np.random.default_rng(0).poisson(np.linspace(0, 0.2, 64), (96, 96, 64)).astype(np.uint8)
+    )
+    found = binned(read_once(labelled(values, (32, 32))).full, 4)
+    true = sum(channel.nbytes + count.nbytes for _, channel, count in found.blocks)
+    assert true == pytest.approx(sums_bytes((96, 96), 4, values.mean((0, 1))), rel=0.05)
 
 
 def test_binned__of_real_valued_signals():

@@ -1,6 +1,7 @@
 """Blocks of an image as sparse counts."""
 
 import dask
+import dask.array
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +74,16 @@ def test_add_delayed__sums_any_number_of_blocks(number):
 def test_compress_block__takes_any_numbers(dtype):
     values = np.random.default_rng(1).poisson(1.0, (2, 3, 5)).astype(dtype)
     np.testing.assert_array_equal(dense(blocks.compress_block(values), 5), values.reshape(6, 5))
+
+
+@given(
+    first=st.integers(0, 9), channels=st.integers(1, 12), dtype=st.sampled_from(["u1", "u2", "f4"])
+)
+def test_compress_block__of_part_of_the_channels(first, channels, dtype):
+    values = np.random.default_rng(first).poisson(1.0, (2, 3, 24)).astype(dtype)
+    part = values[..., first : first + channels]
+    found = blocks.compress_block(part)
+    np.testing.assert_array_equal(dense(found, channels), part.reshape(6, channels))
 
 
 def test_compress_block__refuses_what_are_no_counts():

@@ -93,6 +93,15 @@ def test_tiles__are_the_mask_cut_up():
     np.testing.assert_array_equal(parts.sum("phase"), mask.astype(int))
 
 
+def test_tiles__of_a_lazy_mask_are_the_same_in_few_tasks():
+    mask = xr.DataArray(np.random.default_rng(0).random((41, 30)) < 0.4, dims=("y", "x"))
+    parts = masks.tiles(mask.chunk(y=5, x=5))
+    xr.testing.assert_identical(parts.compute(), masks.tiles(mask))
+    assert len(dict(parts.data.__dask_graph__())) <= 8 * mask.chunk(y=5, x=5).data.npartitions
+    sizes = masks.pixels_of_tiles(mask)
+    np.testing.assert_array_equal(sizes, parts.sum(("y", "x")))
+
+
 def test_tiles__small_parts_are_left_out():
     mask = xr.DataArray(np.zeros((40, 40), bool), dims=("y", "x"))
     mask[:20], mask[39, 39] = True, True

@@ -38,12 +38,17 @@ def process(*arguments: str, env: Mapping[str, str], log: Path) -> Iterator[subp
                 running.wait()
 
 
+def free_port() -> int:
+    """Return a port of this machine on which nobody listens."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
 @contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
     """Serve an S3-compatible store over HTTP, with a bucket ``maps``; give its environment."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     env = {**ACCOUNT, "AWS_ENDPOINT_URL": url}
     log = folder / "s3.log"
@@ -61,7 +66,7 @@ def started_cluster(folder: Path, *, workers: int, env: Mapping[str, str]) -> It
 
 @contextmanager
 def started_processes(
-    folder: Path, *, workers: int, env: Mapping[str, str], nanny: bool = True
+    folder: Path, *, workers: int, env: Mapping[str, str], nanny: bool = True, port: int = 0
 ) -> Iterator[tuple[str, subprocess.Popen, list[subprocess.Popen]]]:
     """As :func:`started_cluster`; give also the scheduler and the workers, or their nannies."""
     folder.mkdir(exist_ok=True)
@@ -69,7 +74,7 @@ def started_processes(
     quiet = ("--scheduler-file", str(file), "--no-dashboard")
     with ExitStack() as stack:
         scheduler = stack.enter_context(
-            process("dask", "scheduler", "--host", "127.0.0.1", "--port", "0", *quiet,
+            process("dask", "scheduler", "--host", "127.0.0.1", "--port", str(port), *quiet,
                     env=env, log=log)
         )  # fmt: skip
         _wait_for(file.exists, scheduler, log)

@@ -27,6 +27,7 @@ from eds_xr.analysis.any_sample.regions import (
     sources_of,
 )
 from eds_xr.analysis.recipe import Recipe
+from eds_xr.chunks import kept
 from eds_xr.factorisation.known_spectra.refine import refine_spectra
 from eds_xr.factorisation.purest.least_volume import AT_PIXELS
 from eds_xr.image.split import split_counts
@@ -138,9 +139,9 @@ def with_varied(
     counts as others', and the pixels that are left are no fair choice.
     """
     pure = found.segmentation["pure"]
-    alone = alone_pixels(found.segmentation["present"]).transpose(*pure.dims).compute()
-    size = alone.sum(spatial_dims(alone))
-    few = pure.sum(spatial_dims(pure)) < MOSTLY_PURE * size
+    alone = kept(alone_pixels(found.segmentation["present"]).transpose(*pure.dims))
+    pixels = xr.Dataset({"alone": alone, "pure": pure}).sum(spatial_dims(pure)).compute()
+    size, few = pixels.alone, pixels.pure < MOSTLY_PURE * pixels.alone
     varied = pure[PHASE].values[(few & (size >= LEAST_PIXELS)).values].tolist()
     if not varied or not bool((size >= LEAST_PIXELS).all()):
         return found.segmentation
@@ -155,7 +156,7 @@ def with_varied(
         f"{n}: varies from place to place; all pixels without others are its region" for n in shown
     ]
     chosen = xr.where(pure[PHASE].isin(shown), alone, pure).transpose(*pure.dims)
-    return found.segmentation.assign(pure=chosen)
+    return found.segmentation.assign(pure=kept(chosen))
 
 
 def _measure_regions(
@@ -166,7 +167,7 @@ def _measure_regions(
     used = {r for s in made.sources for r in (s.phase, s.region, s.reference)}
     chosen = {name: r.phases for name, r in regions.items() if name in used}
     tiled = [name for name, phases in chosen.items() if len(phases) == 1]
-    made.masks = region_masks(found.segmentation, found.amounts, chosen)
+    made.masks = kept(region_masks(found.segmentation, found.amounts, chosen))
     with progress("sums over regions"):
         spectra = _region_sums(image, found, made.masks, chosen, tiled, recipe)
         spectra = without_hole(spectra, made.hole, recipe, found.elements.all)
@@ -206,7 +207,7 @@ def _region_sums(
         segmentation, amounts = presence_and_amounts(
             choosing, factors, found.free, recipe, found.scribbles
         )
-        of_half = region_masks(segmentation, amounts, chosen)
+        of_half = kept(region_masks(segmentation, amounts, chosen))
         parts.append(sum_spectra(measuring, _with_tiles(of_half, tiled)).compute())
     one, other = xr.align(*parts, join="outer", fill_value=0)
     added = one[["counts", "variance"]] + other[["counts", "variance"]]

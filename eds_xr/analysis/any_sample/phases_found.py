@@ -26,7 +26,7 @@ from eds_xr.analysis.phase_components import kinds_said
 from eds_xr.analysis.phase_names import STRAY, name_phases
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.segment import phases_and_amounts
-from eds_xr.chunks import as_chunked
+from eds_xr.chunks import as_chunked, kept
 from eds_xr.factorisation.component_kinds.kinds import component_kinds
 from eds_xr.factorisation.known_spectra.unmix import project
 from eds_xr.factorisation.rank import evidence_of, suggestion
@@ -54,8 +54,8 @@ class Found:
     factors: xr.Dataset
     free: xr.DataArray  # channels that choose pixels
     shares: list[dict[str, float]]  # of net counts, a component each
-    segmentation: xr.Dataset
-    amounts: xr.DataArray  # [*spatial, phase; counts], with the workers
+    segmentation: xr.Dataset  # with the workers, where there are any
+    amounts: xr.DataArray  # [*spatial, phase; counts], likewise
     notes: list[str]
     scribbles: xr.DataArray | None = None  # painted phases, where the recipe names them
 
@@ -158,7 +158,8 @@ def presence_and_amounts(
 ) -> tuple[xr.Dataset, xr.DataArray]:  # fmt: skip
     """Segment by named components, some of the channels, and strokes.
 
-    Returns also the counts of each phase in each pixel that it went by, without bias.
+    Returns also the counts of each phase in each pixel that it went by, without bias. On a cluster
+    both stay with the workers.
     """
     choice = recipe.segmentation
     if not bool(free.all()):
@@ -168,7 +169,7 @@ def presence_and_amounts(
         image, factors, seed=recipe.seed, least_share=choice.least_share,
         pure_share=choice.pure_share, smoothness=choice.smoothness, scribbles=scribbles,
     )  # fmt: skip
-    return segmentation.compute(), amounts
+    return kept(segmentation), amounts
 
 
 def _of_channels(factors: xr.Dataset, free: xr.DataArray) -> xr.DataArray:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
 from eds_xr.schema import PHASE, spatial_dims
 from eds_xr.segmentation.presence.purity import only_pixels
+from eds_xr.segmentation.tiled_filters import in_tiles, tiles_of
+from eds_xr.workers import task_name
 
 #: A spectrum is worth fitting from so many counts and pixels on.
 LEAST_COUNTS, LEAST_PIXELS = 500.0, 5
@@ -27,8 +29,8 @@ class Region(NamedTuple):
     """Pixels in which exactly these phases are present; of a single one, in which it is pure."""
 
     phases: tuple[str, ...]
-    mask: xr.DataArray
     counts: dict[str, float]  # what the pixels hold of each phase
+    n_pixels: float
 
     @property
     def name(self) -> str:
@@ -66,7 +68,7 @@ class Source(NamedTuple):
 def regions_of(segmentation: xr.Dataset, amounts: xr.DataArray) -> dict[str, Region]:
     """Return all regions that are large enough, by name.
 
-    Computes: the amounts.
+    Computes: counts and pixels of the regions; what is as large as the image stays where it is.
 
     Parameters
     ----------
@@ -76,52 +78,114 @@ def regions_of(segmentation: xr.Dataset, amounts: xr.DataArray) -> dict[str, Reg
         Of the phases, without bias.
     """
     names = segmentation[PHASE].values.tolist()
-    held = amounts.sel({PHASE: names}).compute()
-    table = held.transpose(PHASE, *spatial_dims(held)).values
-    found = {}
-    for phases in _combinations(segmentation["present"]):
-        mask = region_mask(segmentation, held, phases).transpose(*spatial_dims(held))
-        inside = table[:, mask.values].sum(axis=1, dtype=float)
-        counts = dict(zip(names, inside.tolist(), strict=True))
-        region = Region(phases, mask, counts)
-        if region.all_counts >= LEAST_COUNTS and int(mask.sum()) >= LEAST_PIXELS:
-            found[region.name] = region
-    return found
+    phases = [(n,) for n in names] + _combinations(segmentation["present"])
+    _, pixels, held = _masks_of(segmentation, amounts, phases)
+    regions = [
+        Region(one, dict(zip(names, counts, strict=True)), size)
+        for one, counts, size in zip(phases, held.tolist(), pixels.tolist(), strict=True)
+    ]
+    return {
+        r.name: r for r in regions if r.all_counts >= LEAST_COUNTS and r.n_pixels >= LEAST_PIXELS
+    }
 
 
 def region_masks(
     segmentation: xr.Dataset, amounts: xr.DataArray, chosen: Mapping[str, tuple[str, ...]]
 ) -> xr.DataArray:
-    """Return masks ``[phase, *spatial; bool]`` of regions, each told by its phases."""
-    held = amounts.compute()
-    masks = [region_mask(segmentation, held, phases) for phases in chosen.values()]
-    return xr.concat(masks, dim=xr.DataArray(list(chosen), dims=PHASE, name=PHASE)).rename("mask")
+    """Return masks ``[phase, *spatial; bool]`` of regions, each told by its phases.
+
+    Where a phase is pure, or where just several are present and nothing of others. Empty where
+    one of them is none of the segmentation's.
+
+    Lazy: but for the sizes of the masks, which decide how strictly others are kept out.
+    """
+    present = segmentation["present"]
+    dims = spatial_dims(present)
+    masks, _, _ = _masks_of(segmentation, amounts, list(chosen.values()))
+    coords = {d: present[d] for d in dims if d in present.coords}
+    about = {"long_name": "pixels of the region"}
+    return xr.DataArray(masks, {PHASE: list(chosen), **coords}, (PHASE, *dims), "mask", about)
 
 
-def region_mask(
-    segmentation: xr.Dataset, amounts: xr.DataArray, phases: tuple[str, ...]
-) -> xr.DataArray:
-    """Return where a phase is pure, or where just these are present and nothing of others."""
-    names = segmentation[PHASE]
-    if not set(phases) <= set(names.values.tolist()):
-        return xr.zeros_like(segmentation["present"].isel({PHASE: 0}, drop=True))
-    if len(phases) == 1:
-        return segmentation["pure"].sel({PHASE: phases[0]}, drop=True)
-    present, held = segmentation["present"], amounts.sel({PHASE: names.values})
-    mean = float(held.sum(PHASE).mean())
-    exactly = (present == names.isin(list(phases))).all(PHASE)
-    only = only_pixels(held, present, phases, mean, segmentation.attrs["pure_share"])
-    return only if int(only.sum()) >= LEAST_ONLY * int(exactly.sum()) else exactly
+def _masks_of(
+    segmentation: xr.Dataset, amounts: xr.DataArray, phases: Sequence[tuple[str, ...]]
+) -> tuple[Any, np.ndarray, np.ndarray]:
+    """Return lazy masks of regions, their pixels, and what they hold of each phase.
+
+    All are looked at in one pass, in tiles that depend on the shape of the image alone.
+    """
+    import dask.array as da
+
+    names, present = segmentation[PHASE], segmentation["present"]
+    dims = spatial_dims(present)
+    held = in_tiles(amounts.sel({PHASE: names.values}).transpose(PHASE, *dims))
+    there, pure = (
+        in_tiles(segmentation[n].transpose(PHASE, *dims)).data for n in ("present", "pure")
+    )
+    asked = np.array([names.isin(list(p)).values for p in phases if _are_several(p, names)])
+    looked_at = [pure, da.zeros_like(there[:1])]
+    if len(asked):
+        mean = float(held.sum(PHASE).mean(dtype=float))
+        share = segmentation.attrs["pure_share"]
+        exactly = da.map_blocks(
+            _exactly_block, there, asked, dtype=bool, chunks=((len(asked),), *there.chunks[1:])
+        )
+        looked_at += [only_pixels(held, present, asked, mean, share).data, exactly]
+    masks = da.concatenate(looked_at).rechunk({0: -1})
+    sums = _sums_in(masks, held.data)
+    which = _places(phases, names, sums[:, 0])
+    return masks[which], sums[which, 0], sums[which, 1:]
+
+
+def _places(
+    phases: Sequence[tuple[str, ...]], names: xr.DataArray, pixels: np.ndarray
+) -> list[int]:
+    """Return which of the masks that were looked at belongs to each region.
+
+    First where each phase is pure, then an empty one, then, of several phases, where nothing of a
+    third is, and where they are just present.
+    """
+    order = names.values.tolist()
+    nowhere = len(order)
+    several = (pixels.size - nowhere - 1) // 2
+    only = iter(range(nowhere + 1, nowhere + 1 + several))
+    found = []
+    for one in phases:
+        if _are_several(one, names):
+            place = next(only)
+            strict = pixels[place] >= LEAST_ONLY * pixels[place + several]
+            found.append(place if strict else place + several)
+        else:
+            found.append(order.index(one[0]) if {*one} <= {*order} else nowhere)
+    return found
+
+
+def _are_several(phases: tuple[str, ...], names: xr.DataArray) -> bool:
+    return len(phases) > 1 and set(phases) <= set(names.values.tolist())
+
+
+def _sums_in(masks: Any, held: Any) -> np.ndarray:
+    """Return the pixels of each mask, then its counts of each phase ``[mask, 1 + phase]``."""
+    import dask.array as da
+
+    axes = tuple(range(2, masks.ndim + 1))
+    meta: np.ndarray = np.empty((0,) * (masks.ndim + 1))
+    sums = da.blockwise(
+        _sums_block, (0, 1, *axes), masks, (0, *axes), held, (1, *axes), dtype=float, meta=meta,
+        adjust_chunks={1: len(held) + 1, **dict.fromkeys(axes, 1)},
+    ).sum(axes)  # fmt: skip
+    found: np.ndarray = sums.compute()
+    return found
 
 
 def _combinations(present: xr.DataArray) -> list[tuple[str, ...]]:
-    """Return each phase alone, then every combination of several that occurs."""
+    """Return every combination of several phases that occurs in enough pixels."""
     names = present[PHASE].values
-    table = present.transpose(PHASE, ...).values.reshape(names.size, -1)
-    occurring, size = np.unique(table.T, axis=0, return_counts=True)
-    common = size >= LEAST_PIXELS
-    several = [tuple(names[there].tolist()) for there in occurring[common] if there.sum() > 1]
-    return [(str(n),) for n in names] + several
+    tiles = tiles_of(present.transpose(PHASE, *spatial_dims(present)))
+    parts = [tiles.call(_combinations_block)(block) for block in tiles.blocks]
+    occurring, size = tiles.result(tiles.call(_joined_combinations)(parts))
+    common = occurring[size >= LEAST_PIXELS]
+    return [tuple(names[there].tolist()) for there in common if there.sum() > 1]
 
 
 def sources_of(
@@ -184,3 +248,38 @@ def _by_subtraction(
         if worth > most:
             best, most = Source(name, region.name, reference), worth
     return best
+
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+@task_name("combinations of phases")
+def _combinations_block(present: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations ``[combination, phase; bool]`` of a tile, and their pixels."""
+    return np.unique(present.reshape(len(present), -1).T, axis=0, return_counts=True)
+
+
+@task_name("combinations of phases of all tiles")
+def _joined_combinations(
+    tiles: list[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the combinations of all tiles, in the order of their phases, and their pixels."""
+    rows, sizes = (np.concatenate(part) for part in zip(*tiles, strict=True))
+    found, number = np.unique(rows, axis=0, return_inverse=True)
+    size: np.ndarray = np.zeros(len(found), int)
+    np.add.at(size, number.reshape(-1), sizes)
+    return found, size
+
+
+@task_name("pixels of a combination")
+def _exactly_block(present: np.ndarray, asked: np.ndarray) -> np.ndarray:
+    """Return where just these phases are present ``[asked, *spatial]``."""
+    return np.stack([(present.T == phases).all(-1).T for phases in asked])
+
+
+@task_name("counts of the phases in regions")
+def _sums_block(masks: np.ndarray, held: np.ndarray) -> np.ndarray:
+    """Return the pixels of masks in a tile, then their counts ``[mask, 1 + phase, 1, ...]``."""
+    counts = [held[:, mask].sum(axis=1, dtype=float) for mask in masks]
+    found = np.column_stack([masks.reshape(len(masks), -1).sum(axis=1), np.stack(counts)])
+    return found.reshape(*found.shape, *(1,) * (masks.ndim - 1))

@@ -119,5 +119,5 @@ def lines_of_all_pixels(
 
 def _tiles_spanned(mask: xr.DataArray) -> float:
     """Return over how many tiles a mask is spread, evenly filled ones counting fully."""
-    sizes = mk.tiles(mask, min_share=0).sum(spatial_dims(mask)).values.astype(float)
+    sizes = mk.pixels_of_tiles(mask).values.astype(float)
     return float(sizes.sum() ** 2 / (sizes**2).sum())

@@ -96,7 +96,7 @@ def run(
     _check_whole(tree)
     tree["factors"] = tree["factors"].assign(scores=computed(tree["factors"].scores))
     total, agreement = _maps(image, tree["factors"].scores)
-    masks = _masks(tree)
+    masks = computed(_masks(tree))
     with progress("sums over mask and rectangle"):
         spectra = sum_spectra(image, masks.sel({PHASE: [MATRIX, RECTANGLE]})).compute()
     elements = RECIPE.elements

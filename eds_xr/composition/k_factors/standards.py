@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.arguments import check_fits, number
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.k_factors.conditions import conditions_of
 from eds_xr.composition.k_factors.counts import Counts, counts_of
 from eds_xr.composition.k_factors.modes import symmetric_root, with_modes
@@ -31,6 +32,7 @@ from eds_xr.xray.elements import atomic_mass, check_element
 ABSORPTION = "absorption"
 
 
+@computes
 def from_standard(
     lines: xr.Dataset,
     composition: Mapping[str, float] | str,
@@ -118,6 +120,7 @@ def from_standard(
     return _table("k", standard, k, errors, modes - modes[:, [at]], {"reference": first})
 
 
+@computes
 def zeta_from_standard(
     lines: xr.Dataset,
     composition: Mapping[str, float] | str,

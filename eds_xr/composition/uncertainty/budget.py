@@ -10,6 +10,7 @@ import xarray as xr
 from eds_xr import provenance
 from eds_xr.arguments import number
 from eds_xr.chunks import computed
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.uncertainty.effects import (
     EFFECT,
     ERROR,
@@ -35,6 +36,7 @@ LEAST_SHARE, MOST_NAMED = 0.05, 3
 WORTH = 0.9
 
 
+@computes
 def budget(
     result: xr.Dataset,
     quantity: str | None = None,

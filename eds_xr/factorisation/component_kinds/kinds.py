@@ -119,6 +119,7 @@ def component_kinds(factors: xr.Dataset) -> xr.Dataset:
     )
 
 
+@computes
 def merge_kinds(factors: xr.Dataset, kinds: xr.Dataset) -> xr.Dataset:
     """Fold components that are no phases into their parents, without changing their counts.
 

@@ -32,6 +32,7 @@ from eds_xr.workers import task_name
 OTHER = "phase_other"
 
 
+@computes
 def project(image: xr.DataArray, loadings: xr.DataArray, *, loss: str = "poisson") -> xr.DataArray:
     """Find the scores of every pixel for known loadings.
 
@@ -60,6 +61,7 @@ def project(image: xr.DataArray, loadings: xr.DataArray, *, loss: str = "poisson
     return lazy_scores(image, loadings, loss)
 
 
+@computes
 def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset:
     """Find how much of known phases every pixel holds, overlapping or not.
 

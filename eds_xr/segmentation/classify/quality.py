@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.provenance import with_step
 from eds_xr.schema import PHASE, EdsError
 from eds_xr.segmentation.classify.classifier import PixelClassifier
@@ -16,6 +17,7 @@ from eds_xr.segmentation.classify.training import chosen_classifier, fitted_clas
 from eds_xr.workers import task_name
 
 
+@computes
 def score_by_stroke(
     features: Images,
     scribbles: Images,

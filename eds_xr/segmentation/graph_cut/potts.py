@@ -44,6 +44,7 @@ _BLOCK_PIXELS = 2**18
 Image = tuple["da.Array", "da.Array | None"]
 
 
+@computes
 def smooth(
     probability: xr.DataArray,
     *,

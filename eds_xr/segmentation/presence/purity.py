@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -49,28 +48,50 @@ def pure_pixels(
     pure_share : float
     """
     asked = np.eye(present.sizes[PHASE], dtype=bool)
-    found = _where_only(counts, present, asked, mean, pure_share)
+    found = only_pixels(counts, present, asked, mean, pure_share)
     result = found.rename(asked=PHASE).assign_coords({PHASE: present[PHASE]})
     return result.rename("pure").assign_attrs(long_name="nothing but the phase")
 
 
 def only_pixels(
-    counts: xr.DataArray,
-    present: xr.DataArray,
-    phases: Sequence[str],
-    mean: float,
-    pure_share: float,
+    counts: xr.DataArray, present: xr.DataArray, asked: np.ndarray, mean: float, pure_share: float
 ) -> xr.DataArray:
-    """Return where just these phases are present, and every other as in :func:`pure_pixels`.
+    """Return where just some phases are present, and every other as in :func:`pure_pixels`.
 
-    Lazy: like `counts`.
+    Lazy: like `counts`. Two looks at each tile: what noise makes of shares, all over the image;
+    then, pixel by pixel.
+
+    Parameters
+    ----------
+    asked : ndarray of bool [asked, phase]
+        Combinations of phases.
 
     Returns
     -------
-    DataArray of bool [*spatial]
+    DataArray of bool [asked, *spatial]
     """
-    asked = present[PHASE].isin(list(phases)).values[None]
-    return _where_only(counts, present, asked, mean, pure_share).isel(asked=0)
+    import dask.array as da
+
+    dims, planes = spatial_dims(present), len(plane_dims(present))
+    sigma = width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA)
+    margin = int(4 * sigma + 0.5) + MARGIN
+    tiles = [in_tiles(a.transpose(PHASE, *dims)) for a in (counts, present)]
+    wide = [with_margins(a.data, margin, planes) for a in tiles]
+    chunks = tiles[0].data.chunks[1:]
+    meta: np.ndarray = np.empty((0,) * (len(dims) + 1))
+    known = {"asked": asked, "sigma": sigma, "margin": margin, "planes": planes}
+    sums = da.map_blocks(
+        _noise_block, *wide, **known, dtype=float, meta=meta,
+        chunks=((2 * asked.size,), *((1,) * len(sizes) for sizes in chunks)),
+    ).sum(tuple(range(1, 1 + len(dims))))  # fmt: skip
+    found = da.map_blocks(
+        _only_block, *wide, **known, sums=sums, pure_share=pure_share, dtype=bool,
+        chunks=((len(asked),), *chunks), meta=meta.astype(bool),
+    )  # fmt: skip
+    if counts.chunks is None and present.chunks is None:
+        found = found.compute(**here())
+    coords = {d: present[d] for d in dims if d in present.coords}
+    return xr.DataArray(found, coords, ("asked", *dims))
 
 
 def alone_pixels(present: xr.DataArray) -> xr.DataArray:
@@ -101,37 +122,6 @@ def most_of(counts: xr.DataArray, present: xr.DataArray, mean: float) -> xr.Data
 def _smooth(counts: xr.DataArray, sigma: float) -> xr.DataArray:
     ordered = counts.transpose(*spatial_dims(counts), ...)
     return map_planes(ordered, _smoothed_block, int(4 * sigma + 0.5), sigma=sigma)
-
-
-def _where_only(
-    counts: xr.DataArray, present: xr.DataArray, asked: np.ndarray, mean: float, pure_share: float
-) -> xr.DataArray:
-    """Return where just the asked phases are, and nothing of others ``[asked, *spatial; bool]``.
-
-    Two looks at each tile: what noise makes of shares, all over the image; then, pixel by pixel.
-    """
-    import dask.array as da
-
-    dims, planes = spatial_dims(present), len(plane_dims(present))
-    sigma = width_gathering(COUNTS_FOR_PURITY, mean, 1.0, MOST_SIGMA)
-    margin = int(4 * sigma + 0.5) + MARGIN
-    tiles = [in_tiles(a.transpose(PHASE, *dims)) for a in (counts, present)]
-    wide = [with_margins(a.data, margin, planes) for a in tiles]
-    chunks = tiles[0].data.chunks[1:]
-    meta: np.ndarray = np.empty((0,) * (len(dims) + 1))
-    known = {"asked": asked, "sigma": sigma, "margin": margin, "planes": planes}
-    sums = da.map_blocks(
-        _noise_block, *wide, **known, dtype=float, meta=meta,
-        chunks=((2 * asked.size,), *((1,) * len(sizes) for sizes in chunks)),
-    ).sum(tuple(range(1, 1 + len(dims))))  # fmt: skip
-    found = da.map_blocks(
-        _only_block, *wide, **known, sums=sums, pure_share=pure_share, dtype=bool,
-        chunks=((len(asked),), *chunks), meta=meta.astype(bool),
-    )  # fmt: skip
-    if counts.chunks is None and present.chunks is None:
-        found = found.compute(**here())
-    coords = {d: present[d] for d in dims if d in present.coords}
-    return xr.DataArray(found, coords, ("asked", *dims))
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

@@ -1,14 +1,15 @@
 """Regions by which phases are present, and where each phase's spectrum comes from."""
 
 import numpy as np
+import pytest
 import xarray as xr
 
-from eds_xr.analysis.any_sample.regions import Region, Source, regions_of, sources_of
+from eds_xr.analysis.any_sample.regions import Region, Source, region_masks, regions_of, sources_of
+from eds_xr.segmentation import tiled_filters
 
 
 def _region(counts: dict[str, float], *phases: str) -> Region:
-    mask = xr.DataArray(np.ones((4, 4), bool), dims=("y", "x"))
-    return Region(phases, mask, counts)
+    return Region(phases, counts, 16.0)
 
 
 def _by_name(*regions: Region) -> dict[str, Region]:
@@ -78,7 +79,7 @@ def test_regions_of__combinations_are_exact_and_small_ones_left_out() -> None:
     ).transpose("y", "x", "phase")
     found = regions_of(segmentation.assign_attrs(pure_share=0.02), amounts)
     assert list(found) == ["matrix", "matrix+grain"]  # the grain has no pure pixel
-    assert int(found["matrix+grain"].mask.sum()) == 100
+    assert found["matrix+grain"].n_pixels == 100
     assert found["matrix+grain"].counts == {"matrix": 5000.0, "grain": 5000.0}
     assert found["matrix"].counts == {"matrix": 15000.0, "grain": 0.0}
 
@@ -95,9 +96,33 @@ def test_regions_of__a_mixture_holds_nothing_of_a_third() -> None:
         {"present": (dims, present), "pure": (dims, present & False)}, names, {"pure_share": 0.02}
     )
     held = xr.DataArray(amounts, names, dims).transpose("y", "x", "phase")
-    mask = regions_of(segmentation, held)["matrix+grain"].mask
+    chosen = {"both": ("matrix", "grain"), "elsewhere": ("matrix", "lost")}
+    mask, elsewhere = region_masks(segmentation, held, chosen)
+    assert not elsewhere.any()
     assert not mask[:20].any()
     assert mask[30:].all()
+
+
+@pytest.mark.parametrize("tile", [384, 16])
+def test_region_masks__depend_on_no_chunks_and_stay_lazy(tile: int, monkeypatch) -> None:
+    monkeypatch.setattr(tiled_filters, "TILE_PIXELS", tile)
+    random = np.random.default_rng(0)
+    dims, names = ("phase", "y", "x"), {"phase": ["matrix", "grain", "third"]}
+    present = np.zeros((3, 40, 45), bool)
+    present[0], present[1, 10:30, 8:40], present[2, :, 30:] = True, True, True
+    held = xr.DataArray(random.poisson(np.where(present, 200.0, 8.0)), names, dims).astype("f4")
+    pure = present & (present.sum(0) == 1)
+    segmentation = xr.Dataset({"present": (dims, present), "pure": (dims, pure)}, names)
+    segmentation.attrs["pure_share"] = 0.02
+    wanted = regions_of(segmentation, held)
+    assert len(wanted) > 3
+    lazy = segmentation.chunk(y=11, x=45), held.chunk(y=40, x=7)
+    assert regions_of(*lazy) == wanted
+    chosen = {name: region.phases for name, region in wanted.items()}
+    eager, masks = (region_masks(*one, chosen) for one in ((segmentation, held), lazy))
+    assert masks.chunks is not None
+    xr.testing.assert_identical(masks.compute(), eager.compute())
+    assert masks.sum(("y", "x")).values.tolist() == [r.n_pixels for r in wanted.values()]
 
 
 def test_sources_of__a_host_that_may_lie_over_counts_with_little() -> None:

@@ -3,7 +3,9 @@
 import numpy as np
 import pytest
 import xarray as xr
+from scipy.ndimage import binary_dilation, binary_fill_holes, gaussian_filter, label
 
+from eds_xr.segmentation import tiled_filters
 from eds_xr.segmentation.presence.hosts import enclosure, hosts, matrix_of
 
 SIDE = 60
@@ -85,3 +87,40 @@ def test_enclosure__of_regions_at_the_border_is_nothing() -> None:
 def test_matrix_of__one_phase() -> None:
     present = _masks(only=np.ones((SIDE, SIDE), bool))
     assert matrix_of(hosts(present), present) == ""
+
+
+def _by_whole_maps(present: xr.DataArray) -> np.ndarray:
+    """Return the same, region by region on whole maps."""
+    maps, square = present.values, np.ones((3, 3), bool)
+    found = np.zeros((len(maps), len(maps)))
+    for i, own in enumerate(maps):
+        regions, number = label(binary_fill_holes(own), structure=square)
+        pixels = np.zeros(len(maps))
+        whole = 0
+        for region in (regions == n for n in range(1, number + 1)):
+            if region[[0, -1]].any() or region[:, [0, -1]].any():
+                continue
+            whole += (region & own).sum()
+            rim = binary_dilation(region, square, iterations=3) & ~region & ~own
+            if rim.any():
+                pixels += (region & own).sum() * (maps[:, rim].mean(axis=1) >= 0.75)
+        found[i] = pixels / max(whole, 1)
+    np.fill_diagonal(found, 0)
+    return found
+
+
+@pytest.mark.parametrize("sigma", [0.8, 1.2, 1.6])
+@pytest.mark.parametrize("tile", [384, 5, 17])
+def test_enclosure__in_tiles_is_that_of_whole_maps(tile: int, sigma: float, monkeypatch) -> None:
+    monkeypatch.setattr(tiled_filters, "TILE_PIXELS", tile)
+    rough = np.random.default_rng(int(10 * sigma)).normal(size=(4, 47, 52))
+    smooth = gaussian_filter(rough, sigma, axes=(1, 2))
+    maps = smooth > np.quantile(smooth, 0.6)
+    maps[0] |= ~maps[1:].any(axis=0)
+    present = _masks(**dict(zip("abcd", maps, strict=True)))
+    wanted = _by_whole_maps(present)
+    assert wanted.any()
+    np.testing.assert_array_equal(enclosure(present), wanted)
+    lazy = present.chunk(y=20, x=13)
+    np.testing.assert_array_equal(enclosure(lazy), wanted)
+    assert hosts(lazy) == hosts(present)

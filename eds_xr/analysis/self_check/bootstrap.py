@@ -79,7 +79,8 @@ def image_model(tree: xr.DataTree, binned: int | None = None) -> ImageModel:
             f"expected an analysis with compositions, found one without {', '.join(lacking)}: "
             "there is no model to draw from; its warnings say why"
         )
-    factors, lines = (tree[n].to_dataset().compute() for n in ("factors", "lines"))
+    factors, lines = tree["factors"].to_dataset(), tree["lines"].to_dataset().compute()
+    factors = factors.assign(loadings=factors.loadings.compute())  # the scores stay where they are
     size = _size(factors.scores, binned)
     names = [str(n) for n in factors[COMPONENT].values]
     spectra = xr.concat(
@@ -136,15 +137,18 @@ def _of_components(loadings: xr.DataArray, spectra: xr.DataArray) -> np.ndarray:
 def _together(
     scores: xr.DataArray, present: xr.DataArray, size: int
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return scores summed over so many pixels a side, and where most of these hold a phase."""
-    present = present.compute()
-    if size == 1:
-        return scores, present
-    dims = spatial_dims(scores)
-    window = {d: min(size, scores.sizes[d]) for d in dims}
-    summed = scores.coarsen(window, boundary="trim").sum()
-    held = present.astype(float).coarsen(window, boundary="trim").mean() >= 0.5
-    return summed, held
+    """Return scores summed over so many pixels a side, and where half of these hold a phase.
+
+    Computes: both, as small as that.
+    """
+    import dask
+
+    if size > 1:
+        window = {d: min(size, scores.sizes[d]) for d in spatial_dims(scores)}
+        scores = scores.coarsen(window, boundary="trim").sum()
+        present = present.astype(np.float32).coarsen(window, boundary="trim").mean() >= 0.5
+    made = dask.compute(scores, present)
+    return made[0], made[1]
 
 
 def _amounts(scores: xr.DataArray, present: xr.DataArray, shares: np.ndarray) -> xr.DataArray:

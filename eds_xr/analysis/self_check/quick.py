@@ -20,8 +20,8 @@ from eds_xr.schema import DOUBT, EdsError, spatial_dims, texts_of
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
 #: The group of the tests, and what is said at all numbers that a misfit concerns, by the begin of
-#: a test's name. A thickness that varies, and a peak of one phase, concern some numbers only: they
-#: are warned of.
+#: a test's name. A thickness that varies, a peak of one phase, or totals that scatter, concern some
+#: numbers only, or none: they are warned of.
 CHECK, STRANGERS = "check", "strangers"
 _SHOWN = {CHECK: "tests of the image", STRANGERS: "strangers"}
 #: Of strangers, the most significant are told among the warnings.
@@ -30,7 +30,7 @@ _CONCERNS = {
     "gain": "the energy axis drifts",
     "pile-up": "the spectra hold sum peaks",
     "peak width": "peaks are not as wide as the file says",
-    "variance": "counts do not scatter by Poisson's law: errors are too small or too large",
+    "variance of channels": "counts do not scatter by Poisson's law, by which errors go",
 }
 
 

@@ -141,13 +141,13 @@ def _together(
 
     Computes: both, as small as that.
     """
-    import dask
+    from dask.base import compute
 
     if size > 1:
         window = {d: min(size, scores.sizes[d]) for d in spatial_dims(scores)}
         scores = scores.coarsen(window, boundary="trim").sum()
         present = present.astype(np.float32).coarsen(window, boundary="trim").mean() >= 0.5
-    made = dask.compute(scores, present)
+    made = compute(scores, present)
     return made[0], made[1]
 
 

@@ -96,7 +96,7 @@ def check(
             "why there is none"
         )
     model, recipe = image_model(tree, binned), _recipe_of(tree)
-    known = model.lines.sel({PHASE: tree["composition"][PHASE].values})
+    known = model.lines.sel({PHASE: tree["composition"].to_dataset()[PHASE].values})
     truth = quantified(known, factors_of_lines(recipe), recipe)
     made = _draws(tree, model, truth, recipe, int(draws), int(seed))
     found = coverage(made, truth)
@@ -186,8 +186,8 @@ def _silent(message: str) -> None:
 
 def _present_of(model: ImageModel, tree: xr.DataTree) -> xr.DataArray:
     """Return where the phases of the model are, by its amounts ``[phase, *spatial; bool]``."""
-    names = tree["segmentation"][PHASE].values
-    amounts = model.amounts.sel({PHASE: [n for n in names if n in model.amounts[PHASE]]})
+    names = tree["segmentation"].to_dataset()[PHASE].values.tolist()
+    amounts = model.amounts.sel({PHASE: [n for n in names if n in model.amounts[PHASE].values]})
     dims = spatial_dims(model.amounts)
     return (amounts > 0).transpose(PHASE, *dims)
 
@@ -200,7 +200,7 @@ def _with_coverage(tree: xr.DataTree, found: xr.Dataset, **told: int) -> xr.Data
     found = found.assign_attrs(told)
     groups[COVERAGE] = plain(found)
     made = xr.DataTree.from_dict(groups)
-    attrs = with_step(tree.attrs, "check", **told)
+    attrs = with_step({str(k): v for k, v in tree.attrs.items()}, "check", **told)
     warned = [*texts_of(tree.attrs, "warnings"), *said(found)]
     made.attrs = {**attrs, "warnings": list(dict.fromkeys(warned))}
     return made

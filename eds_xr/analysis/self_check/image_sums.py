@@ -50,21 +50,20 @@ def image_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray) -> Im
     total : ndarray [channel; counts]
         All pixels' spectrum.
     """
-    import dask
+    from dask.base import compute
 
     image, dims = as_chunked(image), spatial_dims(image)
-    chunks = {d: image.chunksizes[d] for d in dims}
     masks = [_band_masks(image, d) for d in dims if image.sizes[d] >= BANDS]
     names = [f"band {i} of {d}" for d in dims if image.sizes[d] >= BANDS for i in range(BANDS)]
     phases = [str(n) for n in pure[PHASE].values]
     coord = xr.DataArray([*names, *phases], dims=PHASE, name=PHASE)
-    own = pure.drop_vars([PHASE, *dims], errors="ignore").chunk({PHASE: -1} | chunks)
-    own = own.transpose(PHASE, *dims)
+    own = pure.drop_vars([PHASE, *dims], errors="ignore").transpose(PHASE, *dims)
+    own = own.chunk({PHASE: -1, **{d: image.chunksizes[d] for d in dims}})
     every = xr.concat([*masks, own], dim=PHASE, join="override").assign_coords({PHASE: coord})
     aligned = every.assign_coords({d: image[d] for d in dims if d in image.coords})
     size = _pixels_taken_together(image, total)
     lazy = sum_spectra(image, aligned), _place_sums(image, own, total, size)
-    spectra, places = dask.compute(*lazy)
+    spectra, places = compute(*lazy)
     of = {d: spectra.sel({PHASE: [n for n in names if n.endswith(f" of {d}")]}) for d in dims}
     return ImageSums(
         {d: bands for d, bands in of.items() if bands.sizes[PHASE]},

@@ -10,6 +10,7 @@ from eds_xr import EdsError, Recipe
 from eds_xr.analysis.recipe import ElementChoice, FitChoice
 from eds_xr.analysis.self_check import check as module
 from eds_xr.analysis.self_check.bootstrap import image_model
+from eds_xr.analysis.self_check.coverage import WAYS, Drawn
 
 SHAPE = (40, 40)
 
@@ -83,15 +84,15 @@ def test_check__an_interruption_keeps_what_is_done(
 ) -> None:
     truth = tree["composition"].to_dataset()
     like = xr.full_like(truth.atomic_fraction, 0.1)
-    both = xr.concat([like, like], xr.DataArray(list(module.WAYS), dims="way", name="way"))
+    both = xr.concat([like, like], xr.DataArray(list(WAYS), dims="way", name="way"))
 
     def draws(number: int) -> None:
         left = iter(range(number))
 
-        def one(*_: object) -> module.Drawn:
+        def one(*_: object) -> Drawn:
             if next(left, None) is None:
                 raise KeyboardInterrupt
-            return module.Drawn(both, both)
+            return Drawn(both, both)
 
         monkeypatch.setattr(module, "_one_draw", one)
 

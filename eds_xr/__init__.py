@@ -12,13 +12,17 @@
 from eds_xr import accessor as _accessor  # noqa: F401  (registers .eds)
 from eds_xr import readers, samples
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
+from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
+from eds_xr.cluster.supervision import supervised
 from eds_xr.composition import k_factors
 from eds_xr.composition.absolute import quantify_cross_sections, quantify_zeta
 from eds_xr.composition.film.thickness_map import thickness_map
@@ -110,6 +114,7 @@ __all__ = [
     "labelling",
     "masks",
     "merge_kinds",
+    "mixing_intervals",
     "mixing_uncertainty",
     "move_shares",
     "net_counts",
@@ -143,13 +148,16 @@ __all__ = [
     "suggest_rank",
     "sum_detectors",
     "sum_spectra",
+    "supervised",
     "thickness_map",
     "to_table",
     "to_text",
     "unexplained",
     "unmix",
     "upper_limits",
+    "wider_than_stated",
     "with_detector",
     "write_csv",
     "write_recipe",
+    "zoning",
 ]

@@ -9,10 +9,13 @@ from typing import Any
 import xarray as xr
 
 from eds_xr.analysis.analyse import analyse
+from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
+from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
 from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
 from eds_xr.app.labeller.label import label
 from eds_xr.cluster.supervision import computes
@@ -91,9 +94,11 @@ class ArrayAccessor:
     suggest_rank = _method(suggest_rank)
     project = _method(project)
     extend_loadings = _method(extend_loadings)
+    mixing_intervals = _method(mixing_intervals)
     unmix = _method(unmix)
     unexplained = _method(unexplained)
     find_strangers = _method(find_strangers)
+    zoning = _method(zoning)
     refine_spectra = _method(refine_spectra)
     segment = _method(segment)
     label = _method(label)
@@ -127,6 +132,7 @@ class DatasetAccessor:
     component_kinds = _method(component_kinds)
     merge_kinds = _method(merge_kinds)
     mixing_uncertainty = _method(mixing_uncertainty)
+    wider_than_stated = _method(wider_than_stated)
     remove_baseline = _method(remove_baseline)
     subtract_hole = _method(subtract_hole)
     sum_detectors = _method(sum_detectors)

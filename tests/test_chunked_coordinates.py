@@ -48,6 +48,11 @@ OF_DATA = {"y": (7, 12, 11), "x": (13, 20)}
 OF_LABELS = {"y": (15, 15), "x": (4, 20, 9)}
 OF_HAADF = ((16, 14), (5, 28))
 ELEMENTS = ["O", "Mg", "Al", "Si", "Ca", "Fe"]
+SPANS = xr.Dataset(
+    {"low": ("ratio", [0.1]), "value": ("ratio", [1.0]), "high": ("ratio", [9.0]),
+     "low_by": ("ratio", ["one bound"]), "high_by": ("ratio", ["another"])},
+    {"ratio": ["Mg/Si"]},
+).expand_dims(phase=["one", "two"])  # fmt: skip
 LINES = {"elements": ELEMENTS, "stray": ["Cu"], "range_kev": (0.9, 9.0)}
 
 
@@ -145,9 +150,13 @@ OF_ARRAYS: dict[str, Case] = {
     "nmf_spread": lambda i: i.image.eds.nmf_spread(2, seeds=2, max_iter=3),
     "suggest_rank": lambda i: i.image.eds.suggest_rank(max_rank=3),
     "project": lambda i: i.image.eds.project(i.factors.loadings),
+    "mixing_intervals": lambda i: i.image.eds.mixing_intervals(
+        i.factors, [("Mg", "Si")], ELEMENTS, stray=["Cu"], range_kev=LINES["range_kev"]
+    ),
     "unmix": lambda i: i.image.eds.unmix(i.spectra),
     "unexplained": lambda i: i.image.eds.unexplained(i.spectra),
     "find_strangers": lambda i: i.image.eds.find_strangers(i.spectra, elements=[*ELEMENTS, "Cu"]),
+    "zoning": lambda i: i.image.eds.zoning(i.factors, masks=i.masks, elements=ELEMENTS),
     "refine_spectra": lambda i: i.image.eds.refine_spectra(i.spectra, mask=i.painted > 0),
     "segment": lambda i: i.image.eds.segment(n_components=2),
     "explore": lambda i: _explored(i.image.eds.explore()),
@@ -178,6 +187,7 @@ OF_DATASETS: dict[str, Case] = {
     "merge_kinds": lambda i: i.factors.eds.merge_kinds(i.factors.eds.component_kinds()),
     "purest": lambda i: i.factors.eds.purest(),
     "mixing_uncertainty": lambda i: i.factors.eds.mixing_uncertainty(),
+    "wider_than_stated": lambda i: "\n".join(SPANS.eds.wider_than_stated(i.composition)),
     "remove_baseline": lambda i: i.factors.eds.remove_baseline(0, i.mask),
     "subtract_phase": lambda i: i.spectra.isel(phase=0).eds.subtract_phase(
         i.spectra.isel(phase=1), scale=0.3
@@ -337,7 +347,7 @@ READ_COORDINATES = {"to_table", "write_csv"}
 #: Not of an image, or (save) reading its coordinates: tested apart.
 NOT_OF_IMAGES = {
     "check", "convert", "info", "open", "read_recipe", "save", "standardless_k_factors",
-    "write_recipe",
+    "supervised", "write_recipe",
 }  # fmt: skip
 
 

@@ -32,6 +32,7 @@ BOUNDS = {
     "segmentation.confident.MAX_SAMPLE_PIXELS": 500,
     "factorisation.rotation.MOST_BINS": 256,
     "factorisation.rotation.FEWEST_BINS": 64,
+    "analysis.zoning.zoning.TILES": 4,
 }
 
 #: What is asked for is in this process: pictures, tables with a row a pixel, strokes, sessions.

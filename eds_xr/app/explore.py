@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
+
 if TYPE_CHECKING:
     from eds_xr.app.explorer.explorer import Explorer
 
@@ -81,6 +83,7 @@ class Exploration:
 
         return from_rois(self.explorer.image, [r.roi for r in self.explorer.regions.values()])
 
+    @computes
     def spectra(self) -> xr.Dataset:
         """Return the spectra of the regions, ``[phase, energy]``."""
         from eds_xr.spectra.sums import sum_spectra

@@ -1,4 +1,4 @@
-"""What a public function computes on a cluster, supervised: it ends clearly, and leaves nothing.
+"""What is computed on a cluster, supervised: it ends clearly, and leaves nothing.
 
 Whatever ends it early, what it computed and kept on the cluster is let go. A scheduler, or all
 workers, that are gone are an error at once instead of waiting for ever.
@@ -49,14 +49,24 @@ def computes(function: Callable[P, R]) -> Callable[P, R]:
 def supervised() -> Iterator[None]:
     """Let what this thread computes on a cluster, inside the ``with`` block, end clearly.
 
-    When the block is left by an exception, KeyboardInterrupt too, nothing that it computed or
-    persisted stays on the cluster. Inside another such block this does nothing.
+    Computes: nothing by itself. The package's own functions and the methods of ``.eds`` are
+    supervised already; this is for what you compute of their lazy results, with ``.compute()`` or
+    xarray's plots. When the block is left by an exception, KeyboardInterrupt too, nothing that it
+    computed or persisted stays on the cluster. Inside another such block, or without a cluster, it
+    does nothing.
 
     Raises
     ------
     EdsError
         If the scheduler does not answer any more, no worker is left, or workers die of a task; if
         the client is asynchronous, so that nothing can be waited for here.
+
+    Examples
+    --------
+    >>> import eds_xr
+    >>> image = eds_xr.simulate.spectrum_image((16, 16, 1024), 100.0)
+    >>> with eds_xr.supervised():
+    ...     spectrum = image.sum(("y", "x")).compute()
     """
     client = _client()
     if client is None or client.asynchronous:
@@ -93,7 +103,8 @@ def stoppable(check: Callable[[], None]) -> Iterator[None]:
     """
     client = _client()
     if client is None:
-        yield
+        with _told_of_asynchronous():
+            yield
         return
     with _watch_of(client)._with_check(check).takes_over():
         yield

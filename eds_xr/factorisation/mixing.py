@@ -109,7 +109,8 @@ def mixing_uncertainty(result: xr.Dataset) -> xr.Dataset:
     With a share ``s`` of component ``b`` taken out of component ``c``, the loading
     ``H_c - s H_b`` and the score ``W_b + s W_c`` replace ``H_c`` and ``W_b``: the counts are fitted
     as well. The range of ``s`` in which both stay non-negative, within noise, is what the data do
-    not decide. Other pairs held; elements that a phase cannot hold narrow it further.
+    not decide. Other pairs held; elements that a phase cannot hold narrow it further. For all pairs
+    at once, as intervals of line ratios, see :func:`eds_xr.mixing_intervals`.
 
     Parameters
     ----------

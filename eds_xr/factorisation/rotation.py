@@ -60,7 +60,7 @@ def binned_maps(scores: xr.DataArray) -> np.ndarray:
     if not np.isfinite(sums).all():
         raise EdsError("the scores hold NaN or infinite values; use da.fillna(0)")
     while sums.sum() < COUNTS_PER_BIN * math.prod(sums.shape[:-1]):
-        halved = _halved(sums)
+        halved = halved_maps(sums)
         if math.prod(halved.shape[:-1]) < FEWEST_BINS:
             break
         sums = halved
@@ -134,7 +134,7 @@ def turn(
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
-def _halved(sums: np.ndarray) -> np.ndarray:
+def halved_maps(sums: np.ndarray) -> np.ndarray:
     """Return sums over two neighbours along each axis but the last, where there are two."""
     for axis, size in enumerate(sums.shape[:-1]):
         if size > 1:

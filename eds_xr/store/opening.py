@@ -14,8 +14,9 @@ import xarray as xr
 
 from eds_xr import chunks
 from eds_xr.places import inside, is_zarr_group, local_or_url
+from eds_xr.readers.guards.timeouts import ask
 from eds_xr.schema import ENERGY, EdsError, check_spectrum_image
-from eds_xr.store.retries import WAITS, is_of_storage, persistently
+from eds_xr.store.retries import TRIED, is_of_storage, may_pass, persistently
 from eds_xr.store.writing import CHECKSUM, DOCUMENT, EVERY_CHUNK_WRITTEN, checksum
 
 #: Entry of an image's encoding: the store of its sums, the name of its data on Dask, its sides.
@@ -59,7 +60,7 @@ class StoredArray:
         from fsspec.core import url_to_fs
 
         files, path = url_to_fs(f"{self.store.rstrip('/')}/{self._chunk(key)}")
-        return bool(persistently(lambda: files.exists(path)))
+        return bool(persistently(lambda: ask(files, "exists", path)))
 
 
 def with_source(image: xr.DataArray, store: str) -> xr.DataArray:
@@ -102,6 +103,11 @@ def open_group(
     except EdsError:
         raise
     except Exception as error:  # fsspec's many back ends raise each their own
+        if may_pass(error):
+            raise EdsError(
+                f"{store} could not be opened, {TRIED} ({type(error).__name__}: {error}); see "
+                "whether its storage answers, and run this again"
+            ) from error
         message = _named_damage(where, group) or (
             f"{store} is not a Zarr store that xarray can open ({type(error).__name__}: {error}); "
             "make one with eds_xr.convert(vendor_file)"
@@ -145,7 +151,9 @@ def open(store: str | os.PathLike[str], *, binned: int = 1) -> xr.DataArray:
     Parameters
     ----------
     store : path or URL
-        Whatever fsspec can open: a folder, ``s3://...``, ``https://...``.
+        Whatever fsspec can open: a folder, ``s3://...``, ``https://...``. Each request to a URL may
+        take 60 s, or what ``dask.config.set({"eds_xr.storage-timeout": "5 min"})`` says here, and
+        is repeated three times; then it is an error. A mounted disk that hangs cannot be given up.
     binned : int
         1 for the image as recorded; 2, 4 or 8 for the stored sums of as many pixels a side, where
         it was converted with ``pyramid=True``.
@@ -200,7 +208,7 @@ def _check_document(where: str, group: str) -> None:
         inside(place, name)
     files, path = url_to_fs(f"{where}/{name}")
     try:
-        text = persistently(lambda: files.cat_file(path))
+        text = persistently(lambda: ask(files, "cat_file", path))
     except FileNotFoundError:
         return
     try:
@@ -240,9 +248,8 @@ def _named_damage(where: str, group: str) -> str:
 def _damaged(chunk: str, where: str, error: Exception) -> str:
     if is_of_storage(error):
         return (
-            f"chunk {chunk} of {where} could not be read, {len(WAITS) + 1} times where another may "
-            f"help ({type(error).__name__}: {error}); see whether its storage answers, and run "
-            "this again"
+            f"chunk {chunk} of {where} could not be read, {TRIED} ({type(error).__name__}: "
+            f"{error}); see whether its storage answers, and run this again"
         )
     return f"chunk {chunk} of {where} is damaged: {_CURE} ({type(error).__name__}: {error})"
 

@@ -11,6 +11,8 @@ T = TypeVar("T")
 
 #: Waits between two attempts [s]: object stores ask their clients to slow down for some seconds.
 WAITS = (0.1, 0.5, 2.0)
+#: How often something was tried, for messages.
+TRIED = f"{len(WAITS) + 1} times where another may help"
 #: What another attempt does not change.
 _LASTING = (FileNotFoundError, FileExistsError, PermissionError, IsADirectoryError,
             NotADirectoryError)  # fmt: skip

@@ -9,6 +9,7 @@ from typing import Any
 
 from eds_xr.atomic_write import written_whole
 from eds_xr.places import check_store, foreign_keys
+from eds_xr.readers.guards.timeouts import ask
 from eds_xr.schema import EdsError
 from eds_xr.store.retries import is_of_storage, persistently
 
@@ -32,16 +33,16 @@ def written_last(url: str, *, overwrite: bool = False) -> Iterator[str]:
     check_free_url(url, overwrite=overwrite)
     files, root = _files(url)
     try:
-        files.mkdirs(root, exist_ok=True)
-        files.pipe_file(f"{root}/{_MARKER}", b"")
+        ask(files, "makedirs", root, exist_ok=True)
+        ask(files, "pipe_file", f"{root}/{_MARKER}", b"")
         _clear(files, root)
         yield url
         with suppress(OSError):  # the store is whole: a marker that stays does no harm
-            files.rm_file(f"{root}/{_MARKER}")
+            ask(files, "rm_file", f"{root}/{_MARKER}")
     except BaseException as error:
         with suppress(Exception):
             _clear(files, root)
-            files.rm_file(f"{root}/{_MARKER}")
+            ask(files, "rm_file", f"{root}/{_MARKER}")
         if isinstance(error, Exception) and is_of_storage(error):
             raise EdsError(f"writing {url} failed: {error}; no store was left behind") from error
         raise
@@ -52,10 +53,11 @@ def check_free_url(url: str, *, overwrite: bool) -> None:
     files, root = _files(url)
     try:
         files.invalidate_cache()
-        is_store = any(files.exists(f"{root}/{name}") for name in _DOCUMENTS)
-        is_image = any(files.exists(f"{root}/counts/{n}") for n in ("zarr.json", ".zarray"))
-        left = files.exists(f"{root}/{_MARKER}")
-        found = files.find(root) if files.exists(root) else []
+        is_store = any(ask(files, "exists", f"{root}/{name}") for name in _DOCUMENTS)
+        arrays = (f"{root}/counts/{name}" for name in ("zarr.json", ".zarray"))
+        is_image = any(ask(files, "exists", name) for name in arrays)
+        left = ask(files, "exists", f"{root}/{_MARKER}")
+        found = ask(files, "find", root) if ask(files, "exists", root) else []
         keys = {str(path).removeprefix(root).strip("/") for path in found} - {_MARKER}
     except Exception as error:  # each file system raises its own
         raise EdsError(f"cannot reach {url} ({type(error).__name__}: {error})") from error
@@ -116,18 +118,18 @@ def _is_being_made(place: str) -> bool:
         return Path(place).is_dir()
     files, root = _files(place)
     files.invalidate_cache()
-    return bool(persistently(lambda: files.exists(f"{root}/{_MARKER}")))
+    return bool(persistently(lambda: ask(files, "exists", f"{root}/{_MARKER}")))
 
 
 def _clear(files: Any, root: str) -> None:
     """Remove all objects of a store but the marker, its root documents first."""
     files.invalidate_cache()
     for name in _DOCUMENTS:
-        if files.exists(f"{root}/{name}"):
-            files.rm_file(f"{root}/{name}")
-    others = [path for path in files.find(root) if not path.endswith(f"/{_MARKER}")]
+        if ask(files, "exists", f"{root}/{name}"):
+            ask(files, "rm_file", f"{root}/{name}")
+    others = [path for path in ask(files, "find", root) if not path.endswith(f"/{_MARKER}")]
     if others:
-        files.rm(others)
+        ask(files, "rm", others)
 
 
 def _files(url: str) -> tuple[Any, str]:

@@ -20,6 +20,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import chunk_shape
+from eds_xr.readers.guards.timeouts import ask
 from eds_xr.schema import EdsError, check_counts_block
 from eds_xr.store.retries import persistently
 from eds_xr.workers import task_name
@@ -101,8 +102,11 @@ def open_array(place: str, name: str) -> Any:
     """Return an array of a store that is being written."""
     import zarr
 
+    from eds_xr.readers.guards.answering import remote_store
+
+    where = remote_store(place, read_only=False) if "://" in place else place
     with zarr.config.set({"array.write_empty_chunks": True}):  # opening ignores its own config=
-        return zarr.open_array(place, path=name, mode="r+")
+        return zarr.open_array(where, path=name, mode="r+")
 
 
 def disk_chunks(name: str, variable: xr.Variable) -> tuple[int, ...]:
@@ -173,11 +177,13 @@ def _buffer(content: bytes) -> Any:
 
 def _put(place: str, contents: Mapping[str, bytes]) -> None:
     """Write files, or the objects of a URL."""
-    from fsspec import get_mapper
+    from fsspec.core import url_to_fs
 
-    files = get_mapper(place)
+    files, root = url_to_fs(place)
     for key, content in contents.items():
-        persistently(partial(files.__setitem__, key, content))
+        path = f"{root.rstrip('/')}/{key}"
+        persistently(partial(ask, files, "makedirs", path.rpartition("/")[0], exist_ok=True))
+        persistently(partial(ask, files, "pipe_file", path, content))
 
 
 def may_be_negative(attrs: Mapping[Any, Any]) -> bool:

@@ -10,7 +10,8 @@ take turns, and the best of each counts: what else the machine does hits both. B
 stand the cores that were busy (processor seconds of all processes, a second).
 
 Overhead: sums of fitted maps, and of NMF scores, through Dask on one thread and on one worker,
-against a loop that reads chunk after chunk of 16 MiB from Zarr and calls the same kernels.
+against a loop that reads chunk after chunk of 16 MiB from Zarr and calls the same kernels. Seconds
+of the processor stand beside those of the clock: they are the same on a busy machine.
 
 What the machine allows stands beside it: "loops" multiply and share nothing, "read" reads the
 chunks of the store and looks at few of their values.
@@ -21,6 +22,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -42,7 +44,9 @@ DOSE, SEED, COMPONENTS, REPEATS = 150.0, 1, 4, 3
 LINES = {"elements": ["Mg", "Si", "Ca", "Fe"], "stray": ["Cu"], "range_kev": (0.5, 5.0)}
 #: Pixels a side of the corner that the forest learns from.
 CORNER = 128
-GOALS = {"threads": 1.7, "processes": 1.5}
+GOALS = {"threads": 1.7, "processes": 1.5, "processes that keep memory": 1.5}
+#: Dask lets workers give freed memory back at once (64 KiB); these keep the blocks of some chunks.
+KEPT = {"MALLOC_TRIM_THRESHOLD_": str(64 * 2**20), "MALLOC_MMAP_THRESHOLD_": str(32 * 2**20)}
 LOOP_CHUNK_BYTES, MOST_OVERHEAD = 2**24, 0.15
 
 
@@ -62,7 +66,8 @@ def main() -> None:
         ]  # fmt: skip
         title = f"{side} x {side} x {channels}, {DOSE:g} counts a pixel"
         head = ("operation", "one / two", "busy cores, goal")
-        show(f"{title}: the best of {REPEATS}", rows, head)
+        if rows:
+            show(f"{title}: the best of {REPEATS}", rows, head)
         if "overhead" in args.operations:
             with mock.patch("eds_xr.chunks.CHUNK_BYTES", LOOP_CHUNK_BYTES):
                 store = common.stored(work, "overhead", (side, side, channels), DOSE, seed=SEED)
@@ -105,7 +110,8 @@ def served(**task: Any) -> Iterator[Callable[[], tuple[float, float]]]:
     """Give a function that runs an operation in a fresh process: seconds, and cores busy."""
     command = [sys.executable, __file__, "--task", json.dumps(task)]
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as process:
+    env = os.environ | (KEPT if task["kind"].endswith("keep memory") else {})
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env=env) as process:
         assert process.stdin is not None
         assert process.stdout is not None
 
@@ -216,13 +222,22 @@ def overheads(store: Path) -> Iterator[Row]:
             ),
             "one worker": lambda lazy=lazy: lazy.compute(),
         }
-        with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster:
-            with Client(cluster):
-                runs = [[timed(way)[0] for way in ways.values()] for _ in range(1 + REPEATS)][1:]
-        best = [min(several) for several in zip(*runs, strict=True)]
-        for way, seconds in zip(ways, best, strict=True):
-            over = "" if way == "a plain loop" else f"{seconds / best[0] - 1:+.0%}, goal under 15 %"
-            yield f"{name}, {way}", f"{seconds:.2f} s", over
+        with (
+            LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=":0") as cluster,
+            Client(cluster),
+        ):
+            runs = [[_costs(way) for way in ways.values()] for _ in range(1 + REPEATS)][1:]
+        best = np.min(runs, axis=0)  # [way, seconds and processor seconds]
+        for way, each in zip(ways, best, strict=True):
+            over = each / best[0] - 1
+            said = f"{over[0]:+.0%}, of processor {over[1]:+.0%}; goal under {MOST_OVERHEAD:.0%}"
+            yield f"{name}, {way}", f"{each[0]:.2f} s", "" if way == "a plain loop" else said
+
+
+def _costs(way: Callable[[], Any]) -> tuple[float, float]:
+    before = processor_seconds()
+    seconds, _ = timed(way)
+    return seconds, processor_seconds() - before
 
 
 def kernels(image: xr.DataArray) -> dict[str, tuple[Any, Callable[[np.ndarray], np.ndarray]]]:

@@ -52,10 +52,7 @@ WITHIN, WITHIN_OF = 4.0, {"analyse": 25.0}
 #: A lost scheduler is to be told in these words within this time [s].
 LOST, TOLD_WITHIN = "scheduler at", 15.0
 #: What the process that converts does.
-CONVERTS = (
-    "import sys, eds_xr; print('begins', flush=True); "
-    "eds_xr.convert(sys.argv[1], sys.argv[2], overwrite=True)"
-)
+CONVERTS = "import sys, eds_xr; eds_xr.convert(sys.argv[1], sys.argv[2], overwrite=True)"
 
 OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
     "nmf": lambda image, _: eds_xr.nmf(image, 2, seed=0, max_iter=10)["loadings"],
@@ -128,11 +125,11 @@ def _converted(_: str, replaces: bool, delay: float, place: Path, *others: Any) 
     if former is not None:
         eds_xr.save(former, store)
     running = subprocess.Popen(
-        [sys.executable, "-c", CONVERTS, str(source), str(store)],
-        env={**os.environ, **_paths()}, stdout=subprocess.PIPE,
-    )  # fmt: skip
-    running.stdout.readline()  # it begins
-    time.sleep(delay / WITHIN * seconds)
+        [sys.executable, "-c", CONVERTS, str(source), str(store)], env={**os.environ, **_paths()}
+    )
+    while running.poll() is None and not any(store.parent.glob(".*.partial-*")):
+        time.sleep(0.01)
+    time.sleep(1.2 * delay / WITHIN * seconds)  # some times it ends before
     finished = running.poll() is not None
     running.kill()
     running.wait()

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from distributed import Event, get_client
 
+import eds_xr
 from eds_xr import accessor
 from eds_xr.app.pictures.worker import CancelledError, Job, Worker
 from eds_xr.cluster import supervision
@@ -109,6 +110,16 @@ def test_computes__names_a_task_of_which_workers_die(client):
         die()
     allow(3)
     client.wait_for_workers(2)
+
+
+def test_supervised__what_a_user_computes_of_a_lazy_result(client):
+    image = eds_xr.simulate.spectrum_image((16, 16, 1024), 100.0, seed=1).drop_vars("haadf")
+    with eds_xr.supervised():
+        assert cluster() is not client  # a face of it, that is looked at
+        assert int(image.eds.rebin(y=2).sum()) == int(image.sum())
+        kept = image.persist()
+    assert cluster() is client
+    assert int(kept.sum()) == int(image.sum())
 
 
 def test_supervised__an_error_lets_go_of_what_was_kept(client):

@@ -1,16 +1,14 @@
-"""A chain on S3-compatible storage over HTTP, with a scheduler and workers started as users do.
+"""A chain on S3-compatible storage over HTTP, with a scheduler and workers started as users do."""
 
-moto (a server of S3 in Python) and s3fs bring 150 packages, so they are in no extra: where they are
-not installed, this is skipped. ``pip install "moto[server]" s3fs`` brings them.
-"""
-
-from importlib.util import find_spec
+import os
+import sys
 
 import numpy as np
 import pytest
 import xarray as xr
 from distributed import Client
 from support import processes
+from support.packages import needs
 from support.traffic import recorded
 
 import eds_xr
@@ -19,10 +17,7 @@ from eds_xr import simulate
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.filterwarnings("ignore"),  # of moto, botocore and sockets that others leave open
-    pytest.mark.skipif(
-        find_spec("moto") is None or find_spec("s3fs") is None,
-        reason="moto and s3fs are not installed: pip install 'moto[server]' s3fs",
-    ),
+    needs("s3", "moto", "flask_cors", "s3fs"),
 ]
 LINES = {"elements": ["Mg", "Si", "Ca", "Fe"], "stray": ["Cu"], "range_kev": (0.9, 9.0)}
 
@@ -55,8 +50,9 @@ def test_chain__on_s3_with_workers_started_as_users_do(tmp_path, write_hspy, mon
         import s3fs
 
         s3fs.S3FileSystem(skip_instance_cache=True).mkdir("maps")
+        paths = {"PYTHONPATH": os.pathsep.join(sys.path)}
         with (
-            processes.started_cluster(tmp_path, workers=2, env=env) as file,
+            processes.started_cluster(tmp_path, workers=2, env=env | paths) as file,
             Client(scheduler_file=file) as client,
         ):
             client.wait_for_workers(2)

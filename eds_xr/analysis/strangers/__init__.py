@@ -1,1 +1,1 @@
-"""What a result does not explain: strangers among its phases, and zoning within them."""
+"""What a result does not explain: strangers among its phases."""

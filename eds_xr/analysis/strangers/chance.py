@@ -48,17 +48,6 @@ def as_sigma(log_p: np.ndarray) -> np.ndarray:
     return -ndtri_exp(np.clip(log_p, least, -1e-12))
 
 
-def as_normal(z: np.ndarray, skewness: np.ndarray) -> np.ndarray:
-    """Return standardised sums as normal ones: of few counts, they have a longer upper tail.
-
-    Of Poisson's distribution of the same skewness, whose mean is its inverse square, the root of
-    the deviance is normal. The lower tail is shorter: it is left as it is.
-    """
-    ratio = np.maximum(z, 0) * np.maximum(skewness, 1e-6)
-    deviance = 2 / np.maximum(skewness, 1e-6) ** 2 * ((1 + ratio) * np.log1p(ratio) - ratio)
-    return np.where((z > 0) & (skewness > 1e-6), np.sqrt(np.maximum(deviance, 0)), z)
-
-
 def _upper(x: np.ndarray, rate: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Return the logarithm of the chance of at least `x` above the mean [window]."""
     from scipy.special import erfcx

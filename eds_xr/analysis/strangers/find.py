@@ -14,7 +14,7 @@ from eds_xr.analysis.strangers.lazy_maps import region_map, residual_maps
 from eds_xr.analysis.strangers.regions import Region, regions_of, without_doubles
 from eds_xr.analysis.strangers.responses import Responses, responses_of
 from eds_xr.analysis.strangers.search import maps_of, windows_of
-from eds_xr.analysis.strangers.table import table_of
+from eds_xr.analysis.strangers.table import ROW, STRANGER, table_of
 from eds_xr.arguments import number, with_beam_assumed
 from eds_xr.cluster.supervision import computes
 from eds_xr.image.blocks import check_channels
@@ -22,6 +22,7 @@ from eds_xr.image.stored_sums import total_spectrum
 from eds_xr.progress import progress
 from eds_xr.schema import (
     ENERGY,
+    LINE,
     EdsError,
     check_energy_in_kev,
     check_spectrum_image,
@@ -47,6 +48,7 @@ def find_strangers(
     Parameters
     ----------
     image : DataArray [y, x, energy; counts]
+        Or a line scan [x, energy].
     result : DataTree, Dataset or DataArray
         Of :func:`analyse` or :func:`nmf`, or spectra [phase, energy].
     fdr : float
@@ -71,8 +73,8 @@ def find_strangers(
     Raises
     ------
     EdsError
-        For a result without spectra, or on other energies; an image without two spatial
-        dimensions, or energies not in keV.
+        For a result without spectra, or on other energies; an image of more than two
+        spatial dimensions, or energies not in keV.
 
     Notes
     -----
@@ -103,12 +105,7 @@ def find_strangers(
     check_channels(image.sizes[ENERGY])
     if not 0 < number(fdr, "fdr") < 1:
         raise EdsError(f"fdr must be between 0 and 1, found {fdr!r}")
-    if len(spatial_dims(image)) != 2:
-        raise EdsError(
-            f"expected an image [y, x, energy], found {image.dims}; of a series choose one, "
-            "image.isel(...)"
-        )
-    known = known_phases(image, result)
+    known = known_phases(_as_plane(image), result)
     with progress("strangers: the sum of all pixels"):
         total = total_spectrum(known.image)
     responses = responses_of(
@@ -117,14 +114,27 @@ def find_strangers(
     maps = maps_of(known.image, responses)
     with progress("strangers"):
         found = without_doubles(windows_of(maps, responses))
-    tests = maps[0].size * len(windows.RADII) * (1.0 + responses.held).sum()
-    regions = regions_of(found, responses, tests, fdr)
+    looked_for = float((responses.upper.astype(int) + responses.lower).sum())
+    tests = maps[0].size * len(windows.shapes()) * looked_for
+    regions = regions_of(found, responses, maps.shape[1:], tests, fdr)
     lines = _lines_told(responses, regions)
-    made = table_of(known, responses, found, regions, lines)
+    made = table_of(known, responses, regions, lines)
     made["region"] = region_map(known.image, found, [r.windows for r in regions])
     made["residual"] = residual_maps(known.image, responses, lines)
+    made = made.isel({d: 0 for d in made.dims if d not in {*image.dims, LINE, STRANGER}})
     attrs = provenance.with_step(image.attrs, "find_strangers", fdr=fdr, phases=known.names)
     return made.assign_attrs(provenance.of_the_recording(with_beam_assumed(attrs)))
+
+
+def _as_plane(image: xr.DataArray) -> xr.DataArray:
+    """Return an image of two spatial dimensions: of a line scan, one of a single row."""
+    dims = spatial_dims(image)
+    if len(dims) > 2:
+        raise EdsError(
+            f"expected an image [y, x, energy] or a line scan, found {image.dims}; of a series "
+            "choose one, image.isel(...)"
+        )
+    return image if len(dims) == 2 else image.expand_dims(ROW)
 
 
 def held_elements(known: Known, total: np.ndarray, elements: Sequence[str] | None) -> list[str]:
@@ -140,7 +150,7 @@ def held_elements(known: Known, total: np.ndarray, elements: Sequence[str] | Non
 
 def _lines_told(responses: Responses, regions: Sequence[Region]) -> list[int]:
     """Return the families of strangers and of the phases that have counts, or may be told."""
-    shown = set(responses.chosen[responses.held].tolist())
+    shown = set(responses.chosen[responses.of_phases[responses.chosen]].tolist())
     shown |= {
         f for r in regions for one in r.elements for f, n in one.counts.items() if n != 0
     }  # fmt: skip

@@ -49,7 +49,7 @@ def known_phases(image: xr.DataArray, result: Result) -> Known:
     check_loadings(table, part, "the spectra")
     spectra = table.transpose(COMPONENT, ENERGY).values
     names = [str(name) for name in table[COMPONENT].values]
-    return Known(part, spectra / spectra.sum(axis=1, keepdims=True), names, _elements(result))
+    return Known(part, spectra / spectra.sum(axis=1, keepdims=True), names, elements_of(result))
 
 
 def _table(result: Result) -> xr.DataArray:
@@ -76,7 +76,8 @@ def _on_energies(image: xr.DataArray, table: xr.DataArray) -> xr.DataArray:
     return image.sel({ENERGY: slice(low - 1e-6, high + 1e-6)})
 
 
-def _elements(result: Result) -> list[str] | None:
+def elements_of(result: Result) -> list[str] | None:
+    """Return the elements of an analysis, of the sample and stray; None of another result."""
     if not isinstance(result, xr.DataTree):
         return None
     found: list[str] = []

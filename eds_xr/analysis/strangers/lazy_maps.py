@@ -9,22 +9,18 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.analysis.strangers import windows
-from eds_xr.analysis.strangers.chance import as_normal
 from eds_xr.analysis.strangers.responses import Responses
 from eds_xr.analysis.strangers.search import (
     Windows,
-    disc_moments,
-    disc_of,
+    held_by,
     less_the_usual,
     maps_of,
     shares_near,
+    sums_of,
 )
 from eds_xr.schema import LINE, spatial_coords, spatial_dims
 from eds_xr.segmentation.tiled_filters import inside_margins, tile_sizes, with_margins
 from eds_xr.workers import task_name
-
-#: Residuals are of sums over discs of this radius [pixels]: of 5 pixels.
-RESIDUAL_RADIUS = 1.0
 
 
 def residual_maps(image: xr.DataArray, responses: Responses, lines: Sequence[int]) -> xr.DataArray:
@@ -39,7 +35,8 @@ def residual_maps(image: xr.DataArray, responses: Responses, lines: Sequence[int
     )
     values = da.map_blocks(
         _residual_block, wide, chunks=((len(lines),), *inner), dtype=np.float32,
-        meta=np.empty((0, 0, 0), np.float32), second=few.moment(2), third=few.moment(3),
+        meta=np.empty((0, 0, 0), np.float32), upper=few.upper, second=few.moment(2),
+        third=few.moment(3),
     )  # fmt: skip
     return xr.DataArray(
         values, {**spatial_coords(image), LINE: [few.line_names[f] for f in lines]},
@@ -57,7 +54,7 @@ def region_map(image: xr.DataArray, found: Windows, regions: Sequence[np.ndarray
     of = np.concatenate([*regions, np.zeros(0, int)]).astype(int)
     # the strongest of each pixel is painted last
     order = np.argsort(found.score[of], kind="stable")
-    painted = np.column_stack([number, found.disc[of], found.y[of], found.x[of]])[order]
+    painted = np.column_stack([number, found.shape[of], found.y[of], found.x[of]])[order]
     sizes = tuple(tile_sizes(image.sizes[d], windows.TILE, windows.MARGIN) for d in dims)
     values = da.map_blocks(
         _region_block, chunks=sizes, dtype=np.int32, meta=np.empty((0, 0), np.int32),
@@ -74,8 +71,8 @@ def region_map(image: xr.DataArray, found: Windows, regions: Sequence[np.ndarray
 def _region_block(*, painted: np.ndarray, block_info: Any) -> np.ndarray:
     (top, bottom), (left, right) = block_info[None]["array-location"]
     region = np.zeros((bottom - top, right - left), np.int32)
-    for number, disc, y, x in painted.tolist():
-        at = windows.offsets(windows.RADII[disc]) + (y - top, x - left)
+    for number, shape, y, x in painted.tolist():
+        at = windows.shapes()[shape] + (y - top, x - left)
         inside = ((at >= 0) & (at < region.shape)).all(axis=1)
         region[tuple(at[inside].T)] = number
     return region
@@ -83,16 +80,16 @@ def _region_block(*, painted: np.ndarray, block_info: Any) -> np.ndarray:
 
 @task_name("residuals of line families")
 def _residual_block(
-    maps: np.ndarray, *, second: np.ndarray, third: np.ndarray, block_info: Any
+    maps: np.ndarray, *, upper: np.ndarray, second: np.ndarray, third: np.ndarray, block_info: Any
 ) -> np.ndarray:
+    from eds_xr.analysis.strangers import kernels
+
     inner = inside_margins(maps, block_info[0], windows.MARGIN, 2)
-    response, amounts = maps[: len(second)], maps[len(second) :]
-    response = less_the_usual(response, amounts)
+    amounts, response = maps[~upper], less_the_usual(maps, upper)[upper]
     near = shares_near(amounts)
-    own = np.stack([disc_of(one, RESIDUAL_RADIUS) for one in amounts])
-    found = np.empty((len(second), *maps.shape[1:]), np.float32)
+    own, other = held_by(amounts, near, windows.SMALL)
+    found = np.empty(response.shape, np.float32)
     for f, one in enumerate(response):
-        variance = disc_moments(second[f], own, near)
-        skewness = disc_moments(third[f], own, near) / variance**1.5
-        found[f] = as_normal(disc_of(one, RESIDUAL_RADIUS) / np.sqrt(variance), skewness)
+        kernels.standardise(sums_of(one, windows.SMALL), own, other, second[f], found[f])
+        kernels.normalise(found[f], own, other, second[f], third[f])
     return np.ascontiguousarray(found[inner])

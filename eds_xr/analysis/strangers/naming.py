@@ -18,6 +18,8 @@ LEAST_BESIDE = 0.03
 SELDOM_COST = 2 * np.log(20.0)
 #: Others that improve it by less than this less may be it: odds of 1 to 20.
 ALIAS_COST, MOST_ALIASES = 2 * np.log(20.0), 3
+#: Largest factor between the real and the tabulated ratio of two families of an element.
+FAMILY_RATIO = 4.0
 #: Elements that are looked at more closely, by how well a family of theirs fits alone.
 _TRIED = 12
 
@@ -99,8 +101,8 @@ class _Fit:
         self.responses = responses
         covariance = responses.covariance(amounts @ responses.spectra) * spread**2
         # what is in excess scatters, too: by its counts, as the strongest alone would have them
-        sd = np.sqrt(np.diag(covariance))
-        top = int(np.abs(sums / sd).argmax())
+        of = responses.chosen.size
+        top = int(np.abs(sums[:of] / np.sqrt(np.diag(covariance)[:of])).argmax())
         excess = responses.templates[:, responses.chosen[top]] * abs(float(sums[top]))
         covariance = covariance + responses.covariance(excess)
         scale = np.sqrt(np.diag(covariance))
@@ -111,11 +113,13 @@ class _Fit:
 
     def gains(self, chosen: list[str]) -> dict[str, float]:
         """Return by how much each other element improves the fit with those chosen."""
-        base = self._of(chosen)
-        before = _improvement(base, self.rest, self._signed(chosen))
-        q, _ = np.linalg.qr(base) if base.size else (np.zeros((self.rest.size, 0)), None)
-        left = self.rest - q @ (q.T @ self.rest)
-        columns = self.columns - q @ (q.T @ self.columns)
+        base, signed = self._of(chosen), self._signed(chosen)
+        fitted = _fitted(base, self.rest, signed)
+        left = self.rest - base @ fitted
+        before = float(left @ left)
+        q, _ = np.linalg.qr(base[:, signed | (fitted > 0)])
+        columns = self.columns[:, : len(self.responses.families)]
+        columns = columns - q @ (q.T @ columns)
         single = (columns.T @ left) / np.maximum(np.linalg.norm(columns, axis=0), 1e-9)
         single = np.where(self.responses.of_phases, np.abs(single), single.clip(0))
         score: dict[str, float] = {}
@@ -125,28 +129,58 @@ class _Fit:
         tried = sorted(score, key=lambda e: -score[e])[:_TRIED]
         found = {}
         for e in tried:
-            both = [*chosen, e]
-            gain = _improvement(self._of(both), self.rest, self._signed(both)) - before
+            both = self._of([*chosen, e])
+            left = self.rest - both @ _fitted(both, self.rest, self._signed([*chosen, e]))
+            gain = before - float(left @ left)
             found[e] = gain - (SELDOM_COST if e in SELDOM else 0.0)
         return found
 
     def solved(self, chosen: list[str]) -> tuple[dict[int, float], dict[int, float]]:
         """Return counts and variance of each family of the elements chosen."""
-        numbers = [f for e in chosen for f in self.responses.of_element[e]]
         columns = self._of(chosen)
-        counts = _fitted(columns, self.rest, self._signed(chosen))
-        variance = np.diag(np.linalg.pinv(columns.T @ columns))
-        pairs = zip(numbers, counts.tolist(), variance.tolist(), strict=True)
-        told = [(f, n, v) for f, n, v in pairs]
-        return {f: n for f, n, _ in told}, {f: v for f, _, v in told}
+        parts = _fitted(columns, self.rest, self._signed(chosen))
+        covariance = np.linalg.pinv(columns.T @ columns)
+        counts, variance, first = {}, {}, 0
+        for e in chosen:
+            ways = self._ways(e)
+            of = slice(first, first + ways.shape[1])
+            first = of.stop
+            found = zip(
+                self.responses.of_element[e], ways @ parts[of],
+                np.diag(ways @ covariance[of, of] @ ways.T), strict=True,
+            )  # fmt: skip
+            for f, n, v in found:
+                counts[f], variance[f] = float(n), float(v)
+        return counts, variance
 
     def _of(self, elements: list[str]) -> np.ndarray:
-        return self.columns[:, [f for e in elements for f in self.responses.of_element[e]]]
+        """Return the columns of elements, then of the phases."""
+        parts = [self.columns[:, self.responses.of_element[e]] @ self._ways(e) for e in elements]
+        return np.hstack([*parts, self.columns[:, len(self.responses.families) :]])
 
     def _signed(self, elements: list[str]) -> np.ndarray:
-        """Return which columns may be below zero."""
-        numbers = [f for e in elements for f in self.responses.of_element[e]]
-        return self.responses.of_phases[numbers]
+        """Return which columns may be below zero: no phase may."""
+        signed = [self.responses.of_phases[f] for e in elements for f in
+                  self.responses.of_element[e]]  # fmt: skip
+        phases = self.columns.shape[1] - len(self.responses.families)
+        return np.array([*signed, *[False] * phases], bool)
+
+    def _ways(self, element: str) -> np.ndarray:
+        """Return amounts of an element's families [family, way] that add up to all it may have.
+
+        Of the family that tells most as much as it has; of the others at most `FAMILY_RATIO` times
+        as much as is expected beside it. What phases hold of an element varies as it likes.
+        """
+        of = self.responses.of_element[element]
+        ways = np.eye(len(of))
+        if self.responses.of_phases[of[0]]:
+            return ways
+        emitted = self.responses.emitted[of]
+        main = int((emitted * np.linalg.norm(self.columns[:, of], axis=0)).argmax())
+        most = FAMILY_RATIO * emitted / max(float(emitted[main]), 1e-300)
+        ways *= np.where(np.arange(len(of)) == main, 1.0, most)
+        ways[main] = 1.0
+        return ways
 
 
 def _fitted(columns: np.ndarray, rest: np.ndarray, signed: np.ndarray) -> np.ndarray:
@@ -157,11 +191,3 @@ def _fitted(columns: np.ndarray, rest: np.ndarray, signed: np.ndarray) -> np.nda
     length = np.maximum(np.linalg.norm(columns, axis=0), 1e-9)
     found = lsq_linear(columns / length, rest, (low, np.full(low.size, np.inf)), method="bvls")
     return np.asarray(found.x / length)
-
-
-def _improvement(columns: np.ndarray, rest: np.ndarray, signed: np.ndarray) -> float:
-    """Return by how much columns lower the sum of squares."""
-    if not columns.size:
-        return 0.0
-    left = rest - columns @ _fitted(columns, rest, signed)
-    return float(rest @ rest - left @ left)

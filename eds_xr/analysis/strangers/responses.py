@@ -18,7 +18,8 @@ from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV, find_calibration
 from eds_xr.spectra.shapes.families import Calibration, Family, Shapes, families_seen
 from eds_xr.xray.detector import FWHM_PER_SIGMA, peak_sigma_kev
 from eds_xr.xray.elements import NATURAL_ELEMENTS, SELDOM
-from eds_xr.xray.own_detector import detector_of
+from eds_xr.xray.lines import emission_per_atom, family
+from eds_xr.xray.own_detector import OwnDetector, detector_of
 
 #: Lines below this energy are not looked for [keV]: noise and threshold of the detector.
 LOWEST_KEV = 0.2
@@ -49,6 +50,8 @@ class Responses:
         Their counts.
     of_phases : ndarray of bool [family]
         Which are of elements that the phases hold: they may be missing, too.
+    emitted : ndarray [family]
+        Photons that the detector counts of an atom, in units of their own.
     every : ndarray [channel, family]
         Weights: a count of the family gives one, on average; mixtures of the phases give zero.
     chosen : ndarray of int [response]
@@ -62,6 +65,7 @@ class Responses:
     families: list[Family]
     templates: np.ndarray
     of_phases: np.ndarray
+    emitted: np.ndarray
     every: np.ndarray
     chosen: np.ndarray
     amounts: np.ndarray
@@ -69,23 +73,25 @@ class Responses:
 
     @cached_property
     def weights(self) -> np.ndarray:
-        """Weights of the responses [channel, response]."""
-        return self.every[:, self.chosen]
+        """Weights of the responses, of families and then of phases [channel, response]."""
+        return np.hstack([self.every[:, self.chosen], self.amounts])
 
     @property
-    def held(self) -> np.ndarray:
-        """Which responses are of elements that the phases hold [response]."""
-        return self.of_phases[self.chosen]
+    def upper(self) -> np.ndarray:
+        """Which responses may be too large [response]: of families."""
+        return np.arange(self.weights.shape[1]) < self.chosen.size
 
     @property
-    def table(self) -> np.ndarray:
-        """Weights of responses, then of amounts [channel, response and phase]."""
-        return np.hstack([self.weights, self.amounts])
+    def lower(self) -> np.ndarray:
+        """Which may be too small: of lines that phases hold; no phase can be less than nothing."""
+        return np.append(self.of_phases[self.chosen], np.ones(self.amounts.shape[1], bool))
 
     @cached_property
     def cross(self) -> np.ndarray:
-        """What a count of each family is in each response [response, family]."""
-        return self.weights.T @ self.templates
+        """What a count of each family, then of each phase, is in the responses [response, kind]."""
+        phases = np.eye(self.amounts.shape[1])
+        phases = np.vstack([np.zeros((self.chosen.size, len(phases))), phases])
+        return np.hstack([self.weights.T @ self.templates, phases])
 
     @cached_property
     def line_names(self) -> list[str]:
@@ -149,7 +155,8 @@ def responses_of(
     doubted = np.zeros_like(spectra)
     doubted[:, used] = _doubted(known, rate, total[used])
     return Responses(
-        families, templates, np.array([one.held for one in made]), every,
+        families, templates, np.array([one.held for one in made]),
+        np.array([_emitted(f, beam, detector) for f in families]), every,
         np.array([one.number for one in _apart(_telling(made))]), amounts, doubted,
     )  # fmt: skip
 
@@ -196,6 +203,14 @@ def _likely_first(family: Family) -> tuple[bool, str]:
     return family.element in SELDOM, family.shell
 
 
+def _emitted(one: Family, beam_kev: float, detector: OwnDetector) -> float:
+    """Return the photons of a family that are counted of an atom, in units of their own."""
+    return sum(
+        emission_per_atom(line.name, beam_kev) * float(detector.efficiency(line.energy_kev))
+        for line in {x.name: x for x in family(one.element, one.shell, beam_kev)}.values()
+    )
+
+
 @dataclass(frozen=True)
 class _One:
     """A family's weights, the same in standard deviations, its template, what is its own."""
@@ -225,18 +240,16 @@ class _Model:
             False: _base(np.hstack([mixtures, held]) * self.weight[:, None]),
         }
 
-    def one(self, family: Family, number: int, held: bool) -> _One:
+    def one(self, of: Family, number: int, held: bool) -> _One:
         """Return the weights of least variance that see nothing of what is free."""
-        template = self.shapes.peaks([family])[:, 0]
+        template = self.shapes.peaks([of])[:, 0]
         template = template / template.sum()
         peak = template * self.weight
         length = float(peak @ peak)
         peak = peak - self.free[held] @ (self.free[held].T @ peak)
         own = float(peak @ peak)
         unit = peak / np.sqrt(own)
-        return _One(
-            family, number, held, peak * self.weight / own, unit, template, own, own / length
-        )
+        return _One(of, number, held, peak * self.weight / own, unit, template, own, own / length)
 
 
 def _base(columns: np.ndarray) -> np.ndarray:

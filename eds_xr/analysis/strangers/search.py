@@ -18,7 +18,7 @@ from eds_xr.workers import task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
 LEAST_SIGMA = 4.75
-#: A tile has at most so many candidates of a family and disc, and so many windows.
+#: A tile has at most so many candidates of a response and shape, and so many windows.
 MOST_CANDIDATES, MOST_WINDOWS = 4000, 2000
 #: The composition of the surroundings is that of so many counts per phase more of all phases, so
 #: that none is impossible.
@@ -26,17 +26,15 @@ LEAST_SHARE = 0.01
 
 
 class Windows(NamedTuple):
-    """Discs that stand out, in the order of their significance within each tile.
+    """Windows that stand out, in the order of their significance within each tile.
 
     Attributes
     ----------
-    family, disc : ndarray of int [window]
+    response, shape : ndarray of int [window]
     y, x : ndarray of int [window]
-        Centre of the disc.
-    pixels : ndarray [window]
-        How many of its pixels belong to no window before it.
-    mean_y, mean_x : ndarray [window]
-        Where these lie.
+        Its middle.
+    tile : ndarray of int [window]
+        Where it was found: within a tile, pixels are of one window.
     sums : ndarray [window, response]
         Their responses.
     amounts : ndarray [window, phase; counts]
@@ -47,13 +45,11 @@ class Windows(NamedTuple):
         Nearly the standard deviations.
     """
 
-    family: np.ndarray
-    disc: np.ndarray
+    response: np.ndarray
+    shape: np.ndarray
     y: np.ndarray
     x: np.ndarray
-    pixels: np.ndarray
-    mean_y: np.ndarray
-    mean_x: np.ndarray
+    tile: np.ndarray
     sums: np.ndarray
     amounts: np.ndarray
     spread: np.ndarray
@@ -61,14 +57,14 @@ class Windows(NamedTuple):
 
 
 def maps_of(image: xr.DataArray, found: Responses) -> Any:
-    """Return responses and amounts of each pixel as a Dask array [response and phase, y, x]. Lazy.
+    """Return the responses of each pixel as a Dask array [response, y, x]. Lazy.
 
     In tiles that depend on the shape of the image alone, with margins: so does what is found.
     """
     import dask.array as da
 
     dims = spatial_dims(image)
-    table = np.ascontiguousarray(found.table)
+    table = np.ascontiguousarray(found.weights)
     maps = da.blockwise(
         _responses_block, (2, 0, 1), as_chunked(image).transpose(*dims, ENERGY).data, (0, 1, 3),
         new_axes={2: table.shape[1]}, concatenate=True, dtype=np.float32,
@@ -87,22 +83,23 @@ def windows_of(maps: Any, found: Responses) -> Windows:
     tables = delayed(_tables(found))
     edges = [np.cumsum((0, *sizes)).tolist() for sizes in maps.chunks[1:]]
     late = []
-    for place in np.ndindex(*blocks.shape):
+    for tile, place in enumerate(np.ndindex(*blocks.shape)):
         sides = [(e[i], e[i + 1]) for e, i in zip(edges, place, strict=True)]
-        late.append(delayed(_windows_block)(blocks[place], tables, sides))
+        late.append(delayed(_windows_block)(blocks[place], tables, sides, tile))
     parts = compute(*late)
     return Windows(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 
 def _tables(found: Responses) -> dict[str, np.ndarray]:
     """Return what the kernels take."""
-    discs = [windows.offsets(r) for r in windows.RADII]
+    shapes = windows.shapes()
     return {
         "second": found.moment(2),
         "third": found.moment(3),
-        "held": found.held,
-        "discs": np.concatenate(discs),
-        "ends": np.cumsum([0, *map(len, discs)]),
+        "upper": found.upper,
+        "lower": found.lower,
+        "offsets": np.concatenate(shapes),
+        "ends": np.cumsum([0, *map(len, shapes)]),
     }
 
 
@@ -117,25 +114,26 @@ def _responses_block(block: np.ndarray, *, table: np.ndarray) -> np.ndarray:
 
 @task_name("windows that stand out")
 def _windows_block(
-    maps: np.ndarray, tables: dict[str, np.ndarray], sides: list[tuple[int, int]]
-) -> Windows:
+    maps: np.ndarray, tables: dict[str, np.ndarray], sides: list[tuple[int, int]],
+    tile: int,
+) -> Windows:  # fmt: skip
     """Return the windows whose centres lie in a tile, which has margins.
 
-    `sides` tells where the tile itself lies in the image.
+    `sides` tells where the `tile` itself, by its number, lies in the image.
     """
     from eds_xr.analysis.strangers import kernels
 
-    families = len(tables["held"])
-    response, amounts = maps[:families], maps[families:]
+    amounts = maps[~tables["upper"]]
     near = shares_near(amounts)
-    response = less_the_usual(response, amounts)
+    response = less_the_usual(maps, tables["upper"])
     spread, candidates = _candidates(response, amounts, near, tables)
     room = min(MOST_WINDOWS, len(candidates))
-    sums, held = np.zeros((room, families)), np.zeros((room, len(amounts)))
-    places = np.zeros((room, 5))
+    sums, held = np.zeros((room, len(maps))), np.zeros((room, len(amounts)))
+    places = np.zeros((room, 2))
     n = kernels.pick(
-        response, amounts, near, tables["second"], tables["third"], spread, candidates,
-        tables["discs"], tables["ends"], LEAST_SIGMA, sums, held, places,
+        response, amounts, near, tables["second"], tables["third"], tables["upper"],
+        tables["lower"], spread, candidates,
+        tables["offsets"], tables["ends"], LEAST_SIGMA, sums, held, places,
     )  # fmt: skip
     chosen = candidates[places[:n, 0].astype(int)]
     shift = [first - min(first, windows.MARGIN) for first, _ in sides]
@@ -143,30 +141,31 @@ def _windows_block(
     (top, bottom), (left, right) = sides
     own = (y >= top) & (y < bottom) & (x >= left) & (x < right)
     made = Windows(
-        chosen[:, 0], chosen[:, 1], y, x, places[:n, 1], places[:n, 2] + shift[0],
-        places[:n, 3] + shift[1], sums[:n], held[:n], spread[chosen[:, 0], chosen[:, 1]],
-        places[:n, 4],
+        chosen[:, 0], chosen[:, 1], y, x, np.full(n, tile), sums[:n], held[:n],
+        spread[chosen[:, 0], chosen[:, 1]], places[:n, 1],
     )  # fmt: skip
     return Windows(*(values[own] for values in made))
 
 
 def shares_near(amounts: np.ndarray) -> np.ndarray:
     """Return the share that each phase has of the counts around each pixel [phase, y, x]."""
-    sums = np.stack([disc_of(one, windows.RADII[-1]) for one in amounts]).clip(0)
+    sums = np.stack([sums_of(one, len(windows.RADII) - 1) for one in amounts]).clip(0)
     sums += LEAST_SHARE * sums.sum(0) + 1e-9
     return np.asarray(sums / sums.sum(0))
 
 
-def less_the_usual(response: np.ndarray, amounts: np.ndarray) -> np.ndarray:
-    """Return responses less those that as many counts have in the surroundings [family, y, x].
+def less_the_usual(maps: np.ndarray, upper: np.ndarray) -> np.ndarray:
+    """Return responses less those that as many counts have in the surroundings [response, y, x].
 
-    What a phase varies slowly, or what its spectrum is wrong by, is no stranger.
+    What a phase varies slowly, or what its spectrum is wrong by, is no stranger. Of phases, that
+    is what they are less than nothing.
     """
-    total = amounts.sum(0)
+    total = maps[~upper].sum(0)
     around = np.maximum(_around(total), 1.0)
-    found = np.empty_like(response)
-    for one, made in zip(response, found, strict=True):
-        np.multiply(total, _around(one) / around, out=made)
+    found = np.empty_like(maps)
+    for one, family, made in zip(maps, upper, found, strict=True):
+        usual = _around(one) / around
+        np.multiply(total, usual if family else np.minimum(usual, 0), out=made)
         np.subtract(one, made, out=made)
     return found
 
@@ -188,43 +187,43 @@ def _box(values: np.ndarray, reach: int) -> np.ndarray:
     return found
 
 
-def disc_moments(weights: np.ndarray, own: np.ndarray, near: np.ndarray) -> np.ndarray:
-    """Return a cumulant of sums over discs that hold `own` [phase, y, x], at least that of `near`.
-
-    The composition is that of the disc, or of as many counts of the surroundings.
-    """
+def held_by(amounts: np.ndarray, near: np.ndarray, window: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the counts of phases in windows, and as many of what is around [y, x, phase]."""
+    own = np.stack([sums_of(one, window) for one in amounts])
     other = own.sum(0).clip(0) * near
-    of_both = np.maximum(np.tensordot(weights, own.clip(0), 1), np.tensordot(weights, other, 1))
-    return np.maximum(of_both, 1e-12)
+    return np.ascontiguousarray(own.transpose(1, 2, 0)), np.ascontiguousarray(
+        other.transpose(1, 2, 0)
+    )
 
 
-def disc_of(values: np.ndarray, radius: float) -> np.ndarray:
-    """Return sums over a disc about each pixel [y, x]."""
+def sums_of(values: np.ndarray, window: int) -> np.ndarray:
+    """Return sums over a window about each pixel [y, x]."""
     from eds_xr.analysis.strangers import kernels
 
     found = np.empty(values.shape)
-    kernels.disc_sums(values, windows.half_widths(radius), found)
+    kernels.window_sums(values, windows.rows(window), found)
     return found
 
 
 def _candidates(
     response: np.ndarray, amounts: np.ndarray, near: np.ndarray, tables: dict[str, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the spread [family, disc], and local maxima [n, (family, disc, y, x)], best first."""
+    """Return spreads [response, shape], and extrema [n, (response, shape, y, x)], best first."""
     from eds_xr.analysis.strangers import kernels
 
-    found = np.empty((MOST_CANDIDATES, 3))
-    spread = np.ones((len(response), len(windows.RADII)))
+    found, z = np.empty((MOST_CANDIDATES, 3)), np.empty(response.shape[1:])
+    spread = np.ones((len(response), len(windows.shapes())))
     rows = []
-    for s, radius in enumerate(windows.RADII):
-        own = np.stack([disc_of(one, radius) for one in amounts])
+    for s in range(len(windows.shapes())):
+        own, other = held_by(amounts, near, s)
         for f, one in enumerate(response):
-            second = disc_moments(tables["second"][f], own, near)
-            z = disc_of(one, radius) / np.sqrt(second)
-            spread[f, s] = kernels.scatter(z)
-            z /= spread[f, s]
-            third = disc_moments(tables["third"][f], own, near)
-            n = kernels.peaks_of(z, second, third, LEAST_SIGMA, bool(tables["held"][f]), found)
+            second, third = tables["second"][f], tables["third"][f]
+            upper, lower = bool(tables["upper"][f]), bool(tables["lower"][f])
+            kernels.standardise(sums_of(one, s), own, other, second, z)
+            spread[f, s] = kernels.scatter(z, upper)
+            n = kernels.peaks_of(
+                z, own, other, second, third, spread[f, s], LEAST_SIGMA, upper, lower, found
+            )
             rows.append(np.column_stack([np.full(n, f), np.full(n, s), found[:n]]))
     every = np.concatenate(rows)
     every = every[np.lexsort((*every[:, :4].T, -every[:, 4]))]

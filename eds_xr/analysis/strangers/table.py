@@ -9,25 +9,24 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from eds_xr.analysis.strangers import windows
 from eds_xr.analysis.strangers.chance import as_sigma
 from eds_xr.analysis.strangers.known import Known
 from eds_xr.analysis.strangers.naming import Named
 from eds_xr.analysis.strangers.regions import Region
 from eds_xr.analysis.strangers.responses import Responses
-from eds_xr.analysis.strangers.search import Windows
 from eds_xr.schema import LINE, spatial_dims
 
 STRANGER = "stranger"
+#: The dimension along which a line scan is one pixel.
+ROW = "row_of_a_line_scan"
 
 
 def table_of(
-    known: Known, responses: Responses, found: Windows, regions: Sequence[Region],
-    lines: Sequence[int],
-) -> xr.Dataset:  # fmt: skip
+    known: Known, responses: Responses, regions: Sequence[Region], lines: Sequence[int]
+) -> xr.Dataset:
     """Return the strangers, a row each, with the counts in excess of some families."""
-    axes = [_Axis(known.image, d) for d in spatial_dims(known.image)]
-    rows = [_cells(region, found, known, axes) for region in regions]
+    axes = [_Axis(known.image, d) for d in spatial_dims(known.image) if d != ROW]
+    rows = [_cells(region, known, axes) for region in regions]
     made = xr.Dataset(
         {
             name: (
@@ -87,7 +86,7 @@ def _columns(axes: Sequence[_Axis]) -> dict[str, tuple[type, str, str]]:
         found[f"extent_{axis.dim}"] = (float, f"extent along {axis.dim}", axis.units)
     return found | {
         "n_pixels": (int, "pixels", "1"),
-        "size": (float, "diameter of a disc of the same area", axes[0].units),
+        "size": (float, "diameter of a disc of the same area, or length", axes[0].units),
         "elements": (object, "elements in excess, or missing", "1"),
         "significance": (float, "significance of the strongest window", "standard deviations"),
         "log_chance": (float, "logarithm of the chance of the strongest window", "1"),
@@ -97,21 +96,17 @@ def _columns(axes: Sequence[_Axis]) -> dict[str, tuple[type, str, str]]:
     }
 
 
-def _cells(region: Region, found: Windows, known: Known, axes: Sequence[_Axis]) -> dict[str, Any]:
+def _cells(region: Region, known: Known, axes: Sequence[_Axis]) -> dict[str, Any]:
     """Return a row of the table."""
-    w = region.windows
-    pixels, reach = found.pixels[w], np.floor(np.array(windows.RADII)[found.disc[w]])
-    means, centres = (found.mean_y, found.mean_x), (found.y, found.x)
     row: dict[str, Any] = {}
-    for axis, mean, centre in zip(axes, means, centres, strict=True):
-        place = float(np.average(mean[w], weights=pixels))
-        wide = float((centre[w] + reach).max() - (centre[w] - reach).min() + 1)
-        row[f"middle_{axis.dim}"] = axis.first + axis.step * place
-        row[f"extent_{axis.dim}"] = abs(axis.step) * wide
-    area = float(pixels.sum()) * abs(math.prod(a.step for a in axes))
+    # the last ones: a line scan has one axis only
+    for axis, place in zip(axes, region.pixels.T[-len(axes) :], strict=True):
+        row[f"middle_{axis.dim}"] = axis.first + axis.step * float(place.mean())
+        row[f"extent_{axis.dim}"] = abs(axis.step) * float(np.ptp(place) + 1)
+    area = len(region.pixels) * abs(math.prod(a.step for a in axes))
     row |= {
-        "n_pixels": int(pixels.sum()),
-        "size": math.sqrt(4 / math.pi * area),
+        "n_pixels": len(region.pixels),
+        "size": math.sqrt(4 / math.pi * area) if len(axes) == 2 else area,
         "elements": elements_of(region),
         "significance": float(as_sigma(np.array([region.log_p]))[0]),
         "log_chance": region.log_p,

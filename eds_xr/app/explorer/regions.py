@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.app.pictures.worker import Job
+from eds_xr.cluster.supervision import computes
 from eds_xr.image.stored_sums import summed_pixels
 from eds_xr.schema import COLORS, ENERGY, EdsError, spatial_dims
 from eds_xr.segmentation.roi_masks import from_rois
@@ -119,6 +120,7 @@ def whole_spectrum(
     return sums[0].assign(n_pixels=sums[0].n_pixels.copy(data=pixels))
 
 
+@computes
 def pixel_spectrum(image: xr.DataArray, y: int, x: int) -> xr.Dataset:
     """Return the spectrum of one pixel."""
     dims = spatial_dims(image)

@@ -11,9 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from zarr.storage import FsspecStore, LocalStore, WrapperStore
+from zarr.storage import LocalStore, WrapperStore
 
 from eds_xr.places import inside, local_or_url
+from eds_xr.readers.guards.answering import remote_store
 from eds_xr.schema import EdsError
 
 COMPRESSORS = {None, "blosc", "bz2", "gzip", "lz4", "lzma", "zlib", "zstd"}
@@ -33,7 +34,7 @@ def guarded(where: Path | str) -> Any:
     place = local_or_url(where)
     if isinstance(place, Path):
         return Guarded(LocalStore(place, read_only=True))
-    return Guarded(FsspecStore.from_url(place, read_only=True))
+    return Guarded(remote_store(place, read_only=True))
 
 
 class Guarded(WrapperStore[Any]):

@@ -38,6 +38,20 @@ def weighted_least_squares(
     return amounts / length, inverse / np.outer(length, length)
 
 
+def amount_weights(design: np.ndarray, variance: np.ndarray) -> np.ndarray:
+    """Return the weight of each channel in the amounts of :func:`weighted_least_squares`.
+
+    As [shape, channel]: ``weights @ values`` are the amounts, whatever the values.
+    """
+    weight = 1 / np.sqrt(variance)
+    unit = design * weight[:, None]
+    length = np.linalg.norm(unit, axis=0)
+    unit /= length
+    inverse = np.linalg.inv(unit.T @ unit + _RIDGE * np.eye(length.size))
+    found: np.ndarray = (inverse @ unit.T) * weight / length[:, None]
+    return found
+
+
 def poisson_likelihood(design: np.ndarray, counts: np.ndarray, start: np.ndarray) -> np.ndarray:
     """Return the amounts of greatest likelihood.
 

@@ -9,12 +9,14 @@ import xarray as xr
 from support.counted_reads import CountedReads
 from support.independent.images import MICROSCOPE
 from support.independent.inclusions import Inclusion, field
+from support.independent.materials import Material
 
 import eds_xr
 from eds_xr import EdsError
 from eds_xr.analysis.strangers import windows
 
 SHAPE = (120, 112)
+TITANIA = Material("rutile", "oxide", {"Ti": 1, "O": 2}, 4.2)
 HELD = ["C", "O", "Mg", "Al", "Si", "Fe", "Cu"]
 
 
@@ -148,6 +150,21 @@ def test_find_strangers__takes_spectra_and_trees(planted, found):
     tree = xr.DataTree.from_dict({"factors": factors})
     told = image.eds.find_strangers(tree)  # identifies the elements by itself
     assert set(map(id, matched(told, planted[1]))) == set(map(id, planted[1]))
+
+
+def test_find_strangers__in_a_line_scan():
+    image, _ = field((24, 400), seed=5, dose=20.0, microscope=MICROSCOPE)
+    scan = image.isel(y=slice(0, 24)).sum("y", keep_attrs=True).astype(np.uint16)
+    titanium, _ = field((1, 5), seed=1, phases=[TITANIA], dose=60.0, thickness=0.0)
+    values = scan.values
+    values[200:205] += titanium.values[0, :, : scan.sizes["energy"]]
+    found = eds_xr.find_strangers(scan.copy(data=values), eds_xr.nmf(scan, 3), elements=HELD)
+    best = found.isel(stranger=0)
+    assert abs(float(best.middle_x) / 2 - 202) < 2
+    assert "Ti" in best.elements.item()
+    assert "middle_y" not in found
+    assert found.region.dims == ("x",)
+    assert found.residual.dims == ("line", "x")
 
 
 @pytest.mark.parametrize(

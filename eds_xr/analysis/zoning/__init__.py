@@ -1,0 +1,1 @@
+"""Zoning: phases whose composition changes from place to place."""

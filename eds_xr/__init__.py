@@ -17,6 +17,7 @@ from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.recipe import Recipe, read_recipe, write_recipe
 from eds_xr.analysis.segment import segment
+from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
@@ -87,6 +88,7 @@ __all__ = [
     "analyse",
     "budget",
     "calibrate",
+    "check",
     "classify",
     "compare_detectors",
     "compare_regions",

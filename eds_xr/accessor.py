@@ -13,6 +13,7 @@ from eds_xr.analysis.mixing_intervals.intervals import mixing_intervals
 from eds_xr.analysis.mixing_intervals.stated_errors import wider_than_stated
 from eds_xr.analysis.plan import plan
 from eds_xr.analysis.segment import segment
+from eds_xr.analysis.self_check.check import check
 from eds_xr.analysis.strangers.find import find_strangers
 from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.app.explore import explore
@@ -178,4 +179,5 @@ class TreeAccessor:
     def __init__(self, data: xr.DataTree) -> None:
         self._data = data
 
+    check = _method(check)
     write_report = _method(write_report)

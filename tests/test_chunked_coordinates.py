@@ -346,8 +346,8 @@ CASES = (
 READ_COORDINATES = {"to_table", "write_csv"}
 #: Not of an image, or (save) reading its coordinates: tested apart.
 NOT_OF_IMAGES = {
-    "convert", "info", "open", "read_recipe", "save", "standardless_k_factors", "supervised",
-    "write_recipe",
+    "check", "convert", "info", "open", "read_recipe", "save", "standardless_k_factors",
+    "supervised", "write_recipe",
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ from eds_xr.analysis.any_sample.phases_found import Found, find_phases
 from eds_xr.analysis.any_sample.pure_spectra import LEAST_IN_LINES
 from eds_xr.analysis.any_sample.tree import as_tree
 from eds_xr.analysis.recipe import ElementChoice, PhaseRecipe, Recipe, read_recipe
+from eds_xr.analysis.self_check.quick import self_checked
 from eds_xr.cluster.supervision import computes
 from eds_xr.composition.k_factors.factors import read_k_factors
 from eds_xr.composition.minerals import formula
@@ -54,7 +55,7 @@ def analyse(
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
-    Computes: everything but the scores; reads `image` block by block, some seven times. On a
+    Computes: everything but the scores; reads `image` block by block, some nine times. On a
     cluster all that is as large as the image stays with the workers: save the result there.
 
     Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the
@@ -78,9 +79,11 @@ def analyse(
         ``rank``, ``factors`` (scores lazy),
         ``segmentation``, ``masks`` (regions), ``spectra`` (their sums), ``pure`` (of the phases),
         ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
-        ``refined_lines``, ``refined_composition`` (from all pixels) and ``comparison`` of the two
-        compositions. Groups that cannot be had are missing. Attributes: ``recipe``, TOML with all
-        choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
+        ``refined_lines``, ``refined_composition`` (from all pixels), ``comparison`` of the two
+        compositions, ``strangers`` (:func:`find_strangers`) and ``check``, tests of what the
+        model leaves out (:func:`check` adds what the intervals hold). Groups that cannot be had
+        are missing. Attributes: ``recipe``, TOML with all choices, found ones too; ``warnings``,
+        what is to be said; ``matrix``; ``hosts``.
 
     Raises
     ------
@@ -93,6 +96,23 @@ def analyse(
     >>> tree = analyse(simulate.spectrum_image((48, 48, 1024), 200.0))      # doctest: +SKIP
     >>> tree["composition"].atomic_fraction                                 # doctest: +SKIP
     """
+    tree, image, found = _carried_out(image, recipe, say)
+    return self_checked(tree, image, found, say)
+
+
+def analysed(
+    image: xr.DataArray, recipe: Recipe, say: Callable[[str], None] = say_where_watched
+) -> xr.DataTree:
+    """Return an analysis that does not check itself, as for images that are drawn to check one."""
+    return _carried_out(image, recipe, say)[0]
+
+
+def _carried_out(
+    image: xr.DataArray,
+    recipe: Recipe | str | os.PathLike[str] | None,
+    say: Callable[[str], None],
+) -> tuple[xr.DataTree, xr.DataArray, Found]:
+    """Return an analysis, the image as it was taken, and its phases."""
     check_spectrum_image(image)
     if image.attrs.get("signal_type") == "EELS":
         raise EdsError(
@@ -120,10 +140,11 @@ def analyse(
         composed, told = _compositions(image, measured, chosen, matrix)
     notes += told + [str(w.message) for w in caught]
     done = _completed(chosen, found, measured, host_of, matrix)
-    return as_tree(
+    tree = as_tree(
         groups | composed, image, chosen.to_toml(), recipe=done.to_toml(),
         warnings=list(dict.fromkeys(notes)), matrix=matrix, hosts=host_of,
     )  # fmt: skip
+    return tree, image, found
 
 
 def with_counts(lines: xr.Dataset, spectra: xr.Dataset, notes: list[str]) -> xr.Dataset:
@@ -202,7 +223,7 @@ def _compositions(
     if measured.lines is None:
         return {}, ["no phase has a spectrum that could be quantified"]
     try:  # one reason for all phases, not each its own
-        table = _factors(recipe)
+        table = factors_of_lines(recipe)
         beam, _ = beam_and_assumptions(
             image.attrs, table, assume_thin_film=recipe.instrument.assume_thin_film
         )
@@ -216,7 +237,7 @@ def _compositions(
         if lines is None or spectra is None:
             continue
         try:
-            made[name] = _quantified(with_counts(lines, spectra, notes), table, recipe)
+            made[name] = quantified(with_counts(lines, spectra, notes), table, recipe)
             told = texts_of(made[name].attrs, "warnings")
             notes += [w for w in told if w not in texts_of(lines.attrs, "warnings")]
         except EdsError as error:
@@ -231,7 +252,8 @@ def _compositions(
     return made, notes
 
 
-def _quantified(lines: xr.Dataset, table: xr.Dataset | None, recipe: Recipe) -> xr.Dataset:
+def quantified(lines: xr.Dataset, table: xr.Dataset | None, recipe: Recipe) -> xr.Dataset:
+    """Return the composition of lines as a recipe has it."""
     choice = recipe.quantification
     return quantify(
         lines, table, oxygen=choice.oxygen, valences=choice.valences,
@@ -241,7 +263,8 @@ def _quantified(lines: xr.Dataset, table: xr.Dataset | None, recipe: Recipe) -> 
     )  # fmt: skip
 
 
-def _factors(recipe: Recipe) -> xr.Dataset | None:
+def factors_of_lines(recipe: Recipe) -> xr.Dataset | None:
+    """Return the table of k-factors that a recipe names; None where they are computed."""
     name = recipe.quantification.k_factors
     return None if name is None else read_k_factors(name)
 

@@ -17,6 +17,7 @@ import xarray as xr
 from eds_xr.analysis.any_sample.hole import hole_of, keep_hole
 from eds_xr.analysis.painted_phases import KEPT, kept_beside
 from eds_xr.analysis.recipe import Recipe, write_recipe
+from eds_xr.analysis.strangers.table import STRANGER
 from eds_xr.atomic_write import written_file, written_folder
 from eds_xr.composition.uncertainty.quantities import quantities
 from eds_xr.places import check_free
@@ -34,7 +35,7 @@ TREE, RECIPE, TABLES, COUNTS, FACTORS, HOLE, PAGE = (
 #: Groups of the tree that are written as tables, where it has them.
 TABULATED = (
     "identification", "lines", "composition", "partition", "formula", "refined_lines",
-    "refined_composition", "comparison",
+    "refined_composition", "comparison", "strangers", "check", "coverage",
 )  # fmt: skip
 #: Of several maps, compositions side by side; these columns of them.
 COMPARISON = "comparison.csv"
@@ -204,6 +205,8 @@ def _stem(source: str | os.PathLike[str]) -> str:
 
 def _write_table(part: xr.Dataset, path: Path) -> None:
     """Write a result; one without errors, such as a comparison, as its plain variables."""
+    if STRANGER in part.dims:  # a row each, without their lines and their places in the image
+        part = part.drop_dims([d for d in part.dims if d != STRANGER])
     if quantities(part):
         write_csv(part, path)
         return

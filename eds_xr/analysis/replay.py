@@ -32,7 +32,7 @@ ROUNDING = 1e-6
 ORDER = (
     "identification", "scribbles", "rank", "factors", "segmentation", "masks", "spectra", "pure",
     "lines", "composition", "partition", "formula", "refined", "refined_lines",
-    "refined_composition", "comparison",
+    "refined_composition", "comparison", "strangers", "zoning", "check", "coverage",
 )  # fmt: skip
 
 

@@ -19,7 +19,7 @@ def as_tree(
 
     The history keeps the recipe that was `given`: with the completed one, less would be found.
     """
-    tree = xr.DataTree.from_dict({name: _plain(part) for name, part in groups.items()})
+    tree = xr.DataTree.from_dict({name: plain(part) for name, part in groups.items()})
     attrs = with_step({"history": image.attrs.get("history", [])}, "analyse", recipe=given)
     tree.attrs = {
         "source": str(image.attrs.get("source", "")),
@@ -29,7 +29,7 @@ def as_tree(
     return tree
 
 
-def _plain(part: xr.Dataset) -> xr.Dataset:
+def plain(part: xr.Dataset) -> xr.Dataset:
     """Return a Dataset whose attributes and texts a file can hold."""
     text = {n: v.astype(object) for n, v in part.variables.items() if v.dtype.kind == "U"}
     plain = part.assign({n: v for n, v in text.items() if n in part.data_vars})

@@ -16,6 +16,7 @@ import xarray as xr
 
 from eds_xr.atomic_write import written_file
 from eds_xr.provenance import package_version
+from eds_xr.report.page.doubts import what_the_check_says
 from eds_xr.report.page.html import STYLE, block, escaped, items, picture, section, table
 from eds_xr.report.page.tables import budget_lines, comparison_table, elements_table, text_tables
 from eds_xr.report.pictures.canvas import COLUMN
@@ -118,6 +119,7 @@ def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], repeat: str | Non
     seen = _phases(tree, parts) + _spectra(parts)
     yield section("Phases and their spectra", seen, kind="columns") if seen else ""
     yield _tables(parts)
+    yield what_the_check_says(parts)
     yield _errors(parts)
     recipe = str(tree.attrs.get("recipe", ""))
     said = "<p>All choices, found ones too. Those left open: <code>recipe.toml</code>.</p>"

@@ -1,0 +1,47 @@
+"""What a page says of the result's doubts: tests, coverage, strangers; names do nothing."""
+
+import numpy as np
+import xarray as xr
+
+from eds_xr.report.page.doubts import what_the_check_says
+
+HOSTILE = "<script>alert(1)</script>"
+
+
+def _parts() -> dict[str, xr.Dataset]:
+    tests = xr.Dataset(
+        {
+            "size": ("test", [0.5, np.nan]), "size_sd": ("test", [0.1, np.nan]),
+            "units": ("test", ["%", "%"]), "chance": ("test", [1e-9, np.nan]),
+            "flagged": ("test", [True, False]),
+            "text": ("test", ["the gain drifts", "not tested: no line"]),
+        },
+        {"test": ["gain along y", "pile-up"]}, {"level": 0.05},
+    )  # fmt: skip
+    dims = ("way", "phase", "element")
+    grid = {"way": ["composition"], "phase": [HOSTILE, "b"], "element": ["Mg", "Si"]}
+    numbers = {
+        "covered": [[0.7, 1.0], [np.nan, np.nan]], "draws": [[20, 20], [0, 0]],
+        "widening": [[1.8, 1.0], [1.0, 1.0]], "bias": [[0.01, 0.0], [np.nan, np.nan]],
+    }  # fmt: skip
+    coverage = xr.Dataset({n: (dims, [v]) for n, v in numbers.items()}, grid, {"draws": 20})
+    strangers = xr.Dataset({"text": ("stranger", [f"{HOSTILE} {i}" for i in range(25)])})
+    return {"check": tests, "coverage": coverage, "strangers": strangers}
+
+
+def test_what_the_check_says__of_all_three() -> None:
+    text = what_the_check_says(_parts())
+    assert "<script>" not in text
+    assert "<li>the gain drifts</li>" in text
+    assert "0.50(10) %" in text
+    assert "<\N{NO-BREAK SPACE}0.0001".replace("<", "&lt;") in text
+    assert "not tested: no line" in text
+    assert "<td>85 %</td><td>20 of 20</td><td>Mg 1.8 times (bias +1 at%)</td>" in text
+    assert "given in none" in text
+    assert "And 5 more" in text
+
+
+def test_what_the_check_says__nothing_where_nothing_was_checked() -> None:
+    assert what_the_check_says({}) == ""
+    quiet = _parts()["check"].isel(test=[1])
+    assert "Nothing." in what_the_check_says({"check": quiet})

@@ -169,9 +169,13 @@ def plan(
     if operation == "convert":
         found = _conversion(image, limit if memory is not None else _free())
     else:
-        density = _density(image)
         here = workers is None and cluster() is None  # then this process does the work
-        found = _planned(operation, image, density, number, each, limit, here)
+        # chunks that would not fit even if all counts were zero are not looked at
+        empty = Density(0.0, 1, np.zeros(image.sizes[ENERGY]))
+        found = _planned(operation, image, empty, number, each, limit, here)
+        if found.worker_bytes <= limit:
+            density = _density(image)
+            found = _planned(operation, image, density, number, each, limit, here)
     if found.worker_bytes > found.memory_bytes:
         raise EdsError(_refusal(found, image))
     return found

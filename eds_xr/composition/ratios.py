@@ -8,6 +8,7 @@ from typing import Any
 
 import xarray as xr
 
+from eds_xr.cluster.supervision import computes
 from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.uncertainty import marks
 from eds_xr.image.block_by_block import block_by_block
@@ -17,6 +18,7 @@ from eds_xr.schema import ASSUMED, DOUBT, ELEMENT, EdsError, spatial_dims
 _USED = ("", "_covariance", "_systematic_covariance", "_by_error", "_effect_covariance")
 
 
+@computes
 def ratio(composition: xr.Dataset, element: str, *, other: str) -> xr.Dataset:
     """Return the ratio of the atoms of two elements, with its variance.
 

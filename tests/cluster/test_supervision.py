@@ -26,6 +26,11 @@ def waiting(block: np.ndarray, name: str) -> np.ndarray:
     return block
 
 
+def tasks_of(client) -> set[str]:
+    """Return the tasks that the scheduler knows; other tests may have left some."""
+    return client.run_on_scheduler(lambda dask_scheduler: {str(k) for k in dask_scheduler.tasks})
+
+
 def test_stoppable__gives_what_the_client_gives(client):
     numbers = da.arange(1000, chunks=100)
     with stoppable(lambda: None):
@@ -42,6 +47,7 @@ def test_stoppable__gives_what_the_client_gives(client):
 
 def test_stoppable__ends_within_a_stage(client):
     job, started = Job(), Event("first runs", client)
+    before = tasks_of(client)
     lazy = da.zeros(40, chunks=1).map_blocks(waiting, "first", dtype=float, meta=np.zeros(0))
     others = client.submit(sum, [1, 2])
     raised = []
@@ -62,7 +68,7 @@ def test_stoppable__ends_within_a_stage(client):
     assert others.result() == 3
     Event("first may end", client).set()  # those that run are let go
     assert client.submit(sum, [2, 2]).result() == 4
-    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)) > 2:
+    while len(tasks_of(client) - before) > 2:
         pass  # what waited is forgotten
 
 
@@ -129,8 +135,9 @@ def test_supervised__an_error_lets_go_of_what_was_kept(client):
         kept.sum().compute()
         raise ValueError("of the work itself")
 
+    before = tasks_of(client)
     with pytest.raises(ValueError, match="of the work itself") as raised:
         fail()
-    while client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks)):
+    while tasks_of(client) - before:
         pass
     assert raised.value.__traceback__ is not None  # which holds what was kept

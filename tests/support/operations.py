@@ -7,7 +7,7 @@ from collections.abc import Iterable
 #: ``EDS_XR_REQUIRE=operations`` asks for all.
 EVERY = "operations"
 #: One in so many is drawn.
-PARTS = 4
+PARTS = 8
 
 
 def drawn(names: Iterable[str], *, seed: int, always: Iterable[str] = ()) -> list[str]:

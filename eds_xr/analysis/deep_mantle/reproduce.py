@@ -96,8 +96,8 @@ def reproduce(
 def number_of_steps(sample: str, file: Path | None) -> int:
     """Return how many steps are told: before the study, a file is fetched and converted."""
     if file is not None:
-        return 9 if file.is_dir() else 10
-    return 10 if sample == "simulated" else 11
+        return 10 if file.is_dir() else 11
+    return 11 if sample == "simulated" else 12
 
 
 def _repeat(given: dict[str, str | int | Path | None]) -> str:

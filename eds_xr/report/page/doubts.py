@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.composition.uncertainty.number_text import value_text
-from eds_xr.report.page.html import items, notes, section, table
+from eds_xr.report.page.html import items, notes, table
 from eds_xr.schema import ELEMENT, PHASE
 
 #: Rows of strangers; the tree has all.
@@ -15,33 +14,28 @@ _WAYS = {"composition": "regions", "refined_composition": "all pixels"}
 
 
 def what_the_check_says(parts: dict[str, xr.Dataset]) -> str:
-    """Return the section, empty where nothing was checked."""
+    """Return a part of the page for each, none where nothing was checked."""
     made = ""
     if "check" in parts:
-        made += f"<div><h3>What the model leaves out</h3>{tests_table(parts['check'])}</div>"
+        made += f"<div><h3>What the model leaves out</h3>{tests_text(parts['check'])}</div>"
     if "coverage" in parts:
         made += f"<div><h3>What the intervals hold</h3>{coverage_table(parts['coverage'])}</div>"
     if "strangers" in parts:
         made += f"<div><h3>Strangers</h3>{strangers_table(parts['strangers'])}</div>"
-    return section("What the check says", made, kind="columns") if made else ""
+    return made
 
 
-def tests_table(found: xr.Dataset) -> str:
-    """Return the tests of an image, flagged ones in words."""
-    flagged = [str(t) for t in found["text"].values[found["flagged"].values]]
-    rows = []
-    for test in found["test"].values.tolist():
-        one = found.sel(test=test)
-        size, sd = float(one["size"]), float(one["size_sd"])
-        if np.isfinite(size):
-            shown = f"{value_text(size, sd)} {one['units'].item()}"
-            rows.append([test, shown, _chance(one), "yes" if bool(one["flagged"]) else ""])
-        else:
-            rows.append([test, str(one["text"].item()), "", ""])
+def tests_text(found: xr.Dataset) -> str:
+    """Return what tests of an image flagged, and the names of those that it passed."""
+    flagged, tested = found["flagged"].values, np.isfinite(found["size"].values)
+    texts, names = found["text"].values, found["test"].values
+    said = items([str(t) for t in texts[flagged]]) if flagged.any() else "<p>Nothing.</p>"
     level = float(found.attrs.get("level", 0.05))
-    below = f"Chance: of a clean image, all tests together; flagged below {100 * level:g} %."
-    said = items(flagged) if flagged else "<p>Nothing.</p>"
-    return said + table(["test", "size", "chance", "flagged"], rows) + notes([below])
+    below = [f"Flagged: less than {100 * level:g} % of clean images, all tests together."]
+    if (passed := names[tested & ~flagged]).size:
+        below.append(f"Not flagged: {', '.join(map(str, passed))}; sizes in the group check.")
+    open_ = zip(names[~tested].tolist(), texts[~tested].tolist(), strict=True)
+    return said + notes([*below, *(f"{name}: {text}" for name, text in open_)])
 
 
 def coverage_table(found: xr.Dataset) -> str:
@@ -82,8 +76,3 @@ def strangers_table(found: xr.Dataset) -> str:
     more = len(texts) - MOST_STRANGERS
     below = [f"And {more} more, in the group strangers of the tree."] if more > 0 else []
     return (items(texts[:MOST_STRANGERS]) if texts else "<p>None.</p>") + notes(below)
-
-
-def _chance(one: xr.Dataset) -> str:
-    chance = float(one["chance"])
-    return f"{chance:.2g}" if chance >= 1e-4 else "<\N{NO-BREAK SPACE}0.0001"

@@ -65,7 +65,7 @@ pre { background: #f5f5f5; padding: .6rem; font-size: .75rem; line-height: 1.35;
   .scroll, .wide { overflow: visible; }
   table, header p, figcaption, .notes { font-size: 8px; line-height: 1.2; }
   td, th { padding: .2mm 2mm .2mm .4mm; min-width: 10.5mm; overflow-wrap: anywhere; }
-  pre { font-size: 7px; line-height: 1.2; padding: 1mm; margin: 0 0 1mm; }
+  pre { font-size: 6.8px; line-height: 1.12; padding: .8mm; margin: 0 0 .6mm; }
 }
 """
 

@@ -119,7 +119,6 @@ def _sections(tree: xr.DataTree, parts: dict[str, xr.Dataset], repeat: str | Non
     seen = _phases(tree, parts) + _spectra(parts)
     yield section("Phases and their spectra", seen, kind="columns") if seen else ""
     yield _tables(parts)
-    yield what_the_check_says(parts)
     yield _errors(parts)
     recipe = str(tree.attrs.get("recipe", ""))
     said = "<p>All choices, found ones too. Those left open: <code>recipe.toml</code>.</p>"
@@ -209,6 +208,7 @@ def _errors(parts: dict[str, xr.Dataset]) -> str:
         made += picture(partial(plot_rank, parts["rank"]), "How many components there are.", "svg")
     if "identification" in parts:
         made += f"<div><h3>Elements</h3>{elements_table(parts['identification'])}</div>"
+    made += what_the_check_says(parts)
     return section("Errors, and how it was found", made, kind="columns") if made else ""
 
 

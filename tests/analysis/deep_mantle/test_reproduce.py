@@ -70,8 +70,8 @@ def test_reproduce__results_have_the_promised_keys(simulated):
 def test_reproduce__prints_every_step(simulated):
     _, output = simulated
     steps = [line for line in output.splitlines() if line.startswith("[")]
-    assert len(steps) == 10
-    assert steps[-1].startswith("[10/10]")
+    assert len(steps) == 11
+    assert steps[-1].startswith("[11/11]")
 
 
 @pytest.fixture(scope="module")

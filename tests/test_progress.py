@@ -104,10 +104,10 @@ def test_progress__interrupted_leaves_nothing_running(
         time.sleep(0.02)
 
     with pytest.raises(KeyboardInterrupt), progress("working", enabled=True):
-        dask.compute([work(i) for i in range(200)], scheduler="threads", num_workers=2)
+        dask.compute([work(i) for i in range(2000)], scheduler="threads", num_workers=2)
     time.sleep(0.1)
     done = len(ran)
-    assert done < 200
+    assert done < 2000
     time.sleep(0.2)
     assert len(ran) == done
     assert "eds_xr progress" not in [thread.name for thread in threading.enumerate()]

@@ -167,17 +167,17 @@ def plan(
     number, each, limit = _workplace(memory, workers, threads)
     image = as_chunked(image)
     if operation == "convert":
-        found = _conversion(image, limit if memory is not None else _free())
+        found, density = _conversion(image, limit if memory is not None else _free()), None
     else:
         here = workers is None and cluster() is None  # then this process does the work
         # chunks that would not fit even if all counts were zero are not looked at
-        empty = Density(0.0, 1, np.zeros(image.sizes[ENERGY]))
-        found = _planned(operation, image, empty, number, each, limit, here)
+        density = Density(0.0, 1, np.zeros(image.sizes[ENERGY]))
+        found = _planned(operation, image, density, number, each, limit, here)
         if found.worker_bytes <= limit:
             density = _density(image)
             found = _planned(operation, image, density, number, each, limit, here)
     if found.worker_bytes > found.memory_bytes:
-        raise EdsError(_refusal(found, image))
+        raise EdsError(_refusal(found, image, density))
     return found
 
 
@@ -303,15 +303,14 @@ def _copies(operation: str, image: xr.DataArray, density: Density) -> float:
     return SLACK * (cost.copies + found)
 
 
-def _refusal(found: Plan, image: xr.DataArray) -> str:
+def _refusal(found: Plan, image: xr.DataArray, density: Density | None) -> str:
     """Say what would fit: smaller chunks, or more workers."""
     said = (
         f"{found.operation} would fill {_size(found.worker_bytes)} of each worker, which may fill "
         f"{_size(found.memory_bytes)}"
     )
-    if found.operation == "convert":
+    if density is None:
         return f"{said}; convert it where more memory is free"
-    density = _density(image)
     copies = _copies(found.operation, image, density) * found.threads
     busy = _in_flight(found.operation, image, density, found.workers, found.threads)
     room = found.memory_bytes - found.worker_bytes + busy

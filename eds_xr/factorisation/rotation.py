@@ -59,12 +59,7 @@ def binned_maps(scores: xr.DataArray) -> np.ndarray:
     sums = table.coarsen(window, boundary="trim").sum().values if side > 1 else table.values
     if not np.isfinite(sums).all():
         raise EdsError("the scores hold NaN or infinite values; use da.fillna(0)")
-    while sums.sum() < COUNTS_PER_BIN * math.prod(sums.shape[:-1]):
-        halved = halved_maps(sums)
-        if math.prod(halved.shape[:-1]) < FEWEST_BINS:
-            break
-        sums = halved
-    return sums
+    return gathered_bins(sums, COUNTS_PER_BIN, FEWEST_BINS)
 
 
 def turned_scores(scores: xr.DataArray, change: np.ndarray) -> xr.DataArray:
@@ -132,6 +127,16 @@ def turn(
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def gathered_bins(sums: np.ndarray, each: float, fewest: int) -> np.ndarray:
+    """Return sums over bins ``[*bins, any]`` that hold `each` on average, while enough remain."""
+    while sums.sum() < each * math.prod(sums.shape[:-1]):
+        halved = halved_maps(sums)
+        if math.prod(halved.shape[:-1]) < fewest:
+            break
+        sums = halved
+    return sums
 
 
 def halved_maps(sums: np.ndarray) -> np.ndarray:

@@ -10,7 +10,6 @@ best of three whole fits (quick: one), each with its own read of the store, in a
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import tempfile
@@ -20,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import common
-import dask
 import numpy as np
 import scipy.sparse
 import sklearn
@@ -266,27 +264,9 @@ def run_task(
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:workers])
     baseline = common.resident_bytes()
     image = eds_xr.open(store)
-    with scheduler(workers, processes=processes):
+    with common.scheduler(workers, processes=processes):
         seconds = [timed(lambda: fit(image))[0] for _ in range(runs)]
     return {"seconds": seconds, "baseline": baseline, "peak": common.peak_bytes()}
-
-
-@contextlib.contextmanager
-def scheduler(workers: int | None, *, processes: bool) -> Iterator[None]:
-    """Run Dask on threads of this process, or on a cluster of processes of one thread."""
-    if not processes:
-        with dask.config.set(scheduler="threads", num_workers=workers):
-            yield
-        return
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster),
-    ):
-        yield
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ import dask
 import numpy as np
 import psutil
 import xarray as xr
-from common import Row, say, show, timed
+from common import Row, say, scheduler, show, timed
 
 import eds_xr
 from eds_xr import simulate
@@ -128,29 +128,11 @@ def serve(name: str, store: str, workers: int, kind: str) -> None:
     """Run an operation for each line that comes in; print how long it took."""
     image = eds_xr.open(store)
     run = OPERATIONS[name](image)
-    with scheduler(workers, kind):
+    with scheduler(workers, processes=kind != "threads"):
         for _ in sys.stdin:
             before = processor_seconds()
             seconds, _ = timed(run)
             print(json.dumps([seconds, (processor_seconds() - before) / seconds]), flush=True)
-
-
-@contextlib.contextmanager
-def scheduler(workers: int, kind: str) -> Iterator[None]:
-    """Compute on threads of this process, or on a cluster of processes of one thread."""
-    if kind == "threads":
-        with dask.config.set(scheduler="threads", num_workers=workers):
-            yield
-        return
-    from distributed import Client, LocalCluster
-
-    with (
-        LocalCluster(
-            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
-        ) as cluster,
-        Client(cluster),
-    ):
-        yield
 
 
 def processor_seconds() -> float:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import dask
 import numpy as np
 import scipy.sparse
 import xarray as xr
@@ -197,6 +198,24 @@ def in_fresh_process(script: str, task: dict[str, Any], **environment: str) -> d
     )
     found: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return found
+
+
+@contextlib.contextmanager
+def scheduler(workers: int | None, *, processes: bool) -> Iterator[None]:
+    """Run Dask on threads of this process, or on a cluster of processes of one thread."""
+    if not processes:
+        with dask.config.set(scheduler="threads", num_workers=workers):
+            yield
+        return
+    from distributed import Client, LocalCluster
+
+    with (
+        LocalCluster(
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=":0"
+        ) as cluster,
+        Client(cluster),
+    ):
+        yield
 
 
 # -- tables --------------------------------------------------------------------------------------

@@ -9,10 +9,9 @@ from eds_xr.analysis.mixing_intervals.intervals import RATIO
 from eds_xr.cluster.supervision import computes
 from eds_xr.composition.fractions import check_composition
 from eds_xr.composition.ratios import ratio
+from eds_xr.factorisation.ambiguity.intervals import TWO_SIDED_95
 from eds_xr.schema import COMPONENT, PHASE, EdsError
 
-#: Half of a 95 % interval, in standard deviations.
-TWO_SIDED_95 = 1.96
 #: An interval this many times as wide as the stated one is worth a word.
 MUCH_WIDER = 2.0
 #: A ratio is not spoken of where its own error is a larger part of it than this.

@@ -172,28 +172,18 @@ def _with_more(composition: xr.Dataset, kind: str, factor: xr.DataArray) -> xr.D
         both = (table + diagonal).transpose(*table.dims)
         made = made.assign({name: both.assign_attrs(table.attrs)})
     if (name := f"{kind}_effect_covariance") in made:
+        made = _with_effect(made)
         table = made[name]
         more = added.where(made[ELEMENT] == made[other], 0.0)
-        if SIMULATION in table[EFFECT].values:
-            here = xr.where(table[EFFECT] == SIMULATION, more, 0.0)
-            both = (table + here).transpose(*table.dims)
-            return made.assign({name: both.assign_attrs(table.attrs)})
-        return _with_effect(made, kind, more)
+        here = xr.where(table[EFFECT] == SIMULATION, more, 0.0)
+        both = (table + here).transpose(*table.dims)
+        made = made.assign({name: both.assign_attrs(table.attrs)})
     return made
 
 
-def _with_effect(composition: xr.Dataset, kind: str, more: xr.DataArray) -> xr.Dataset:
-    """Return a composition with one effect more; where it is of one kind only, zero of others."""
-    name = f"{kind}_effect_covariance"
-    effects = [*composition[EFFECT].values.tolist(), SIMULATION]
-    made = composition.drop_vars(
-        [n for n, v in composition.data_vars.items() if EFFECT in v.dims]
-    ).drop_vars(EFFECT)
-    tables = {n: v for n, v in composition.data_vars.items() if EFFECT in v.dims}
-    longer = {
-        n: v.reindex({EFFECT: effects}, fill_value=0.0).assign_attrs(v.attrs)
-        for n, v in tables.items()
-    }
-    here = xr.where(longer[name][EFFECT] == SIMULATION, more, 0.0)
-    summed = (longer[name] + here).transpose(*longer[name].dims)
-    return made.assign(longer | {name: summed.assign_attrs(longer[name].attrs)})
+def _with_effect(composition: xr.Dataset) -> xr.Dataset:
+    """Return a composition whose effects have simulations among them, zero at first."""
+    effects = composition[EFFECT].values.tolist()
+    if SIMULATION in effects:
+        return composition
+    return composition.reindex({EFFECT: [*effects, SIMULATION]}, fill_value=0.0)

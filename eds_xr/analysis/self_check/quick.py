@@ -13,10 +13,11 @@ from eds_xr.analysis.any_sample.tree import plain
 from eds_xr.analysis.recipe import Recipe
 from eds_xr.analysis.self_check.coverage import WAYS
 from eds_xr.analysis.self_check.misfits import misfits
-from eds_xr.analysis.strangers.find import find_strangers
+from eds_xr.analysis.strangers.find import FDR, strangers_of
+from eds_xr.analysis.strangers.known import known_phases
 from eds_xr.composition.uncertainty import marks
 from eds_xr.progress import progress
-from eds_xr.schema import DOUBT, EdsError, spatial_dims, texts_of
+from eds_xr.schema import DOUBT, ENERGY, EdsError, spatial_dims, texts_of
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
 #: The group of the tests, and what is said at all numbers that a misfit concerns, by the begin of
@@ -70,7 +71,9 @@ def self_checked(
 
 def _strangers(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Dataset:
     """Return the strangers; their maps of residuals are as large as the image, and are left out."""
-    made = find_strangers(image, tree, elements=found.elements.all)
+    known = known_phases(image, tree)
+    total = found.total.counts.sel({ENERGY: known.image[ENERGY]}).values.astype(float)
+    made = strangers_of(image, known, total, fdr=FDR, elements=found.elements.all)
     return made.drop_vars("residual")
 
 

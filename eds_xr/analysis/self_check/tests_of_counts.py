@@ -15,6 +15,7 @@ THICKNESS_TOLERANCE = 0.05
 DISPERSION_TOLERANCE = 0.05
 #: Fewer places, or pairs of pixels, tell nothing.
 LEAST_PLACES = 8
+_OF_PLACES = ("places", "pixels", "pixels2", "counts", "counts2", "place_counts2")
 
 
 def thickness(places: Mapping[str, np.ndarray], phases: Sequence[str]) -> Finding:
@@ -29,7 +30,7 @@ def thickness(places: Mapping[str, np.ndarray], phases: Sequence[str]) -> Findin
     best: tuple[float, float, float, str] | None = None
     tested = 0
     for i, phase in enumerate(phases):
-        k, n, n2, counts, squares, between = (places[q][i] for q in list(places)[:6])
+        k, n, n2, counts, squares, between = (places[q][i] for q in _OF_PLACES)
         if k < LEAST_PLACES or counts <= 0:
             continue
         tested += 1

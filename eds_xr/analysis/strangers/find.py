@@ -31,13 +31,16 @@ from eds_xr.schema import (
 from eds_xr.spectra.identification.identify import identify
 from eds_xr.xray.elements import element_names
 
+#: Share of what is found that chance may have made, where nobody says.
+FDR = 0.05
+
 
 @computes
 def find_strangers(
     image: xr.DataArray,
     result: Result,
     *,
-    fdr: float = 0.05,
+    fdr: float = FDR,
     elements: Sequence[str] | None = None,
 ) -> xr.Dataset:
     """Find regions, down to a pixel, whose counts no mixture of the known phases explains.
@@ -111,6 +114,14 @@ def find_strangers(
         total = total_spectrum(known.image)
     if not total.any():
         raise EdsError("the spectrum image holds no counts; look at eds_xr.info")
+    return strangers_of(image, known, total, fdr=fdr, elements=elements)
+
+
+def strangers_of(
+    image: xr.DataArray, known: Known, total: np.ndarray, *, fdr: float,
+    elements: Sequence[str] | None,
+) -> xr.Dataset:  # fmt: skip
+    """Return what :func:`find_strangers` finds, where the sum of all pixels [channel] is known."""
     responses = responses_of(
         known.image, total, known.spectra, held_elements(known, total, elements)
     )

@@ -28,13 +28,10 @@ def residual_maps(image: xr.DataArray, responses: Responses, lines: Sequence[int
     import dask.array as da
 
     few = responses.only(lines)
-    wide = with_margins(maps_of(image, few), windows.MARGIN, 2)
-    inner = tuple(
-        tuple(n - windows.MARGIN * ((i > 0) + (i < len(sizes) - 1)) for i, n in enumerate(sizes))
-        for sizes in wide.chunks[1:]
-    )
+    maps = maps_of(image, few)
     values = da.map_blocks(
-        _residual_block, wide, chunks=((len(lines),), *inner), dtype=np.float32,
+        _residual_block, with_margins(maps, windows.MARGIN, 2),
+        chunks=((len(lines),), *maps.chunks[1:]), dtype=np.float32,
         meta=np.empty((0, 0, 0), np.float32), upper=few.upper, second=few.moment(2),
         third=few.moment(3),
     )  # fmt: skip

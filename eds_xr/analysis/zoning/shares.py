@@ -15,8 +15,10 @@ from eds_xr.schema import LINE, PHASE, spatial_dims
 LEAST_SIGMA = 5.0
 #: A place has at least so many net counts, and there are so many places.
 LEAST_COUNTS, LEAST_PLACES = 30.0, 4
+#: Depth within a phase is measured up to so many pixels.
+DEEPEST = 16
 #: The number of places that are depths: the last ones.
-DEPTHS = 17
+DEPTHS = DEEPEST + 1
 
 
 @dataclass(frozen=True)
@@ -182,11 +184,11 @@ def _slopes(
 
 def _corrected(p_values: np.ndarray) -> np.ndarray:
     """Return Benjamini and Hochberg's correction; NaN stays."""
-    found, known = np.full(p_values.size, np.nan), np.flatnonzero(~np.isnan(p_values.ravel()))
-    order = known[np.argsort(p_values.ravel()[known])]
-    raised = p_values.ravel()[order] * known.size / np.arange(1, known.size + 1)
-    found[order] = np.minimum(np.minimum.accumulate(raised[::-1])[::-1], 1.0)
-    return found.reshape(p_values.shape)
+    from scipy.stats import false_discovery_control
+
+    found, known = np.full(p_values.shape, np.nan), ~np.isnan(p_values)
+    found[known] = false_discovery_control(p_values[known])
+    return found
 
 
 def _text(one: xr.Dataset, units: str) -> str:

@@ -10,7 +10,7 @@ import xarray as xr
 
 from eds_xr import provenance
 from eds_xr.analysis.strangers.known import Result, elements_of
-from eds_xr.analysis.zoning.shares import Sums, zoned
+from eds_xr.analysis.zoning.shares import DEEPEST, DEPTHS, Sums, zoned
 from eds_xr.arguments import number, with_beam_assumed
 from eds_xr.chunks import as_chunked
 from eds_xr.cluster.supervision import computes
@@ -34,9 +34,8 @@ from eds_xr.workers import task_name
 
 #: Tiles along each side of the image, at most, and their least side [pixels].
 TILES, LEAST_TILE = 16, 8
-#: Pixels this near to another phase are left out: boundaries are inclined to the beam. Depth is
-#: measured up to so many pixels.
-RIM, DEEPEST = 2, 16
+#: Pixels this near to another phase are left out: boundaries are inclined to the beam.
+RIM = 2
 #: A factorisation's phase is where it has this share of a pixel's counts.
 PURE_SHARE = 0.9
 
@@ -201,7 +200,7 @@ def _zoning_block(
     y, x = (i.ravel() for i in np.mgrid[box[0], box[1]])
     tiles = grid.shape[0] * grid.shape[1]
     tile = (y // grid.side) * grid.shape[1] + x // grid.side
-    found = np.zeros((depth.shape[-1], tiles + DEEPEST + 1, table.shape[1] + 4))
+    found = np.zeros((depth.shape[-1], tiles + DEPTHS, table.shape[1] + 4))
     for far, sums in zip(depth.reshape(-1, depth.shape[-1]).T, found, strict=True):
         inside = far > RIM
         places = np.stack([np.ones(inside.sum()), y[inside], x[inside], far[inside]], axis=1)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import xarray as xr
 
-from eds_xr.factorisation.rotation import halved_maps
+from eds_xr.factorisation.rotation import gathered_bins
 from eds_xr.image.rebin import rebin
 from eds_xr.schema import EdsError, spatial_dims
 
@@ -31,9 +31,4 @@ def binned_counts(image: xr.DataArray) -> np.ndarray:
     total = sums.sum()
     if not (np.isfinite(total) and total > 0):
         raise EdsError("the image holds no counts, or NaN; use da.fillna(0)")
-    while total < COUNTS_PER_BIN * math.prod(sums.shape[:-1]):
-        halved = halved_maps(sums)
-        if math.prod(halved.shape[:-1]) < FEWEST_BINS:
-            break
-        sums = halved
-    return sums
+    return gathered_bins(sums, COUNTS_PER_BIN, FEWEST_BINS)

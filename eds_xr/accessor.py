@@ -43,7 +43,7 @@ from eds_xr.report.page.page import write_report
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
-from eds_xr.report.pictures.maps import plot_maps, plot_rgb
+from eds_xr.report.pictures.maps import plot_maps, plot_rgb, plot_strangers
 from eds_xr.report.pictures.phases import plot_phases
 from eds_xr.report.pictures.plot import plot
 from eds_xr.report.pictures.profiles import plot_profile
@@ -169,6 +169,7 @@ class DatasetAccessor:
     plot_rank = _method(plot_rank)
     plot_rgb = _method(plot_rgb)
     plot_spectra = _method(plot_spectra)
+    plot_strangers = _method(plot_strangers)
     plot_table = _method(plot_table)
 
 

@@ -22,6 +22,8 @@ PHASE = "phase"
 LINE = "line"
 ELEMENT = "element"
 DETECTOR = "detector"
+#: A place whose counts no mixture of the phases explains.
+STRANGER = "stranger"
 #: Attributes that each of several detectors has of its own, as coordinates.
 DETECTOR_ATTRS = ("elevation_angle_deg", "azimuth_angle_deg", "energy_resolution_mnka_ev")
 #: Of lines and what follows from them: why a number is not to be believed (str, empty where it is),
@@ -93,6 +95,7 @@ def _kind(name: str, picture: str, of: type, needs: str = "", **more: Any) -> Ki
 #: Kinds of data, the most special first, and the picture of each.
 KINDS = (
     _kind("segmentation", "plot_phases", xr.Dataset, "present"),
+    _kind("strangers", "plot_strangers", xr.Dataset, "residual excess", spatial=2),
     _kind("factorisation", "plot_components", xr.Dataset, "scores loadings"),
     _kind("evidence of the rank", "plot_rank", xr.Dataset, "eigenvalue gain"),
     _kind("partition coefficients", "plot_partition", xr.Dataset, "partition_coefficient"),

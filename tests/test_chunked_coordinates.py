@@ -255,6 +255,7 @@ OF_DATASETS: dict[str, Case] = {
     "plot_rank": lambda i: _drawn(i.image.eds.suggest_rank(max_rank=3).eds.plot_rank()),
     "plot_rgb": lambda i: _drawn(i.line_maps.eds.plot_rgb(["Mg", "Si", "Ca"])),
     "plot_spectra": lambda i: _drawn(i.spectra.eds.plot_spectra()),
+    "plot_strangers": lambda i: _drawn(i.image.eds.find_strangers(i.factors).eds.plot_strangers()),
     "plot_table": lambda i: _drawn(i.composition.eds.plot_table()),
 }
 

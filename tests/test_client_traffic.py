@@ -43,7 +43,7 @@ BROUGHT_HERE = {
             "explore", "label", "plot", "plot_maps", "plot_phases", "plot_profile", "plot_rgb",
             "plot_spectra", "dataset.plot", "plot_budget", "plot_components", "plot_fit",
             "dataset.plot_maps", "plot_partition", "dataset.plot_phases", "dataset.plot_profile",
-            "plot_rank", "dataset.plot_rgb", "dataset.plot_spectra", "plot_table",
+            "plot_rank", "dataset.plot_rgb", "dataset.plot_spectra", "plot_strangers", "plot_table",
         ),
         "a table, or a text, of each value": (
             "to_table", "to_text", "write_csv", "formula_text", "upper_limits",

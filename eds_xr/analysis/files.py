@@ -17,14 +17,13 @@ import xarray as xr
 from eds_xr.analysis.any_sample.hole import hole_of, keep_hole
 from eds_xr.analysis.painted_phases import KEPT, kept_beside
 from eds_xr.analysis.recipe import Recipe, write_recipe
-from eds_xr.analysis.strangers.table import STRANGER
 from eds_xr.atomic_write import written_file, written_folder
 from eds_xr.composition.uncertainty.quantities import quantities
 from eds_xr.places import check_free
 from eds_xr.progress import progress
 from eds_xr.report.page.page import write_report
 from eds_xr.report.tables import save_table, to_table, write_csv
-from eds_xr.schema import ELEMENT, PHASE, EdsError
+from eds_xr.schema import ELEMENT, PHASE, STRANGER, EdsError
 from eds_xr.store import conversion, opening
 
 #: The tree of all results; its recipe; what it tabulates; what was converted for it; the page.

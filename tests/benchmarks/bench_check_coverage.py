@@ -1,7 +1,7 @@
 """What `check` says that intervals hold, beside what they hold of the truth: twelve samples.
 
     python tests/benchmarks/bench_check_coverage.py [--scenes NAME ...] [--seeds N] [--checked N]
-        [--draws N] [--dose D] [--shape H W] [--kept FILE]
+        [--first-seed N] [--draws N] [--dose D] [--shape H W] [--kept FILE]
 
 Images of tables and shapes that are not the package's. Each of `--seeds` images of a sample is
 analysed, and the 95 % intervals of counting and calibration are held against the truth (errors of
@@ -47,13 +47,15 @@ def main() -> None:
     make.add_argument("--draws", type=int, default=20)
     make.add_argument("--dose", type=float, default=100.0)
     make.add_argument("--shape", type=int, nargs=2, default=(96, 96))
+    make.add_argument("--first-seed", type=int, default=1)
     make.add_argument("--kept", type=Path)
     args = make.parse_args()
     lines = args.kept.read_text().splitlines() if args.kept and args.kept.exists() else []
     kept = {(one["scene"], one["seed"]): one for one in map(json.loads, lines)}
-    for seed in range(1, 1 + (args.seeds or (2 if args.quick else 20))):
+    seeds = args.seeds or (2 if args.quick else 20)
+    for seed in range(args.first_seed, args.first_seed + seeds):
         for name in args.scenes:
-            draws = args.draws if seed <= args.checked else 0
+            draws = args.draws if seed < args.first_seed + args.checked else 0
             if (name, seed) in kept and (kept[name, seed]["checked"] or not draws):
                 continue
             common.say(f"{name}, seed {seed}")

@@ -14,7 +14,7 @@ from eds_xr.analysis.strangers.lazy_maps import region_map, residual_maps
 from eds_xr.analysis.strangers.regions import Region, regions_of, without_doubles
 from eds_xr.analysis.strangers.responses import Responses, responses_of
 from eds_xr.analysis.strangers.search import maps_of, windows_of
-from eds_xr.analysis.strangers.table import ROW, STRANGER, table_of
+from eds_xr.analysis.strangers.table import ROW, table_of
 from eds_xr.arguments import number, with_beam_assumed
 from eds_xr.cluster.supervision import computes
 from eds_xr.image.blocks import check_channels
@@ -23,6 +23,7 @@ from eds_xr.progress import progress
 from eds_xr.schema import (
     ENERGY,
     LINE,
+    STRANGER,
     EdsError,
     check_energy_in_kev,
     check_spectrum_image,

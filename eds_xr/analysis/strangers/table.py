@@ -14,9 +14,8 @@ from eds_xr.analysis.strangers.known import Known
 from eds_xr.analysis.strangers.naming import Named
 from eds_xr.analysis.strangers.regions import Region
 from eds_xr.analysis.strangers.responses import Responses
-from eds_xr.schema import LINE, spatial_dims
+from eds_xr.schema import LINE, STRANGER, spatial_dims
 
-STRANGER = "stranger"
 #: The dimension along which a line scan is one pixel.
 ROW = "row_of_a_line_scan"
 

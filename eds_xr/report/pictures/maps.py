@@ -28,7 +28,7 @@ from eds_xr.report.pictures.images import (
     show,
     shown,
 )
-from eds_xr.schema import ENERGY, EdsError, check_one_of, spatial_dims
+from eds_xr.schema import ENERGY, LINE, STRANGER, EdsError, check_one_of, spatial_dims
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,6 +43,10 @@ SHOWN = ("net", "atomic_fraction", "scores", "probability", "amounts", "counts")
 HEIGHT, TRIANGLE = 2.8, 1.1
 #: Most maps of a gallery: more are illegible on a page.
 MOST_MAPS = 30
+#: Of strangers, so many lines are shown, and so many are numbered.
+MOST_LINES, MOST_NUMBERS = 6, 30
+#: Maps of strangers reach so far at least, and at most [standard deviations].
+REACH = (5.0, 12.0)
 
 
 def plot_maps(
@@ -90,26 +94,59 @@ def plot_maps(
     check_one_of(ranges, ("own", "common"), "ranges")
     maps, names = _several(_maps_of(data, quantity))
     limits = _limits(maps, ranges)
-    columns = min(columns or _columns(maps[0], len(maps)), len(maps))
-    rows = -(-len(maps) // columns)
     own = ranges == "own" or len(maps) == 1
-    if figure is None:
-        width = min(width, 3.0 * columns)
-        height = panel_width(maps[0].transpose(..., *maps[0].dims[::-1]), width / columns)
-        figure = new_figure(width, rows * (height + (0.6 if own else 0.25)))
-        figure.set_layout_engine("compressed")
-    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
-    for i, (axes, one, name) in enumerate(zip(grid, maps, names, strict=False)):
-        drawn = map_panel(
-            axes, one, title=name, limits=limits[i], cmap=cmap, bar="below" if own else ""
-        )
-        if i == 0:
-            scale_bar(axes, one)
-    for axes in grid[len(maps) :]:
-        axes.set_visible(False)
-    if not own:
-        color_bar(grid.tolist(), drawn, xr.concat(maps, "map"), "beside")
-    return figure_of(grid[0])
+    return _gallery(maps, names, limits, own, columns, cmap, width, figure)
+
+
+def plot_strangers(
+    found: xr.Dataset,
+    *,
+    lines: Sequence[str] | None = None,
+    columns: int | None = None,
+    width: float = WIDTH,
+    figure: Figure | SubFigure | None = None,
+) -> Figure:
+    """Draw where strangers are: what lines have beyond mixtures of the phases, a ring about each.
+
+    Computes: the residual maps of the lines drawn, of which at most 1500 pixels a side are drawn.
+
+    Parameters
+    ----------
+    found : Dataset
+        Of :func:`eds_xr.find_strangers`.
+    lines : sequence of str, optional
+        Default are those that strangers have more or less of, at most 6, the most significant
+        first; where there are no strangers, the first 6.
+    columns : int, optional
+        Maps in a row.
+    width : float
+        The most a new figure has [inches].
+    figure : Figure or SubFigure, optional
+        Where to draw; default is a new figure.
+
+    Returns
+    -------
+    Figure
+        Red is more than mixtures have, blue is less [standard deviations]. The first 30 rings
+        have the numbers of the table.
+
+    Raises
+    ------
+    EdsError
+        For what is no table of strangers, lines that it has not, or a line scan.
+    """
+    if not {"residual", "excess"} <= set(found.data_vars):
+        there = ", ".join(map(str, found.data_vars)) or "nothing"
+        raise EdsError(f"expected what find_strangers returns, found a Dataset of {there}")
+    image_dims(found["residual"], "a picture of strangers")
+    chosen = _lines_of_strangers(found)[:MOST_LINES] if lines is None else lines
+    maps, names = _several(_maps_of(found, "residual", chosen))
+    reach = float(np.clip(max(np.nanmax(abs(one.values)) for one in maps), *REACH))
+    limits = [(-reach, reach)] * len(maps)
+    drawn = _gallery(maps, names, limits, False, columns, "RdBu_r", width, figure)
+    for axes, one in zip(drawn.axes, maps, strict=False):
+        _rings(axes, found, one)
+    return drawn
 
 
 def plot_rgb(
@@ -173,6 +210,74 @@ def plot_rgb(
     scale_bar(axes, maps[0])
     _triangle(key, texts[:3], table)
     return figure_of(axes)
+
+
+def _gallery(
+    maps: Sequence[xr.DataArray], names: Sequence[str], limits: Sequence[tuple[float, float]],
+    own: bool, columns: int | None, cmap: str, width: float, figure: Figure | SubFigure | None,
+) -> Figure:  # fmt: skip
+    """Draw maps side by side, each with a colour bar of its own, or all with one."""
+    columns = min(columns or _columns(maps[0], len(maps)), len(maps))
+    rows = -(-len(maps) // columns)
+    if figure is None:
+        width = min(width, 3.0 * columns)
+        height = panel_width(maps[0].transpose(..., *maps[0].dims[::-1]), width / columns)
+        figure = new_figure(width, rows * (height + (0.6 if own else 0.25)))
+        figure.set_layout_engine("compressed")
+    grid = np.atleast_1d(figure.subplots(rows, columns, squeeze=False)).ravel()
+    for i, (axes, one, name) in enumerate(zip(grid, maps, names, strict=False)):
+        drawn = map_panel(
+            axes, one, title=name, limits=limits[i], cmap=cmap, bar="below" if own else ""
+        )
+        if i == 0:
+            scale_bar(axes, one)
+    for axes in grid[len(maps) :]:
+        axes.set_visible(False)
+    if not own:
+        color_bar(grid.tolist(), drawn, xr.concat(maps, "map"), "beside")
+    return figure_of(grid[0])
+
+
+def _lines_of_strangers(found: xr.Dataset) -> list[str]:
+    """Return the lines that strangers have more or less of, the most significant first."""
+    names = found[LINE].values
+    variance = found["excess_variance"].where(found["excess"] != 0)
+    z = (abs(found["excess"]) / np.sqrt(variance)).transpose(STRANGER, LINE).values
+    most = np.nan_to_num(z).max(0, initial=0.0)
+    order = np.argsort(-most, kind="stable")
+    told = order[most[order] > 0]
+    return [str(n) for n in names[told if told.size else order]]
+
+
+def _rings(axes: Axes, found: xr.Dataset, image: xr.DataArray) -> None:
+    """Draw a ring about each stranger, the number of the first ones beside it."""
+    from matplotlib.patches import Ellipse
+
+    (y, x), (high, wide) = (
+        [_in_pixels(found, name, image, str(d)) for d in image.dims]
+        for name in ("middle", "extent")
+    )
+    for i, number in enumerate(found[STRANGER].values.tolist()):
+        size = [max(1.5 * extent[i], max(image.shape) / 25) for extent in (wide, high)]
+        axes.add_patch(Ellipse((x[i], y[i]), *size, fill=False, linewidth=0.7, gid="stranger"))
+        if i < MOST_NUMBERS:
+            side = -1 if x[i] > image.shape[1] / 2 else 1
+            axes.annotate(
+                str(number), (x[i] + side * size[0] / 2, y[i]), (2 * side, 0),
+                textcoords="offset points", va="center", ha="left" if side > 0 else "right",
+                fontsize=SMALL, gid="stranger",
+            )  # fmt: skip
+
+
+def _in_pixels(found: xr.Dataset, name: str, image: xr.DataArray, dim: str) -> np.ndarray:
+    """Return the middles or extents of strangers in pixels of a picture, which may be coarser."""
+    values, axis = found[f"{name}_{dim}"].values, found["residual"]
+    place = axis[dim].values.astype(float) if dim in axis.coords else np.arange(axis.sizes[dim])
+    pixel = abs(float(place[-1] - place[0])) / max(place.size - 1, 1) or 1.0
+    coarser = image.sizes[dim] / place.size
+    if name == "extent":
+        return values / pixel * coarser
+    return ((values - place.min()) / pixel + 0.5) * coarser - 0.5
 
 
 def _maps_of(

@@ -9,7 +9,7 @@ import xarray as xr
 
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
-from eds_xr.report.pictures.maps import plot_maps
+from eds_xr.report.pictures.maps import plot_maps, plot_strangers
 from eds_xr.report.pictures.phases import plot_phases
 from eds_xr.report.pictures.profiles import plot_profile
 from eds_xr.report.pictures.spectra import plot_spectra
@@ -27,6 +27,7 @@ PICTURES: dict[str, Callable[..., Any]] = {
     "plot_budget": plot_budget,
     "plot_partition": plot_partition,
     "plot_profile": plot_profile,
+    "plot_strangers": plot_strangers,
 }
 
 

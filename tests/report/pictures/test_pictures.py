@@ -6,7 +6,7 @@ import pytest
 import xarray as xr
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from support.drawn import composition
+from support.drawn import composition, strangers
 
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.report.pictures import images
@@ -14,7 +14,7 @@ from eds_xr.report.pictures.artists import LineLabels
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import effect_shares, plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit, residual
-from eds_xr.report.pictures.maps import plot_maps, plot_rgb
+from eds_xr.report.pictures.maps import plot_maps, plot_rgb, plot_strangers
 from eds_xr.report.pictures.phases import plot_phases
 from eds_xr.report.pictures.plot import PICTURES, plot
 from eds_xr.report.pictures.profiles import plot_profile, profile
@@ -104,6 +104,7 @@ def test_plot__picks_by_kind(masks, spectra, lines) -> None:
         "plot_budget": [lines],
         "plot_profile": [counts.isel(y=0)],
         "plot_rank": [xr.Dataset({"eigenvalue": 1, "gain": 1})],
+        "plot_strangers": [strangers()],
     }
     for picture, data in kinds.items():
         for one in data:
@@ -185,6 +186,39 @@ def test_shown__large_images_are_few_pixels(monkeypatch) -> None:
     assert few.shape == (9, 10)
     assert float(few[0, 0]) == pytest.approx(float(image[:3, :4].mean()))
     assert images.shown(image > 3).dtype == bool
+
+
+def test_plot_strangers__lines_that_tell_them_each_ringed_and_numbered_where_it_is() -> None:
+    found = strangers()
+    figure = plot_strangers(found)
+    drawn = [a for a in figure.axes if a.images]
+    assert [a.get_title() for a in drawn] == ["Ti Kα", "Mg Kα"]  # the most significant first
+    for axes in drawn:
+        assert axes.images[0].get_clim() == (-9.0, 9.0)
+        assert [p.get_center() for p in axes.patches] == [(20, 8), (4, 20)]
+        assert [t for t in texts(axes) if t.isdigit()] == ["1", "2"]
+    down = plot_strangers(found.isel(y=slice(None, None, -1)), lines=["Mg"])
+    assert [p.get_center() for p in down.axes[0].patches] == [(20, 8), (4, 20)]
+
+
+def test_plot_strangers__of_many_pixels_rings_stand_where_they_are(monkeypatch) -> None:
+    monkeypatch.setattr(images, "MOST_PIXELS", 16)
+    (axes, *_) = plot_strangers(strangers()).axes
+    assert axes.images[0].get_array().shape == (12, 16)
+    assert [p.get_center() for p in axes.patches] == [(9.75, 3.75), (1.75, 9.75)]
+
+
+def test_plot_strangers__none_found_and_what_is_no_table() -> None:
+    figure = plot_strangers(strangers().isel(stranger=slice(0)))
+    drawn = [a for a in figure.axes if a.images]
+    assert [a.get_title() for a in drawn] == ["Si Kα", "Ti Kα", "Mg Kα"]
+    assert not any(a.patches for a in drawn)
+    with pytest.raises(EdsError, match="expected what find_strangers returns, found .* net"):
+        plot_strangers(xr.Dataset({"net": 1}))
+    with pytest.raises(EdsError, match="no map 'Fe'"):
+        plot_strangers(strangers(), lines=["Fe"])
+    with pytest.raises(EdsError, match="a picture of strangers needs two spatial dimensions"):
+        plot_strangers(strangers().isel(y=0))
 
 
 def test_plot_rgb__mixes_to_white_and_has_a_triangle() -> None:

@@ -12,14 +12,14 @@ import pytest
 import xarray as xr
 from matplotlib.image import imread
 from matplotlib.text import Annotation, Text
-from support.drawn import composition
+from support.drawn import composition, strangers
 
 from eds_xr.composition.partition import partition_coefficients
 from eds_xr.report.pictures.canvas import COLUMN
 from eds_xr.report.pictures.components import plot_components, plot_rank
 from eds_xr.report.pictures.errors import plot_budget, plot_partition
 from eds_xr.report.pictures.fits import plot_fit
-from eds_xr.report.pictures.maps import plot_maps, plot_rgb
+from eds_xr.report.pictures.maps import plot_maps, plot_rgb, plot_strangers
 from eds_xr.report.pictures.phases import plot_phases
 from eds_xr.report.pictures.profiles import plot_profile
 from eds_xr.report.pictures.spectra import plot_spectra
@@ -96,6 +96,7 @@ PICTURES = {
     "partition": lambda: plot_partition(
         partition_coefficients(composition(), "Fp", reference="Brg")
     ),
+    "strangers": lambda: plot_strangers(strangers()),
     "profile": lambda: plot_profile(maps(), (10.0, 10.0), (90.0, 140.0), width=20.0),
 }  # fmt: skip
 

@@ -39,8 +39,7 @@ from support.independent.grains import Grain, lengths_nm, phases_of  # noqa: E40
 from support.independent.images import MICROSCOPE, image_of_lengths  # noqa: E402
 from support.independent.materials import MATERIALS, Material  # noqa: E402
 
-from eds_xr.analysis.analyse import analysed  # noqa: E402
-from eds_xr.analysis.recipe import Recipe  # noqa: E402
+from eds_xr.analysis.analyse import analyse  # noqa: E402
 from eds_xr.analysis.self_check.misfits import misfits  # noqa: E402
 
 KINDS = ("clean", "gain", "pile-up", "width", "missing", "thickness", "variance")
@@ -126,7 +125,7 @@ def of_road(image: xr.DataArray) -> xr.Dataset:
     """Return the tests of an image of which `analyse` is told nothing; none where it found none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = analysed(image.chunk(), Recipe(), lambda text: None)
+        tree = analyse(image.chunk(), Recipe(), say=lambda text: None)
         if "check" not in tree:
             return xr.Dataset(coords={"test": []})
         return tree["check"].to_dataset().compute()

@@ -125,7 +125,7 @@ def of_road(image: xr.DataArray) -> xr.Dataset:
     """Return the tests of an image of which `analyse` is told nothing; none where it found none."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        tree = analyse(image.chunk(), Recipe(), say=lambda text: None)
+        tree = analyse(image.chunk(), say=lambda text: None)
         if "check" not in tree:
             return xr.Dataset(coords={"test": []})
         return tree["check"].to_dataset().compute()

@@ -55,7 +55,7 @@ def analyse(
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
-    Computes: everything but the scores; reads `image` block by block, some eight times. On a
+    Computes: everything but the scores; reads `image` block by block, some nine times. On a
     cluster all that is as large as the image stays with the workers: save the result there.
 
     Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the
@@ -80,10 +80,10 @@ def analyse(
         ``segmentation``, ``masks`` (regions), ``spectra`` (their sums), ``pure`` (of the phases),
         ``lines``, ``composition``, ``partition`` (against the matrix), ``formula``, ``refined``,
         ``refined_lines``, ``refined_composition`` (from all pixels), ``comparison`` of the two
-        compositions, ``strangers`` (:func:`find_strangers`) and ``check``, tests of what the
-        model leaves out (:func:`check` adds what the intervals hold). Groups that cannot be had
-        are missing. Attributes: ``recipe``, TOML with all choices, found ones too; ``warnings``,
-        what is to be said; ``matrix``; ``hosts``.
+        compositions, ``strangers`` (:func:`find_strangers`), ``zoning`` (:func:`zoning`) and
+        ``check``, tests of what the model leaves out (:func:`check` adds what the intervals
+        hold). Groups that cannot be had are missing. Attributes: ``recipe``, TOML with all
+        choices, found ones too; ``warnings``, what is to be said; ``matrix``; ``hosts``.
 
     Raises
     ------

@@ -34,7 +34,7 @@ TREE, RECIPE, TABLES, COUNTS, FACTORS, HOLE, PAGE = (
 #: Groups of the tree that are written as tables, where it has them.
 TABULATED = (
     "identification", "lines", "composition", "partition", "formula", "refined_lines",
-    "refined_composition", "comparison", "strangers", "check", "coverage",
+    "refined_composition", "comparison", "strangers", "zoning", "check", "coverage",
 )  # fmt: skip
 #: Of several maps, compositions side by side; these columns of them.
 COMPARISON = "comparison.csv"

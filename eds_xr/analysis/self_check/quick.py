@@ -15,18 +15,21 @@ from eds_xr.analysis.self_check.coverage import WAYS
 from eds_xr.analysis.self_check.misfits import misfits
 from eds_xr.analysis.strangers.find import FDR, strangers_of
 from eds_xr.analysis.strangers.known import known_phases
+from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.composition.uncertainty import marks
 from eds_xr.progress import progress
-from eds_xr.schema import DOUBT, ENERGY, EdsError, spatial_dims, texts_of
+from eds_xr.report.page.doubts import zoned_texts
+from eds_xr.schema import DOUBT, ENERGY, LINE, EdsError, spatial_dims, texts_of
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
 #: The group of the tests, and what is said at all numbers that a misfit concerns, by the begin of
 #: a test's name. A thickness that varies, a peak of one phase, or totals that scatter, concern some
 #: numbers only, or none: they are warned of.
-CHECK, STRANGERS = "check", "strangers"
-_SHOWN = {CHECK: "tests of the image", STRANGERS: "strangers"}
-#: Of strangers, the most significant are told among the warnings.
-MOST_TOLD = 5
+CHECK, STRANGERS, ZONING = "check", "strangers", "zoning"
+_SHOWN = {CHECK: "tests of the image", STRANGERS: "strangers", ZONING: "zoning"}
+#: Of strangers, and of lines that vary within a phase, the most significant are told among the
+#: warnings.
+MOST_TOLD, MOST_ZONED = 5, 3
 _CONCERNS = {
     "gain": "the energy axis drifts",
     "pile-up": "the spectra hold sum peaks",
@@ -38,9 +41,9 @@ _CONCERNS = {
 def self_checked(
     tree: xr.DataTree, image: xr.DataArray, found: Found, say: Callable[[str], None]
 ) -> xr.DataTree:
-    """Return an analysis with strangers, and tests of what its model leaves out.
+    """Return an analysis with strangers, zoning, and tests of what its model leaves out.
 
-    Computes: two passes over `image`. Without elements of the sample there is nothing to test.
+    Computes: three passes over `image`. Without elements of the sample there is nothing to test.
     """
     if not found.elements.sample:
         return tree
@@ -54,6 +57,7 @@ def self_checked(
     }  # fmt: skip
     if len(spatial_dims(image)) == 2:
         made[STRANGERS] = lambda: _strangers(image, tree, found)
+        made[ZONING] = lambda: _zoning(image, tree, found)
     groups: dict[str, xr.Dataset] = {}
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -77,10 +81,23 @@ def _strangers(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Datas
     return made.drop_vars("residual")
 
 
+def _zoning(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Dataset:
+    """Return how the lines of the sample vary within phases; stray ones are fitted beside them."""
+    pure = found.segmentation["pure"]
+    made = zoning(image, tree, masks=pure, elements=found.elements.all)
+    of_sample = [n.split("_")[0] in found.elements.sample for n in made[LINE].values.tolist()]
+    return made.isel({LINE: of_sample})
+
+
 def said(name: str, group: xr.Dataset) -> list[str]:
-    """Say which tests flagged something, or which strangers there are."""
+    """Say which tests flagged something, which strangers there are, or what is zoned."""
     if name == CHECK:
         return [f"check: {text}" for text in group["text"].values[group.flagged.values].tolist()]
+    if name == ZONING:
+        texts = zoned_texts(group)
+        more = len(texts) - MOST_ZONED
+        notes = [f"zoning: {text}" for text in texts[:MOST_ZONED]]
+        return notes + ([f"{more} more: the group zoning"] if more > 0 else [])
     texts = group["text"].values.tolist()
     more = len(texts) - MOST_TOLD
     notes = [f"stranger: {text}" for text in texts[:MOST_TOLD]]

@@ -1,4 +1,4 @@
-"""What a result says of itself on its page: strangers, tests of the image, what intervals hold."""
+"""What a result says of itself on its page: tests, what intervals hold, strangers, zoning."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.report.page.html import items, notes, table
-from eds_xr.schema import ELEMENT, PHASE
+from eds_xr.schema import ELEMENT, LINE, PHASE
 
-#: Rows of strangers; the tree has all.
-MOST_STRANGERS = 20
+#: Rows of strangers, and of lines that vary; the tree has all.
+MOST_STRANGERS, MOST_ZONED = 20, 6
 _WAYS = {"composition": "regions", "refined_composition": "all pixels"}
 
 
@@ -22,6 +22,8 @@ def what_the_check_says(parts: dict[str, xr.Dataset]) -> str:
         made += f"<div><h3>What the intervals hold</h3>{coverage_table(parts['coverage'])}</div>"
     if "strangers" in parts:
         made += f"<div><h3>Strangers</h3>{strangers_table(parts['strangers'])}</div>"
+    if "zoning" in parts:
+        made += f"<div><h3>Zoning</h3>{zoning_text(parts['zoning'])}</div>"
     return made
 
 
@@ -76,3 +78,20 @@ def strangers_table(found: xr.Dataset) -> str:
     more = len(texts) - MOST_STRANGERS
     below = [f"And {more} more, in the group strangers of the tree."] if more > 0 else []
     return (items(texts[:MOST_STRANGERS]) if texts else "<p>None.</p>") + notes(below)
+
+
+def zoning_text(found: xr.Dataset) -> str:
+    """Return the lines that vary within phases, a sentence each."""
+    texts = zoned_texts(found)
+    if not texts:
+        return "<p>None.</p>"
+    more = len(texts) - MOST_ZONED
+    below = ["Thickness, where the film absorbs, and another phase among the pixels look the same."]
+    below += [f"And {more} more, in the group zoning of the tree."] if more > 0 else []
+    return items(texts[:MOST_ZONED]) + notes(below)
+
+
+def zoned_texts(group: xr.Dataset) -> list[str]:
+    """Return what varies within which phase, the most significant first."""
+    flat = group[["text", "q_value", "zoned"]].stack(cell=(PHASE, LINE)).sortby("q_value")
+    return [str(text) for text in flat["text"].values[flat["zoned"].values]]

@@ -48,3 +48,15 @@ def test_said__the_most_significant_strangers_and_how_many_more() -> None:
     found = xr.Dataset({"text": ("stranger", [f"{i}" for i in range(7)])})
     assert said("strangers", found)[0] == "stranger: 0"
     assert said("strangers", found)[-1].startswith("2 more strangers")
+
+
+def test_said__what_varies_within_a_phase() -> None:
+    grid = {"phase": ["a"], "line": [f"{i}" for i in range(5)]}
+    cells = {
+        "q_value": [0.04, 0.03, 0.02, 0.01, 0.9], "zoned": [True] * 4 + [False],
+        "text": [f"a: {i} varies" for i in range(4)] + [""],
+    }  # fmt: skip
+    found = xr.Dataset({n: (("phase", "line"), [v]) for n, v in cells.items()}, grid)
+    notes = said("zoning", found)
+    assert notes[:3] == [f"zoning: a: {i} varies" for i in (3, 2, 1)]
+    assert notes[3:] == ["1 more: the group zoning"]

@@ -1,9 +1,9 @@
-"""What a page says of the result's doubts: tests, coverage, strangers; names do nothing."""
+"""What a page says of the result's doubts: tests, coverage, strangers, zoning; no script runs."""
 
 import numpy as np
 import xarray as xr
 
-from eds_xr.report.page.doubts import what_the_check_says
+from eds_xr.report.page.doubts import what_the_check_says, zoned_texts
 
 HOSTILE = "<script>alert(1)</script>"
 
@@ -26,10 +26,29 @@ def _parts() -> dict[str, xr.Dataset]:
     }  # fmt: skip
     coverage = xr.Dataset({n: (dims, [v]) for n, v in numbers.items()}, grid, {"draws": 20})
     strangers = xr.Dataset({"text": ("stranger", [f"{HOSTILE} {i}" for i in range(25)])})
-    return {"check": tests, "coverage": coverage, "strangers": strangers}
+    return {"check": tests, "coverage": coverage, "strangers": strangers, "zoning": zoned()}
 
 
-def test_what_the_check_says__of_all_three() -> None:
+def zoned() -> xr.Dataset:
+    """Return eight lines of two phases that vary, the last ones most surely, but for one."""
+    lines = ["Mg_Ka", "Si_Ka", "Ca_Ka", "Fe_Ka"]
+    q = np.geomspace(0.1, 1e-9, 8).reshape(2, 4)
+    text = np.array([[f"{p}: {line} varies" for line in lines] for p in (HOSTILE, "b")], object)
+    cells = {"q_value": q, "zoned": q < 0.05, "text": np.where(q < 0.05, text, "")}
+    return xr.Dataset(
+        {n: (("phase", "line"), v) for n, v in cells.items()},
+        {"phase": [HOSTILE, "b"], "line": lines},
+    )
+
+
+def test_zoned_texts__the_most_significant_first_and_none_that_chance_makes() -> None:
+    texts = zoned_texts(zoned())
+    assert texts[0] == "b: Fe_Ka varies"
+    assert len(texts) == 7
+    assert zoned_texts(zoned().assign(zoned=zoned().zoned & False)) == []
+
+
+def test_what_the_check_says__of_all_four() -> None:
     text = what_the_check_says(_parts())
     assert "<script>" not in text
     assert "<li>the gain drifts</li>" in text
@@ -38,6 +57,8 @@ def test_what_the_check_says__of_all_three() -> None:
     assert "<td>85 %</td><td>20 of 20</td><td>Mg 1.8 times (bias +1 at%)</td>" in text
     assert "given in none" in text
     assert "And 5 more" in text
+    assert text.index("b: Fe_Ka varies") < text.index("b: Mg_Ka varies")
+    assert "And 1 more, in the group zoning" in text
 
 
 def test_what_the_check_says__nothing_where_nothing_was_checked() -> None:

@@ -24,6 +24,7 @@ from dask.base import is_dask_collection
 from dask.callbacks import Callback
 from dask.utils import key_split
 from sklearn.ensemble import RandomForestClassifier
+from support.operations import drawn_of_costly
 
 import eds_xr
 from eds_xr import (
@@ -87,8 +88,9 @@ def inputs() -> dict[str, Any]:
     return inputs_of(SHAPE)
 
 
+@cache
 def inputs_of(shape: tuple[int, int]) -> dict[str, Any]:
-    """Return what functions take of an image of this shape, on NumPy."""
+    """Return what functions take of an image of this shape, on NumPy; made once."""
     image = simulate.spectrum_image(shape=(*shape, 1024), dose=400.0, seed=3)
     image = image.drop_vars("haadf").compute()
     factors = eds_xr.nmf(image, 3, max_iter=10).compute()
@@ -465,7 +467,7 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.MissingLineWarning",
     "ignore::eds_xr.SubtractionWarning",
 )
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", drawn_of_costly(CASES, seed=4))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}

@@ -165,19 +165,20 @@ def _status(stream: TextIO, description: str) -> Iterator[_Status]:
     outermost = not _shown
     if outermost:
         _shown.append(_Line(stream))
-        _shown[0].writer.start()
     line, status = _shown[0], _Status(description)
     line.within.append(status)
+    if outermost:  # as long as the writer runs, there is something to tell
+        line.writer.start()
     try:
         yield status
     finally:
-        line.within.remove(status)
         if outermost:
             line.done.set()
             line.writer.join()
             _shown.remove(line)
-            if line.width:
-                line.show(description, end="\n")
+        line.within.remove(status)
+        if outermost and line.width:
+            line.show(description, end="\n")
 
 
 def _print(stream: TextIO, message: str) -> None:

@@ -24,6 +24,7 @@ from dask.base import is_dask_collection
 from dask.callbacks import Callback
 from dask.utils import key_split
 from sklearn.ensemble import RandomForestClassifier
+from support.operations import drawn
 
 import eds_xr
 from eds_xr import (
@@ -87,8 +88,9 @@ def inputs() -> dict[str, Any]:
     return inputs_of(SHAPE)
 
 
+@cache
 def inputs_of(shape: tuple[int, int]) -> dict[str, Any]:
-    """Return what functions take of an image of this shape, on NumPy."""
+    """Return what functions take of an image of this shape, on NumPy; made once."""
     image = simulate.spectrum_image(shape=(*shape, 1024), dose=400.0, seed=3)
     image = image.drop_vars("haadf").compute()
     factors = eds_xr.nmf(image, 3, max_iter=10).compute()
@@ -255,7 +257,9 @@ OF_DATASETS: dict[str, Case] = {
     "plot_rank": lambda i: _drawn(i.image.eds.suggest_rank(max_rank=3).eds.plot_rank()),
     "plot_rgb": lambda i: _drawn(i.line_maps.eds.plot_rgb(["Mg", "Si", "Ca"])),
     "plot_spectra": lambda i: _drawn(i.spectra.eds.plot_spectra()),
-    "plot_strangers": lambda i: _drawn(i.image.eds.find_strangers(i.factors).eds.plot_strangers()),
+    "plot_strangers": lambda i: _drawn(
+        i.image.eds.find_strangers(i.factors, elements=[*ELEMENTS, "Cu"]).eds.plot_strangers()
+    ),
     "plot_table": lambda i: _drawn(i.composition.eds.plot_table()),
 }
 
@@ -465,7 +469,8 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.MissingLineWarning",
     "ignore::eds_xr.SubtractionWarning",
 )
-@pytest.mark.parametrize("name", CASES)
+# what takes longest is tried here, or in any chunks and order
+@pytest.mark.parametrize("name", drawn(CASES, seed=4, always=set(CASES) - {"mixing_intervals"}))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}

@@ -91,6 +91,17 @@ def test_progress__one_line_for_what_is_within(
     assert err.count("\n") == 1
 
 
+def test_progress__has_something_to_tell_from_its_begin_to_its_end(
+    at_once: None, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that writes ended with an error where it looked before, or after."""
+    monkeypatch.setattr("eds_xr.progress.EVERY_SECONDS", 0.0)
+    for _ in range(100):
+        with counting("NMF", enabled=True):
+            pass
+    assert "NMF" in capsys.readouterr().err
+
+
 def test_progress__interrupted_leaves_nothing_running(
     at_once: None, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -99,7 +110,7 @@ def test_progress__interrupted_leaves_nothing_running(
     @dask.delayed
     def work(i: int) -> None:
         ran.append(i)
-        if i == 5:
+        if len(ran) == 5:  # whichever that is: Dask has an order of its own
             signal.raise_signal(signal.SIGINT)
         time.sleep(0.02)
 
@@ -107,7 +118,7 @@ def test_progress__interrupted_leaves_nothing_running(
         dask.compute([work(i) for i in range(2000)], scheduler="threads", num_workers=2)
     time.sleep(0.1)
     done = len(ran)
-    assert done < 2000
+    assert done < 100
     time.sleep(0.2)
     assert len(ran) == done
     assert "eds_xr progress" not in [thread.name for thread in threading.enumerate()]

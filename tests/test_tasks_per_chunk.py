@@ -21,7 +21,7 @@ MOST, MOST_BESIDE_VARIABLES = 10.0, 5.0
 #: Chunks of so many pixels; as wide as filters reach, or these would look beyond the next, and
 #: of whole blocks of pixels.
 SIDES = {"y": 24, "x": 28}
-SHAPES = {16: (96, 112), 64: (192, 224)}
+SHAPES = {9: (72, 84), 36: (144, 168)}
 #: Results in this process: pictures, tables, sessions of strokes.
 NOT_LAZY = {"analyse", "explore", "label"} | {
     name for name in tables.CASES if "plot" in name or name.startswith("labelling.")

@@ -9,7 +9,7 @@ from support.independent.scenes import scene
 
 import eds_xr
 from eds_xr import EdsError, Recipe, simulate
-from eds_xr.analysis.analyse import with_counts
+from eds_xr.analysis.analyse import analysed, with_counts
 from eds_xr.analysis.recipe import ElementChoice, InstrumentChoice, PixelChoice
 
 
@@ -91,7 +91,7 @@ def test_analyse__one_phase_of_few_counts_by_halves_is_said() -> None:
     recipe = Recipe(
         elements=ElementChoice(sample=elements, stray=("Cu",)), choice=PixelChoice(by="halves")
     )
-    tree = eds_xr.analyse(image, recipe)
+    tree = analysed(image, recipe)
     assert tree["segmentation"].sizes["phase"] == 1
     assert any("one phase" in said for said in tree.attrs["warnings"])
     assert int(tree["spectra"].counts.sum()) == int(image.sum())  # both halves, each count once
@@ -100,7 +100,7 @@ def test_analyse__one_phase_of_few_counts_by_halves_is_said() -> None:
 def test_analyse__what_is_recorded_in_an_sem_has_net_counts_and_no_composition() -> None:
     image = simulate.spectrum_image((24, 24, 1024), 400.0, seed=0)
     recipe = Recipe(elements=ElementChoice(sample=("Mg", "Si", "Ca", "Fe"), stray=()), number=2)
-    tree = eds_xr.analyse(image.assign_attrs(signal_type="EDS_SEM"), recipe)
+    tree = analysed(image.assign_attrs(signal_type="EDS_SEM"), recipe)
     assert "lines" in tree.children
     assert "composition" not in tree.children
     assert any("no composition: it was recorded in an SEM" in w for w in tree.attrs["warnings"])
@@ -111,14 +111,14 @@ def test_analyse__without_a_beam_asks_for_it_and_the_recipe_may_tell() -> None:
     del image.attrs["beam_energy_kev"]
     image.attrs["signal_type"] = ""
     recipe = Recipe(elements=ElementChoice(sample=("Mg", "Si", "Ca", "Fe"), stray=()), number=2)
-    tree = eds_xr.analyse(image, recipe)
+    tree = analysed(image, recipe)
     assert "lines" in tree.children
     assert "composition" not in tree.children
     said = [w for w in tree.attrs["warnings"] if "no composition" in w and "[instrument]" in w]
     assert len(said) == 1
     assert "a beam of 200 keV" in tree["lines"].attrs["assumptions"][0]
     told = replace(recipe, instrument=InstrumentChoice(beam_energy_kev=200.0))
-    tree = eds_xr.analyse(image, told)
+    tree = analysed(image, told)
     assert tree["composition"].attrs["assumptions"] == ["a beam of 200 keV, as given by hand"]
     assert Recipe.from_toml(tree.attrs["recipe"]).instrument == told.instrument
 

@@ -1,5 +1,7 @@
 """Counts without the sample, drawn by the second simulator: subtracted, and their errors true."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -25,10 +27,15 @@ FOIL = Foil(thickness_nm=80.0, density_g_cm3=4.5)
 TIME_S, HOLE_TIME_S, STRAY_RATE = 100.0, 60.0, 120.0
 
 
+@cache
+def true(atoms, counts):
+    """Return what a film of these atoms gives: of many draws, the same."""
+    return truth(dict(atoms), counts, foil=FOIL, strays={})
+
+
 def expected(atoms=CHALCOPYRITE, counts=1e5, factor=1.0):
     """Return what sample with grid, hole and sample alone expect."""
-    sample = truth(atoms, counts, foil=FOIL, strays={})
-    grid = truth(GRID, 1.0, foil=FOIL, strays={}).expected
+    sample, grid = true(tuple(atoms.items()), counts), true(tuple(GRID.items()), 1.0).expected
     both = sample.expected + TIME_S * STRAY_RATE * factor * grid
     return both, HOLE_TIME_S * STRAY_RATE * grid, sample
 

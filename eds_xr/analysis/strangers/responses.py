@@ -156,7 +156,7 @@ def responses_of(
     doubted[:, used] = _doubted(known, rate, total[used])
     return Responses(
         families, templates, np.array([one.held for one in made]),
-        np.array([_emitted(f, beam, detector) for f in families]), every,
+        _emitted(families, beam, detector), every,
         np.array([one.number for one in _apart(_telling(made))]), amounts, doubted,
     )  # fmt: skip
 
@@ -203,11 +203,13 @@ def _likely_first(family: Family) -> tuple[bool, str]:
     return family.element in SELDOM, family.shell
 
 
-def _emitted(one: Family, beam_kev: float, detector: OwnDetector) -> float:
-    """Return the photons of a family that are counted of an atom, in units of their own."""
-    return sum(
-        emission_per_atom(line.name, beam_kev) * float(detector.efficiency(line.energy_kev))
-        for line in {x.name: x for x in family(one.element, one.shell, beam_kev)}.values()
+def _emitted(families: Sequence[Family], beam_kev: float, detector: OwnDetector) -> np.ndarray:
+    """Return the photons of families that are counted of an atom, in units of their own."""
+    lines = [{x.name: x for x in family(f.element, f.shell, beam_kev)} for f in families]
+    # of all lines at once: the tables of attenuation are slow to ask
+    seen = iter(detector.efficiency([x.energy_kev for of in lines for x in of.values()]))
+    return np.array(
+        [sum(emission_per_atom(n, beam_kev) * float(next(seen)) for n in of) for of in lines]
     )
 
 

@@ -10,6 +10,7 @@ import xarray as xr
 import eds_xr
 from eds_xr import EdsError, Recipe, simulate
 from eds_xr.analysis import files
+from eds_xr.analysis.analyse import analysed
 from eds_xr.analysis.recipe import ElementChoice, InstrumentChoice, read_recipe
 from eds_xr.analysis.replay import replay
 
@@ -64,11 +65,11 @@ def test_analyse__copper_of_the_grid_is_gone(
     recorded: tuple[xr.DataArray, xr.DataArray, Path],
 ) -> None:
     sample, both, store = recorded
-    alone = eds_xr.analyse(sample, recipe_of(None))
-    less = eds_xr.analyse(both, recipe_of(store))
+    alone = analysed(sample, recipe_of(None))
+    less = analysed(both, recipe_of(store))
     spectra = less["spectra"].to_dataset()
     np.testing.assert_allclose(spectra.hole_scale, spectra.n_pixels / 400)
-    grid = eds_xr.analyse(both, recipe_of(None))
+    grid = analysed(both, recipe_of(None))
     for group in ("lines", "refined_lines"):
         (cu, sd), (true, true_sd), (wrong, _) = (
             _copper_to_silicon(tree[group].to_dataset()) for tree in (less, alone, grid)

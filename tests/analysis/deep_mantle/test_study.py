@@ -6,6 +6,7 @@ import xarray as xr
 
 import eds_xr
 from eds_xr import simulate, store
+from eds_xr.analysis.analyse import analysed
 from eds_xr.analysis.any_sample.elements import Elements
 from eds_xr.analysis.any_sample.phases_found import (
     choosing_channels,
@@ -22,7 +23,13 @@ RANGE_KEV = (0.4, 12.5)
 ELEMENTS, STRAY = study.RECIPE.elements.sample, study.RECIPE.elements.stray
 
 
-def test_run__says_so_at_a_sixteenth_of_the_dose():
+@pytest.fixture
+def unchecked(monkeypatch):
+    """Studies whose analysis does not check itself."""
+    monkeypatch.setattr(study, "analyse", analysed)
+
+
+def test_run__says_so_at_a_sixteenth_of_the_dose(unchecked):
     image = simulate.spectrum_image((96, 96, 1300), 180.0 / 16, seed=11).persist()
     found = study.run(image, seed=11)
     assert [w for w in found.tree.attrs["warnings"] if "do not report its composition" in w]
@@ -35,7 +42,7 @@ def test_run__refuses_two_phases():
         study.run(image)
 
 
-def test_run__cluster_of_two_processes_gives_the_local_result(tmp_path, workers):
+def test_run__cluster_of_two_processes_gives_the_local_result(unchecked, tmp_path, workers):
     from distributed import Client
 
     made = simulate.spectrum_image((72, 72, 1300), 180.0, seed=5, chunks=(32, 48))

@@ -24,7 +24,7 @@ from eds_xr.segmentation import labelling  # noqa: E402
 pytestmark = pytest.mark.browser
 
 SHAPE = (300, 400)
-TRIALS, SEED = 20, 11
+TRIALS, SEED = 8, 11
 #: In the image, and what it is seen with.
 SEEN = "s => [s.view.y0, s.view.x0, s.view.scale, s.width]"
 

@@ -167,17 +167,17 @@ def plan(
     number, each, limit = _workplace(memory, workers, threads)
     image = as_chunked(image)
     if operation == "convert":
-        found, density = _conversion(image, limit if memory is not None else _free()), None
+        found, looked_at = _conversion(image, limit if memory is not None else _free()), None
     else:
         here = workers is None and cluster() is None  # then this process does the work
         # chunks that would not fit even if all counts were zero are not looked at
-        density = Density(0.0, 1, np.zeros(image.sizes[ENERGY]))
-        found = _planned(operation, image, density, number, each, limit, here)
+        looked_at = Density(0.0, 1, np.zeros(image.sizes[ENERGY]))
+        found = _planned(operation, image, looked_at, number, each, limit, here)
         if found.worker_bytes <= limit:
-            density = _density(image)
-            found = _planned(operation, image, density, number, each, limit, here)
+            looked_at = _density(image)
+            found = _planned(operation, image, looked_at, number, each, limit, here)
     if found.worker_bytes > found.memory_bytes:
-        raise EdsError(_refusal(found, image, density))
+        raise EdsError(_refusal(found, image, looked_at))
     return found
 
 
@@ -311,7 +311,9 @@ def _refusal(found: Plan, image: xr.DataArray, density: Density | None) -> str:
     )
     if density is None:
         return f"{said}; convert it where more memory is free"
-    copies = _copies(found.operation, image, density) * found.threads
+    # of chunks that were not looked at those are told that fit even if no count is zero
+    fullest = density if density.filled else density._replace(filled=1.0, width=4)
+    copies = _copies(found.operation, image, fullest) * found.threads
     busy = _in_flight(found.operation, image, density, found.workers, found.threads)
     room = found.memory_bytes - found.worker_bytes + busy
     if room <= copies * image.sizes[ENERGY] * image.dtype.itemsize:

@@ -65,6 +65,16 @@ def test_plan__refuses_what_does_not_fit_and_its_cure_fits(operation):
     assert found.worker_bytes <= 300e6
 
 
+def test_plan__chunks_that_are_told_to_fit_do_however_full_they_are():
+    """Chunks that do not fit are not looked at, so that nobody knows how full they are."""
+    image = image_of(256, (1024, 512, 1024)).astype(np.uint8) | np.uint8(1)
+    with pytest.raises(EdsError, match="it fits") as refused:
+        plan(image, "fitted_maps", memory="200 MB", workers=2, threads=2)
+    side = int(str(refused.value).partition("y=")[2].partition(",")[0])
+    cured = image.chunk(y=side, x=side, energy=-1)
+    assert plan(cured, "fitted_maps", memory="200 MB", workers=2, threads=2).worker_bytes <= 200e6
+
+
 def test_plan__conversion_is_bounded_by_rows_and_refused_where_it_does_not_fit():
     small, wide, tall = (
         plan(image_of(64, shape), "convert", memory="1 GB")

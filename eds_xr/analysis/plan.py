@@ -242,7 +242,8 @@ def _kept_bytes(image: xr.DataArray, density: Density, room: float) -> tuple[flo
     shape = image.shape[:-1]
     size = bin_size(shape, float(density.spectrum.sum()) * math.prod(shape))
     sums = sums_bytes(shape, size, density.spectrum)
-    return (sums, 1) if size > 1 and sums <= MEMORY_SHARE * room else (0.0, STEPS)
+    # once for the sums, and once for scores in smaller bins
+    return (sums, 2) if size > 1 and sums <= MEMORY_SHARE * room else (0.0, STEPS)
 
 
 def _planned(

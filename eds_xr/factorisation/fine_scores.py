@@ -15,30 +15,29 @@ END_COUNTS = 200
 
 
 def smaller_bins(full: Rows, more: int) -> Rows | None:
-    """Return counts in smaller bins than of `more` pixels a side.
+    """Return counts in smaller bins than of `more` pixels a side; None of what has too few.
 
-    None where such bins would hold too few counts, or the image would have to be read again.
+    Where counts are read anew each time, so are these: what is found does not depend on memory.
     """
     size = bin_size(full.shape, full.counts, END_COUNTS)
-    if full.streamed or size >= more:
+    if size >= more:
         return None
     return binned(full, size) if size > 1 else full
 
 
 def unbiased_scores(
-    rows: Rows | None, table: np.ndarray, most: int
+    rows: Rows | None, table: np.ndarray, total: np.ndarray, most: int
 ) -> tuple[np.ndarray, Grid] | None:
     """Return scores that no bound at zero biases, at most about so many, and where they lie.
 
-    `table` are loadings [channel, component].
+    `table` are loadings [channel, component], `total` is the sum of all pixels [channel].
     """
     from dask.base import compute
 
     if rows is None:
         return None
     every = -(-rows.pixels // most)
-    sums = compute(*of_each_block(_channel_sums_block, rows, rows.channels))
-    weights = linear_weights(table.T.astype(float), np.sum(sums, axis=0) / rows.pixels)
+    weights = linear_weights(table.T.astype(float), total / rows.pixels)
     scores = compute(*of_each_block(_linear_scores_block, rows, weights.T.copy(), every))
     return np.concatenate(scores), thinned_grid(rows, every)
 
@@ -50,12 +49,6 @@ def thinned_grid(rows: Rows, every: int) -> Grid:
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
-
-
-@task_name("counts of channels")
-def _channel_sums_block(block: Sparse, channels: int) -> np.ndarray:
-    _, channel, count = block
-    return np.bincount(channel, count, channels)[:channels]
 
 
 @task_name("unbiased NMF scores")

@@ -60,7 +60,7 @@ class NmfTask(NamedTuple):
 
     image: xr.DataArray
     rows: Rows  # counts in bins of pixels, or in pixels
-    fine: Rows | None  # in smaller bins, where these can be had without reading again
+    fine: Rows | None  # in smaller bins, where these hold enough
     fitted: Rows  # what loadings are fitted to: the same, or weighted
     coarse: np.ndarray  # few large bins [bin, channel; counts]
     pixels: Rows | None  # where a prior shapes the scores
@@ -151,7 +151,7 @@ def solve(task: NmfTask, seed: int, on_step: OnStep, checkpoint: Path | None = N
             scores,
             table.T.astype(float),
             grid=grid,
-            fine=unbiased_scores(task.fine, table, MOST_SCORES),
+            fine=unbiased_scores(task.fine, table, task.coarse.sum(0), MOST_SCORES),
             line_channels=line_channels(task.image),
         )
         table = unit_columns((turn @ table.T).T.clip(min=0))

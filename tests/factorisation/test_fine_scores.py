@@ -13,7 +13,8 @@ def test_unbiased_scores__of_what_is_absent_are_zero_on_average():
     random = np.random.default_rng(1)
     amounts = np.zeros((4000, 2))
     amounts[:2000, 0] = amounts[2000:, 1] = 6.0
-    found = unbiased_scores(split_rows(random.poisson(amounts @ SPECTRA), 3), SPECTRA.T, 10**6)
+    counts = random.poisson(amounts @ SPECTRA)
+    found = unbiased_scores(split_rows(counts, 3), SPECTRA.T, counts.sum(0), 10**6)
     assert found is not None
     scores, grid = found
     assert grid.shape == (4000,)
@@ -24,9 +25,9 @@ def test_unbiased_scores__of_what_is_absent_are_zero_on_average():
 
 
 def test_unbiased_scores__evenly_thinned_and_none_of_nothing():
-    assert unbiased_scores(None, SPECTRA.T, 10) is None
+    assert unbiased_scores(None, SPECTRA.T, np.ones(4), 10) is None
     rows = split_rows(np.ones((100, 4), int), 1)
-    found = unbiased_scores(rows, SPECTRA.T, 25)
+    found = unbiased_scores(rows, SPECTRA.T, np.full(4, 100), 25)
     assert found is not None
     assert len(found[0]) == 25
     assert found[1].places.tolist() == list(range(0, 100, 4))

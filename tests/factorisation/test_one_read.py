@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eds_xr import nmf, simulate, workers
-from eds_xr.factorisation import one_read
+from eds_xr.factorisation import fit, one_read
 from eds_xr.factorisation.one_read import read_once
 from eds_xr.image import blocks
 from eds_xr.image.blocks import boxes, compress_block, split_rows
@@ -112,20 +112,24 @@ def test_read_once__streams_what_does_not_fit(monkeypatch, memory, streams):
     assert isinstance(found.blocks[0], tuple) != streams
 
 
-def test_nmf__reads_twice_what_does_not_fit_where_its_sums_do(monkeypatch):
+@pytest.mark.parametrize("bins_fit", [True, False])
+def test_nmf__of_what_does_not_fit_is_the_same(monkeypatch, bins_fit):
+    """Read for all bins, then for scores in smaller ones; for each step where bins do not fit."""
     seen: list[int] = []
 
     def read(block: np.ndarray) -> np.ndarray:
         seen.append(1)
         return block
 
-    image = simulate.spectrum_image((64, 64, 128), 20.0, seed=1, chunks=16).load().chunk(y=16, x=16)
-    kept = nmf(image, 3, seed=0)
+    image = simulate.spectrum_image((128, 128, 64), 14.0, seed=1).load().chunk(y=32, x=32)
+    kept = nmf(image, 3, seed=0)  # in bins of 8 x 8 pixels; scores in those of 4 x 4
     watched = image.copy(data=image.data.map_blocks(read, meta=np.empty((0, 0, 0), image.dtype)))
     monkeypatch.setattr(one_read, "memory", lambda: 1e4)  # not even a quarter of the counts
+    monkeypatch.setattr(fit, "memory", lambda: 1e9 if bins_fit else 1e2)
     found = nmf(watched, 3, seed=0)
     look = 4  # chunks at which is seen whether counts fit
-    assert len(seen) <= 2 * 16 + look
+    assert (len(seen) == 3 * 16 + look) == bins_fit
+    np.testing.assert_allclose(found.loadings, kept.loadings, rtol=1e-5, atol=1e-9)
     assert found.attrs["deviance"] == pytest.approx(kept.attrs["deviance"], rel=1e-6)
 
 

@@ -21,7 +21,7 @@ FEW = {"emd": 200, "hspy": 200, "netcdf": 100, "pts": 200, "zspy": 200}
 
 @pytest.mark.parametrize("name", SEEDS)
 def test_convert__mutated(name: str) -> None:
-    count = FEW.get(name, 600)
+    count = FEW.get(name, 400)
     report = fuzzing.run(SEEDS[name](), range(count), whole_every=50)
     assert not report.failures, "\n".join(report.failures[:5])
     assert report.stores + report.errors == count

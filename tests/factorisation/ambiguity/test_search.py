@@ -78,7 +78,7 @@ def test_of_all__of_two_components_goes_as_far_as_single_steps_do():
 def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes(phases):
     found = evidence(phases, purest=0.7, seed=5)
     search = Search(found)
-    goals = goals_of(found)
+    goals = goals_of(found, PAIRS[:2])
     ends = search.of_all(goals)
     random, turn, walked = np.random.default_rng(0), np.eye(phases), []
     for _ in range(1500):

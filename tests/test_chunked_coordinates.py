@@ -470,7 +470,7 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.SubtractionWarning",
 )
 # what takes longest is tried here, or in any chunks and order
-@pytest.mark.parametrize("name", drawn(CASES, seed=4, always=set(CASES) - {"mixing_intervals"}))
+@pytest.mark.parametrize("name", drawn(CASES, seed=4, always=["fitted_maps", "sum_spectra"]))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}

@@ -82,6 +82,7 @@ OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
     "rebin and save": _saved,
     "nmf": lambda image, _: eds_xr.nmf(image, 4, seed=0),
     "segment": lambda image, _: _kept(eds_xr.segment(image, n_components=4, seed=0)),
+    "analyse": lambda image, _: eds_xr.analyse(image, say=lambda text: None),
 }
 
 

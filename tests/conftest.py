@@ -140,6 +140,16 @@ def sample() -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture(scope="session")
+def published_71gpa(
+    sample: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The published map of 71 GPa as a store, for tests marked ``network`` that only read it."""
+    from eds_xr import store
+
+    return store.convert(sample("71GPa"), tmp_path_factory.mktemp("published") / "71GPa.zarr")
+
+
+@pytest.fixture(scope="session")
 def vendor_file() -> Callable[[str], Path]:
     """Find a file of the folder EDS_XR_VENDOR_FILES; for tests marked ``vendor``."""
 

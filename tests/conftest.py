@@ -193,8 +193,27 @@ def screen(chromium: Any) -> Iterator[Any]:
 
     with Screen(chromium) as shown:
         yield shown
-    assert not shown.strangers, f"asked for from elsewhere: {shown.strangers}"
-    assert shown.expects_errors or not shown.errors, shown.errors
+    shown.check()
+
+
+@pytest.fixture(scope="module")
+def stage_of_file(chromium: Any) -> Iterator[Any]:
+    """Server and browser's page of a file's tests; they use `stage`."""
+    from support.stage import Stage
+
+    shared = Stage(chromium)
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def stage(stage_of_file: Any) -> Iterator[Any]:
+    """Where a test shows an app on a page loaded anew; it fails as with `screen`."""
+    yield stage_of_file
+    try:
+        stage_of_file.screen.check()
+    finally:
+        stage_of_file.clear()
 
 
 def _absent(kind: str, reason: str) -> NoReturn:

@@ -41,6 +41,17 @@ class Screen:
         """Close the page; a server that ends before it would be an error of the page."""
         self.context.close()
 
+    def check(self) -> None:
+        """Fail if the page has asked another host, or said an error."""
+        assert not self.strangers, f"asked for from elsewhere: {self.strangers}"
+        assert self.expects_errors or not self.errors, self.errors
+
+    def forget(self) -> None:
+        """Forget what the page has said and asked for: the next test begins."""
+        self.strangers.clear()
+        self.errors.clear()
+        self.expects_errors = False
+
     def _asked(self, request: Any) -> None:
         near = ("http://127.0.0.1:", "http://localhost:", "data:", "blob:", "about:")
         if not request.url.startswith(near):

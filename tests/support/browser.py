@@ -27,6 +27,7 @@ class Screen:
         self.strangers: list[str] = []
         self.errors: list[str] = []
         self.expects_errors = False
+        self.canvas = ".eds-surface"  # where a page has several: the selector of one
         self.context.on("request", self._asked)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._said)
@@ -68,7 +69,7 @@ class Screen:
 
     def wait_for_surface(self) -> None:
         """Wait until the canvas has its state and its size."""
-        self.page.locator(".eds-surface").wait_for()
+        self.page.locator(self.canvas).first.wait_for()
         self.until_surface("s => s.size && s.view && s.key !== undefined && s.shape[0] > 1")
 
     def until(self, condition: Callable[[], Any]) -> Any:
@@ -83,7 +84,7 @@ class Screen:
 
     def surface(self, code: str, given: Any = None) -> Any:
         """Return what a function of the surface, in JavaScript, returns."""
-        return self.page.locator(".eds-surface").first.evaluate(
+        return self.page.locator(self.canvas).first.evaluate(
             f"(e, given) => ({code})(e.surface, given)", given
         )
 

@@ -140,6 +140,16 @@ def sample() -> Iterator[Callable[[str], Path]]:
 
 
 @pytest.fixture(scope="session")
+def published_71gpa(
+    sample: Callable[[str], Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The published map of 71 GPa as a store, for tests marked ``network`` that only read it."""
+    from eds_xr import store
+
+    return store.convert(sample("71GPa"), tmp_path_factory.mktemp("published") / "71GPa.zarr")
+
+
+@pytest.fixture(scope="session")
 def vendor_file() -> Callable[[str], Path]:
     """Find a file of the folder EDS_XR_VENDOR_FILES; for tests marked ``vendor``."""
 
@@ -183,8 +193,27 @@ def screen(chromium: Any) -> Iterator[Any]:
 
     with Screen(chromium) as shown:
         yield shown
-    assert not shown.strangers, f"asked for from elsewhere: {shown.strangers}"
-    assert shown.expects_errors or not shown.errors, shown.errors
+    shown.check()
+
+
+@pytest.fixture(scope="module")
+def stage_of_file(chromium: Any) -> Iterator[Any]:
+    """Server and browser's page of a file's tests; they use `stage`."""
+    from support.stage import Stage
+
+    shared = Stage(chromium)
+    yield shared
+    shared.close()
+
+
+@pytest.fixture
+def stage(stage_of_file: Any) -> Iterator[Any]:
+    """Where a test shows an app on a page loaded anew; it fails as with `screen`."""
+    yield stage_of_file
+    try:
+        stage_of_file.screen.check()
+    finally:
+        stage_of_file.clear()
 
 
 def _absent(kind: str, reason: str) -> NoReturn:

@@ -89,8 +89,8 @@ def test_readme__its_example_runs_on_a_part_of_a_rock(chain, vendor_file, tmp_pa
 @pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.filterwarnings("ignore::eds_xr.MissingLineWarning")
-def test_readme__its_example_runs_on_the_published_map(chain, sample, tmp_path):
-    whole = open(convert(sample("71GPa"), tmp_path / "whole.zarr"))
+def test_readme__its_example_runs_on_the_published_map(chain, published_71gpa, tmp_path):
+    whole = open(published_71gpa)
     # a part, in channels of 40 eV: all of it takes most of a minute, half of that in `identify`
     part = whole.isel(y=slice(100), x=slice(60)).eds.rebin(energy=4)
     _check(chain(part.eds.save(tmp_path / "part.zarr")))

@@ -36,7 +36,7 @@ def address_of(errors: IO[str]) -> tuple[int, str]:
 
 @pytest.mark.parametrize(
     ("command", "end"),
-    [("explore", signal.SIGINT), ("explore", signal.SIGTERM), ("label", signal.SIGINT)],
+    [("explore", signal.SIGINT), ("label", signal.SIGTERM)],  # both end by one server's code
 )
 def test_commands__serve_until_they_are_interrupted(
     store: Path, command: str, end: signal.Signals

@@ -1,7 +1,5 @@
-import base64
 import io
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -57,21 +55,3 @@ def test_still_picture__of_what_takes_long_is_what_there_is(
 ) -> None:
     monkeypatch.setattr(still, "MOST_SECONDS", -1.0)
     assert still.still_picture(eds_xr.explore(image).explorer).startswith(b"\x89PNG")
-
-
-@pytest.mark.slow
-def test_explore__a_run_notebook_keeps_a_picture(store: Path) -> None:
-    import nbformat
-    from nbclient import NotebookClient
-
-    code = f"import eds_xr\nmade = eds_xr.open({str(store)!r}).eds.explore()\nmade"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(code)])
-    NotebookClient(notebook, timeout=None, kernel_name="python3").execute()
-    outputs: list[dict[str, Any]] = [o.get("data", {}) for o in notebook.cells[0].outputs]
-    pictures = [o["image/png"] for o in outputs if "image/png" in o]
-    assert len(pictures) == 1
-    assert base64.b64decode(pictures[0]).startswith(b"\x89PNG")
-    (live,) = (o for o in outputs if "image/png" in o)
-    assert "text/html" in live
-    for one in outputs:  # the browser's code lies in the notebook
-        assert "<script src=" not in str(one.get("text/html", ""))

@@ -22,9 +22,8 @@ from eds_xr.schema import EdsError
 
 
 @pytest.fixture(scope="module")
-def real_71gpa(sample, tmp_path_factory) -> xr.DataArray:
-    folder = tmp_path_factory.mktemp("nmf")
-    return store.open(store.convert(sample("71GPa"), folder / "71GPa.zarr")).compute()
+def real_71gpa(published_71gpa) -> xr.DataArray:
+    return store.open(published_71gpa).compute()
 
 
 @pytest.fixture(scope="module")

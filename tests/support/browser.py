@@ -27,6 +27,7 @@ class Screen:
         self.strangers: list[str] = []
         self.errors: list[str] = []
         self.expects_errors = False
+        self.canvas = ".eds-surface"  # where a page has several: the selector of one
         self.context.on("request", self._asked)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.page.on("console", self._said)
@@ -40,6 +41,17 @@ class Screen:
     def close(self) -> None:
         """Close the page; a server that ends before it would be an error of the page."""
         self.context.close()
+
+    def check(self) -> None:
+        """Fail if the page has asked another host, or said an error."""
+        assert not self.strangers, f"asked for from elsewhere: {self.strangers}"
+        assert self.expects_errors or not self.errors, self.errors
+
+    def forget(self) -> None:
+        """Forget what the page has said and asked for: the next test begins."""
+        self.strangers.clear()
+        self.errors.clear()
+        self.expects_errors = False
 
     def _asked(self, request: Any) -> None:
         near = ("http://127.0.0.1:", "http://localhost:", "data:", "blob:", "about:")
@@ -57,7 +69,7 @@ class Screen:
 
     def wait_for_surface(self) -> None:
         """Wait until the canvas has its state and its size."""
-        self.page.locator(".eds-surface").wait_for()
+        self.page.locator(self.canvas).first.wait_for()
         self.until_surface("s => s.size && s.view && s.key !== undefined && s.shape[0] > 1")
 
     def until(self, condition: Callable[[], Any]) -> Any:
@@ -72,7 +84,7 @@ class Screen:
 
     def surface(self, code: str, given: Any = None) -> Any:
         """Return what a function of the surface, in JavaScript, returns."""
-        return self.page.locator(".eds-surface").first.evaluate(
+        return self.page.locator(self.canvas).first.evaluate(
             f"(e, given) => ({code})(e.surface, given)", given
         )
 

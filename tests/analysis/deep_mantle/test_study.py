@@ -72,10 +72,9 @@ def test_recipe__pixels_are_chosen_by_no_channel_that_is_quantified():
 
 
 @pytest.fixture(scope="session")
-def published(sample, tmp_path_factory):
+def published(published_71gpa):
     """The only run of the study on the published map."""
-    path = store.convert(sample("71GPa"), tmp_path_factory.mktemp("71GPa") / "71GPa.zarr")
-    return study.run(store.open(path))
+    return study.run(store.open(published_71gpa))
 
 
 @pytest.fixture(scope="session")

@@ -4,16 +4,14 @@ import pytest
 import xarray as xr
 
 import eds_xr
-from eds_xr import samples
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory) -> xr.DataArray:
+def study(published_71gpa) -> xr.DataArray:
     """The published map of 71 GPa."""
-    store = tmp_path_factory.mktemp("study") / "71GPa.zarr"
-    return eds_xr.open(eds_xr.convert(samples.fetch("71GPa"), store))
+    return eds_xr.open(published_71gpa)
 
 
 @pytest.mark.network

@@ -6,7 +6,6 @@ import pytest
 pytest.importorskip("panel", reason="the extra 'label' is not installed")
 
 from eds_xr.app.canvas.canvas import Canvas  # noqa: E402
-from eds_xr.app.serving.server import serve  # noqa: E402
 from eds_xr.schema import EdsError  # noqa: E402
 from eds_xr.segmentation.rois import Roi, add_pixels  # noqa: E402
 
@@ -132,13 +131,10 @@ class Page:
 
 
 @pytest.fixture
-def shown(screen):
-    pages = []
-    with serve(lambda: pages.append(Page()) or pages[-1], show=False, block=False) as server:
-        screen.open(server.opening_url())
-        screen.until_surface("s => s.layers.size === 1 && s.classes.length === 2")
-        yield screen, pages[-1]
-        screen.close()
+def shown(stage):
+    screen = stage.show(Page)
+    screen.until_surface("s => s.layers.size === 1 && s.classes.length === 2")
+    return screen, stage.views[-1]
 
 
 @pytest.mark.browser

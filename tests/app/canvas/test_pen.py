@@ -8,7 +8,6 @@ import pytest
 pytest.importorskip("panel", reason="the extra 'label' is not installed")
 
 from eds_xr.app.canvas.canvas import Canvas  # noqa: E402
-from eds_xr.app.serving.server import serve  # noqa: E402
 
 pytestmark = pytest.mark.browser
 
@@ -45,8 +44,10 @@ class Hand:
 
 
 class Shown:
-    def __init__(self, screen: Any) -> None:
-        self.screen, self.canvas, self.drawn = screen, Canvas(), list[dict[str, Any]]()
+    screen: Any
+
+    def __init__(self) -> None:
+        self.canvas, self.drawn = Canvas(), list[dict[str, Any]]()
         self.canvas.set_image(SHAPE)
         self.canvas.set_layer("map", np.zeros(SHAPE), kind="grey")
         self.canvas.set(tool="brush", width=3)
@@ -64,19 +65,17 @@ class Shown:
 
 
 @pytest.fixture
-def shown(screen: Any) -> Any:
-    page = Shown(screen)
-    with serve(lambda: page, show=False, block=False) as served:
-        screen.open(served.url)
-        screen.page.evaluate(
-            """() => {
-                window.seen = []
-                for (const name of ["pointerdown", "pointermove", "pointerup"])
-                    addEventListener(name, e => seen.push([name, e.pointerType, e.pressure]), true)
-            }"""
-        )
-        yield page
-        screen.close()
+def shown(stage: Any) -> Any:
+    page = Shown()
+    page.screen = stage.show(lambda: page)
+    page.screen.page.evaluate(
+        """() => {
+            window.seen = []
+            for (const name of ["pointerdown", "pointermove", "pointerup"])
+                addEventListener(name, e => seen.push([name, e.pointerType, e.pressure]), true)
+        }"""
+    )
+    return page
 
 
 def seen(shown: Any, name: str) -> list[Any]:

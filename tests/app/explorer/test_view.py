@@ -1,7 +1,6 @@
 """The explorer in a browser: what hand and keys do, against the truth of a simulated image."""
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,6 @@ import eds_xr  # noqa: E402
 from eds_xr.app.explore import Exploration  # noqa: E402
 from eds_xr.app.explorer.view import ExplorerView  # noqa: E402
 from eds_xr.app.serving import server as serving  # noqa: E402
-from eds_xr.app.serving.server import Served  # noqa: E402
 
 from .layers import FE_COUNTS, two_layers  # noqa: E402
 
@@ -30,24 +28,23 @@ class Running(Exploration):
         return one
 
 
+@pytest.fixture(scope="module")
+def layers() -> xr.DataArray:
+    return two_layers()
+
+
 @pytest.fixture
-def exploration() -> Running:
-    made = eds_xr.explore(two_layers(), name="two layers")
+def exploration(layers: xr.DataArray) -> Running:
+    made = eds_xr.explore(layers, name="two layers")
     made.__class__ = Running
     made.pages = []
     return made
 
 
 @pytest.fixture
-def served(exploration: Running) -> Iterator[Served]:
-    with exploration.show(show=False) as running:
-        yield running
-
-
-@pytest.fixture
-def shown(served: Served, screen: Any) -> Any:
+def shown(exploration: Running, stage: Any) -> Any:
     """The page, its image there."""
-    screen.open(served.url)
+    screen = stage.show(exploration.view)
     screen.until_surface("s => s.layers.has('image')")
     return screen
 

@@ -16,22 +16,17 @@ def store(scene, tmp_path):
     return eds_xr.save(scene[0], tmp_path / "map.zarr")
 
 
+@pytest.fixture(scope="module")
+def channels(scene):
+    return eds_xr.element_maps(scene[0], ["Mg", "Si", "Ca", "Fe"])
+
+
 @pytest.fixture
-def opened(screen, store):
+def opened(stage, store, channels):
     """Return the page of a labeller of a store, and the view behind it."""
-    image = eds_xr.open(store)
-    channels = eds_xr.element_maps(image, ["Mg", "Si", "Ca", "Fe"]).compute()
-    views, pages = [], shared_views(image, channels=channels)
-
-    def view():
-        views.append(pages())
-        return views[-1]
-
-    with serve(view, show=False, block=False) as server:
-        screen.open(server.opening_url())
-        screen.until_surface("s => s.layers.size && s.classes.length")
-        yield screen, views[-1].labeller
-        screen.close()
+    screen = stage.show(shared_views(eds_xr.open(store), channels=channels))
+    screen.until_surface("s => s.layers.size && s.classes.length")
+    return screen, stage.views[-1].labeller
 
 
 def idle(labeller):

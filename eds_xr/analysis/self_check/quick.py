@@ -18,8 +18,7 @@ from eds_xr.analysis.strangers.known import known_phases
 from eds_xr.analysis.zoning.zoning import zoning
 from eds_xr.composition.uncertainty import marks
 from eds_xr.progress import progress
-from eds_xr.report.page.doubts import zoned_texts
-from eds_xr.schema import DOUBT, ENERGY, LINE, EdsError, spatial_dims, texts_of
+from eds_xr.schema import DOUBT, ENERGY, LINE, PHASE, EdsError, spatial_dims, texts_of
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
 
 #: The group of the tests, and what is said at all numbers that a misfit concerns, by the begin of
@@ -87,6 +86,12 @@ def _zoning(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Dataset:
     made = zoning(image, tree, masks=pure, elements=found.elements.all)
     of_sample = [n.split("_")[0] in found.elements.sample for n in made[LINE].values.tolist()]
     return made.isel({LINE: of_sample})
+
+
+def zoned_texts(group: xr.Dataset) -> list[str]:
+    """Return what varies within which phase, the most significant first."""
+    flat = group[["text", "q_value", "zoned"]].stack(cell=(PHASE, LINE)).sortby("q_value")
+    return [str(text) for text in flat["text"].values[flat["zoned"].values]]
 
 
 def said(name: str, group: xr.Dataset) -> list[str]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from eds_xr.report.page.html import items, notes, table
+from eds_xr.report.page.html import escaped, items, notes, table
 from eds_xr.schema import ELEMENT, LINE, PHASE
 
-#: Rows of strangers, and of lines that vary; the tree has all.
-MOST_STRANGERS, MOST_ZONED = 20, 6
+#: Rows of strangers; the tree has all.
+MOST_STRANGERS = 20
 _WAYS = {"composition": "regions", "refined_composition": "all pixels"}
 
 
@@ -20,10 +20,9 @@ def what_the_check_says(parts: dict[str, xr.Dataset]) -> str:
         made += f"<div><h3>What the model leaves out</h3>{tests_text(parts['check'])}</div>"
     if "coverage" in parts:
         made += f"<div><h3>What the intervals hold</h3>{coverage_table(parts['coverage'])}</div>"
-    if "strangers" in parts:
-        made += f"<div><h3>Strangers</h3>{strangers_table(parts['strangers'])}</div>"
-    if "zoning" in parts:
-        made += f"<div><h3>Zoning</h3>{zoning_text(parts['zoning'])}</div>"
+    if {"strangers", "zoning"} & set(parts):
+        told = strangers_text(parts.get("strangers")) + zoning_text(parts.get("zoning"))
+        made += f"<div><h3>Strangers, zoning</h3>{told or '<p>None.</p>'}</div>"
     return made
 
 
@@ -72,26 +71,27 @@ def coverage_table(found: xr.Dataset) -> str:
     return table(["", "held", "images", "widened"], rows) + notes([below])
 
 
-def strangers_table(found: xr.Dataset) -> str:
+def strangers_text(found: xr.Dataset | None) -> str:
     """Return the most significant strangers, a sentence each."""
+    if found is None or not found["text"].size:
+        return ""
     texts = [str(t) for t in found["text"].values]
     more = len(texts) - MOST_STRANGERS
     below = [f"And {more} more, in the group strangers of the tree."] if more > 0 else []
-    return (items(texts[:MOST_STRANGERS]) if texts else "<p>None.</p>") + notes(below)
+    return items(texts[:MOST_STRANGERS]) + notes(below)
 
 
-def zoning_text(found: xr.Dataset) -> str:
-    """Return the lines that vary within phases, a sentence each."""
-    texts = zoned_texts(found)
-    if not texts:
-        return "<p>None.</p>"
-    more = len(texts) - MOST_ZONED
-    below = ["Thickness, where the film absorbs, and another phase among the pixels look the same."]
-    below += [f"And {more} more, in the group zoning of the tree."] if more > 0 else []
-    return items(texts[:MOST_ZONED]) + notes(below)
+def zoning_text(found: xr.Dataset | None) -> str:
+    """Return which lines vary within which phases; how is told among the warnings, and in a table.
 
-
-def zoned_texts(group: xr.Dataset) -> list[str]:
-    """Return what varies within which phase, the most significant first."""
-    flat = group[["text", "q_value", "zoned"]].stack(cell=(PHASE, LINE)).sortby("q_value")
-    return [str(text) for text in flat["text"].values[flat["zoned"].values]]
+    Thickness, where the film absorbs, and another phase among the pixels look the same.
+    """
+    if found is None or not found["zoned"].any():
+        return ""
+    zoned = found["zoned"].transpose(PHASE, LINE).values
+    told = [
+        f"{phase}: {', '.join(found[LINE].values[varies].tolist())}"
+        for phase, varies in zip(found[PHASE].values, zoned, strict=True)
+        if varies.any()
+    ]
+    return f"<p>Vary within phases: {escaped('; '.join(told))}.</p>"

@@ -102,7 +102,7 @@ def said(name: str, group: xr.Dataset) -> list[str]:
         texts = zoned_texts(group)
         more = len(texts) - MOST_ZONED
         notes = [f"zoning: {text}" for text in texts[:MOST_ZONED]]
-        return notes + ([f"{more} more: the group zoning"] if more > 0 else [])
+        return notes + ([f"zoning: {more} more, in the group of that name"] if more > 0 else [])
     texts = group["text"].values.tolist()
     more = len(texts) - MOST_TOLD
     notes = [f"stranger: {text}" for text in texts[:MOST_TOLD]]

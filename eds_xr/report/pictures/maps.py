@@ -137,7 +137,10 @@ def plot_strangers(
     """
     if not {"residual", "excess"} <= set(found.data_vars):
         there = ", ".join(map(str, found.data_vars)) or "nothing"
-        raise EdsError(f"expected what find_strangers returns, found a Dataset of {there}")
+        raise EdsError(
+            f"expected strangers with maps of residuals, found {there}; an analysis keeps no such "
+            "maps, image.eds.find_strangers(tree) makes them"
+        )
     image_dims(found["residual"], "a picture of strangers")
     chosen = _lines_of_strangers(found)[:MOST_LINES] if lines is None else lines
     maps, names = _several(_maps_of(found, "residual", chosen))

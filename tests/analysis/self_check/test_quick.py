@@ -59,4 +59,4 @@ def test_said__what_varies_within_a_phase() -> None:
     found = xr.Dataset({n: (("phase", "line"), [v]) for n, v in cells.items()}, grid)
     notes = said("zoning", found)
     assert notes[:3] == [f"zoning: a: {i} varies" for i in (3, 2, 1)]
-    assert notes[3:] == ["1 more: the group zoning"]
+    assert notes[3:] == ["zoning: 1 more, in the group of that name"]

@@ -55,7 +55,7 @@ def analyse(
 ) -> xr.DataTree:
     """Carry out the whole analysis of a spectrum image, of any sample.
 
-    Computes: everything but the scores; reads `image` block by block, some nine times. On a
+    Computes: everything but the scores; reads `image` block by block, some ten times. On a
     cluster all that is as large as the image stays with the workers: save the result there.
 
     Elements are identified; NMF finds the phases, presence and purity are found pixel by pixel; the

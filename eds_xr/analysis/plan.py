@@ -62,7 +62,7 @@ COSTS = {
     "fitted_maps": Cost(2, 2, True, 0, False, 20e6, 4, 60e6, 0.3),
     "nmf": Cost(1, 2, True, 0, True, 50e6, 3, 30e6, 1),
     "segment": Cost(3, 2, True, 200, True, 100e6, 30, 15e6, 3),
-    "analyse": Cost(9, 2, True, 300, True, 200e6, 60, 5e6, 10),
+    "analyse": Cost(10, 2, True, 300, True, 200e6, 60, 5e6, 10),
 }
 #: What :func:`eds_xr.convert` holds: the block of rows that is read and the one that is written, of
 #: which Zarr compresses so many chunks at once; of each a copy, room for what becomes of it, and

@@ -1,4 +1,4 @@
-"""What tests of an image need of it, in one pass: spectra of bands, and counts place by place."""
+"""What tests of an image need of it: spectra of bands, and counts place by place."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ADDED = (
 
 
 class ImageSums(NamedTuple):
-    """What one pass over an image adds up."""
+    """What is added up over an image."""
 
     bands: dict[str, xr.Dataset]  # by dimension: spectra of bands along it [phase, energy]
     phases: xr.Dataset  # spectra of the phases' pure pixels [phase, energy]
@@ -40,7 +40,9 @@ class ImageSums(NamedTuple):
 
 
 def image_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray) -> ImageSums:
-    """Return sums over an image. Computes: one pass.
+    """Return sums over an image. Computes: two passes.
+
+    In one, chunks would wait for their neighbours in memory, a dozen of them at a time.
 
     Parameters
     ----------
@@ -50,8 +52,6 @@ def image_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray) -> Im
     total : ndarray [channel; counts]
         All pixels' spectrum.
     """
-    from dask.base import compute
-
     image, dims = as_chunked(image), spatial_dims(image)
     masks = [_band_masks(image, d) for d in dims if image.sizes[d] >= BANDS]
     names = [f"band {i} of {d}" for d in dims if image.sizes[d] >= BANDS for i in range(BANDS)]
@@ -62,8 +62,8 @@ def image_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray) -> Im
     every = xr.concat([*masks, own], dim=PHASE, join="override").assign_coords({PHASE: coord})
     aligned = every.assign_coords({d: image[d] for d in dims if d in image.coords})
     size = _pixels_taken_together(image, total)
-    lazy = sum_spectra(image, aligned), _place_sums(image, own, total, size)
-    spectra, places = compute(*lazy)
+    spectra = sum_spectra(image, aligned).compute()
+    places = _place_sums(image, own, total, size).compute()
     of = {d: spectra.sel({PHASE: [n for n in names if n.endswith(f" of {d}")]}) for d in dims}
     return ImageSums(
         {d: bands for d, bands in of.items() if bands.sizes[PHASE]},

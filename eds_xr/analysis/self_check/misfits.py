@@ -1,4 +1,4 @@
-"""What the model of an image misses: quick tests, one pass over the counts."""
+"""What the model of an image misses: quick tests, two passes over the counts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def misfits(
 ) -> xr.Dataset:
     """Test an image for what its model leaves out.
 
-    Computes: one pass over `image`.
+    Computes: two passes over `image`.
 
     What is asked is never whether something differs from nothing, which it always does, but
     whether it differs by more than tables and detectors leave open anyway: each test has a

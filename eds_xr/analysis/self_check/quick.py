@@ -42,7 +42,7 @@ def self_checked(
 ) -> xr.DataTree:
     """Return an analysis with strangers, zoning, and tests of what its model leaves out.
 
-    Computes: three passes over `image`. Without elements of the sample there is nothing to test.
+    Computes: four passes over `image`. Without elements of the sample there is nothing to test.
     """
     if not found.elements.sample:
         return tree

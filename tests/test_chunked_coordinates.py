@@ -469,7 +469,7 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.MissingLineWarning",
     "ignore::eds_xr.SubtractionWarning",
 )
-# what takes longest is tried here, or in any chunks and order
+# the others are tried in any chunks and order
 @pytest.mark.parametrize("name", drawn(CASES, seed=4, always=["fitted_maps", "sum_spectra"]))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()

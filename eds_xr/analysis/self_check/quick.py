@@ -15,7 +15,7 @@ from eds_xr.analysis.self_check.coverage import WAYS
 from eds_xr.analysis.self_check.misfits import misfits
 from eds_xr.analysis.strangers.find import FDR, strangers_of
 from eds_xr.analysis.strangers.known import known_phases
-from eds_xr.analysis.zoning.zoning import zoning
+from eds_xr.analysis.zoning.zoning import zoning_of
 from eds_xr.composition.uncertainty import marks
 from eds_xr.progress import progress
 from eds_xr.schema import DOUBT, ENERGY, LINE, PHASE, EdsError, spatial_dims, texts_of
@@ -56,7 +56,7 @@ def self_checked(
     }  # fmt: skip
     if len(spatial_dims(image)) == 2:
         made[STRANGERS] = lambda: _strangers(image, tree, found)
-        made[ZONING] = lambda: _zoning(image, tree, found)
+        made[ZONING] = lambda: _zoning(image, found)
     groups: dict[str, xr.Dataset] = {}
     notes: list[str] = []
     with warnings.catch_warnings(record=True) as caught:
@@ -80,15 +80,15 @@ def _strangers(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Datas
     return made.drop_vars("residual")
 
 
-def _zoning(image: xr.DataArray, tree: xr.DataTree, found: Found) -> xr.Dataset:
+def _zoning(image: xr.DataArray, found: Found) -> xr.Dataset:
     """Return how the lines of the sample vary within phases; stray ones are fitted beside them."""
     pure = found.segmentation["pure"]
-    made = zoning(image, tree, masks=pure, elements=found.elements.all)
+    made = zoning_of(image, pure, found.elements.all, fdr=FDR, total=found.total.counts)
     of_sample = [n.split("_")[0] in found.elements.sample for n in made[LINE].values.tolist()]
     return made.isel({LINE: of_sample})
 
 
-def zoned_texts(group: xr.Dataset) -> list[str]:
+def _zoned_texts(group: xr.Dataset) -> list[str]:
     """Return what varies within which phase, the most significant first."""
     flat = group[["text", "q_value", "zoned"]].stack(cell=(PHASE, LINE)).sortby("q_value")
     return [str(text) for text in flat["text"].values[flat["zoned"].values]]
@@ -99,14 +99,13 @@ def said(name: str, group: xr.Dataset) -> list[str]:
     if name == CHECK:
         return [f"check: {text}" for text in group["text"].values[group.flagged.values].tolist()]
     if name == ZONING:
-        texts = zoned_texts(group)
-        more = len(texts) - MOST_ZONED
-        notes = [f"zoning: {text}" for text in texts[:MOST_ZONED]]
-        return notes + ([f"zoning: {more} more, in the group of that name"] if more > 0 else [])
-    texts = group["text"].values.tolist()
-    more = len(texts) - MOST_TOLD
-    notes = [f"stranger: {text}" for text in texts[:MOST_TOLD]]
-    return notes + ([f"{more} more strangers: the group strangers"] if more > 0 else [])
+        told, texts, most = "zoning", _zoned_texts(group), MOST_ZONED
+        left_out = "zoning: {} more, in the group of that name"
+    else:
+        told, texts, most = "stranger", group["text"].values.tolist(), MOST_TOLD
+        left_out = "{} more strangers: the group strangers"
+    notes = [f"{told}: {text}" for text in texts[:most]]
+    return notes + ([left_out.format(len(texts) - most)] if len(texts) > most else [])
 
 
 def _with_groups(tree: xr.DataTree, groups: dict[str, xr.Dataset], notes: list[str]) -> xr.DataTree:

@@ -118,14 +118,23 @@ def zoning(
     given = _masks_of(result) if masks is None else masks
     check_masks(image, given)
     told = elements if elements is not None else elements_of(result)
+    return zoning_of(image, given, told, fdr=fdr)
+
+
+def zoning_of(
+    image: xr.DataArray, masks: xr.DataArray, elements: Sequence[str] | None, *, fdr: float,
+    total: xr.DataArray | None = None,
+) -> xr.Dataset:  # fmt: skip
+    """Return what :func:`zoning` finds, where the sum of all pixels [energy] may be known."""
     part = image.sel({ENERGY: slice(*FIT_RANGE_KEV)})
+    known = None if total is None else total.sel({ENERGY: part[ENERGY]}).values.astype(float)
     with progress("zoning: the sum of all pixels"):
-        model = pixel_model(part, told, [], None, None)
+        model = pixel_model(part, elements, [], None, None, known)
     weights = net_weights(model.shapes.design, model.variance)[:, model.columns] * model.shares
     with progress("zoning"):
-        sums = _sums(part, given.transpose(PHASE, *dims), weights).compute()
+        sums = _sums(part, masks.transpose(PHASE, *spatial_dims(image)), weights).compute()
     lines = list(model.lines)
-    found = zoned(Sums(sums, len(lines)), image, given[PHASE].values.tolist(), lines, fdr)
+    found = zoned(Sums(sums, len(lines)), image, masks[PHASE].values.tolist(), lines, fdr)
     attrs = provenance.with_step(with_beam_assumed(image.attrs), "zoning", fdr=fdr)
     return found.assign_attrs(provenance.of_the_recording(attrs))
 

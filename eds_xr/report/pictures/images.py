@@ -64,7 +64,7 @@ def show(axes: Axes, values: np.ndarray, image: xr.DataArray, **style: Any) -> A
     """Show pixels, which may be finer than those of `image`, in the frame of `image`."""
     rows, columns = image.shape[-2:]
     extent = (-0.5, columns - 0.5, rows - 0.5, -0.5)
-    height, width = (_step(image, d) for d in image.dims[-2:])
+    height, width = (step_of(image, d) for d in image.dims[-2:])
     options: dict[str, Any] = {
         "interpolation": "nearest",
         "aspect": height / width,
@@ -81,7 +81,7 @@ def scale_bar(axes: Axes, image: xr.DataArray) -> None:
     name = image.dims[-1]
     if name not in image.coords or image.sizes[name] < 2:
         return
-    step = _step(image, name)
+    step = step_of(image, name)
     length = _round_length(step * image.shape[-1] / 4)
     units = str(image[name].attrs.get("units", "pixels"))
     text = f"{length / 1000:g} µm" if units == "nm" and length >= 1000 else f"{length:g} {units}"
@@ -163,11 +163,12 @@ def color_bar(
 
 def panel_width(image: xr.DataArray, height: float) -> float:
     """Return the width of an image of this height."""
-    steps = [_step(image, d) * image.sizes[d] for d in image.dims[-2:]]
+    steps = [step_of(image, d) * image.sizes[d] for d in image.dims[-2:]]
     return float(min(COLUMN * 2, height * steps[1] / steps[0]))
 
 
-def _step(image: xr.DataArray, dim: Any) -> float:
+def step_of(image: xr.DataArray, dim: Any) -> float:
+    """Return the side of a pixel along a dimension."""
     if dim not in image.coords or image.sizes[dim] < 2:
         return 1.0
     return abs(mean_step(image[dim].values))

@@ -27,6 +27,7 @@ from eds_xr.report.pictures.images import (
     scale_bar,
     show,
     shown,
+    step_of,
 )
 from eds_xr.schema import ENERGY, LINE, STRANGER, EdsError, check_one_of, spatial_dims
 
@@ -274,13 +275,11 @@ def _rings(axes: Axes, found: xr.Dataset, image: xr.DataArray) -> None:
 
 def _in_pixels(found: xr.Dataset, name: str, image: xr.DataArray, dim: str) -> np.ndarray:
     """Return the middles or extents of strangers in pixels of a picture, which may be coarser."""
-    values, axis = found[f"{name}_{dim}"].values, found["residual"]
-    place = axis[dim].values.astype(float) if dim in axis.coords else np.arange(axis.sizes[dim])
-    pixel = abs(float(place[-1] - place[0])) / max(place.size - 1, 1) or 1.0
-    coarser = image.sizes[dim] / place.size
+    values, maps = found[f"{name}_{dim}"].values, found["residual"]
+    pixel, coarser = step_of(maps, dim), image.sizes[dim] / maps.sizes[dim]
     if name == "extent":
         return values / pixel * coarser
-    return ((values - place.min()) / pixel + 0.5) * coarser - 0.5
+    return ((values - float(maps[dim].min())) / pixel + 0.5) * coarser - 0.5
 
 
 def _maps_of(

@@ -66,8 +66,12 @@ def pixel_model(
     stray: Sequence[str],
     lines: Sequence[str] | None,
     calibration: Calibration | None,
+    total: np.ndarray | None = None,
 ) -> PixelModel:
-    """Return the model of a spectrum image's pixels, from the sum of all of them."""
+    """Return the model of a spectrum image's pixels, from the sum of all of them [channel].
+
+    Computes that sum where it is not given.
+    """
     elements = chosen_elements(part.attrs, elements, "fitted_maps(image, ['Mg', 'Si', ...])")
     if part.sizes[ENERGY] < LEAST_CHANNELS:
         raise EdsError(f"only {part.sizes[ENERGY]} channels to fit: widen range_kev")
@@ -76,7 +80,7 @@ def pixel_model(
     families = families_seen([*elements, *stray], energy, beam, detector=detector)
     flexible = flexible_background(tuple(energy.tolist()), beam, detector)
     reported_lines(elements, lines, energy, beam, families)  # or an error, before all is read
-    total = sum_spectrum(part)
+    total = sum_spectrum(part) if total is None else total
     learned = learned_shapes(
         energy, total[None], total[None], families, beam, resolution_of(part.attrs),
         calibration=calibration, background=flexible,

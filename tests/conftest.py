@@ -1,5 +1,6 @@
 """Fixtures that several test files share."""
 
+import logging
 import os
 import shutil
 import sys
@@ -90,13 +91,35 @@ def workers() -> Iterator[Any]:
         yield cluster
 
 
+class Said(logging.Handler):
+    """Remembers what a logger says."""
+
+    def __init__(self) -> None:
+        """Begin with nothing."""
+        super().__init__(logging.WARNING)
+        self.texts: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Remember a text."""
+        self.texts.append(record.getMessage())
+
+
 @pytest.fixture
 def client(workers: Any) -> Iterator[Any]:
-    """A client of two worker processes, on which Dask computes during this test."""
+    """A client of two worker processes, on which Dask computes during this test.
+
+    The test fails where two graphs give the same task another meaning: Dask would warn the user.
+    """
     from distributed import Client
 
+    said = Said()
+    scheduler = logging.getLogger("distributed.scheduler")
+    scheduler.addHandler(said)
     with Client(workers) as client:
         yield client
+    scheduler.removeHandler(said)
+    at_odds = [text for text in said.texts if "run_spec" in text]
+    assert not at_odds, at_odds[0]
 
 
 @pytest.fixture(autouse=True)

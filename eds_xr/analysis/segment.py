@@ -156,16 +156,16 @@ def phases_and_amounts(
     """Return what :func:`segment` finds by an NMF, and the amounts that it went by.
 
     Computes: the amounts, for one pass over the image; the workers keep them. They are the counts
-    of every component in each pixel ``[*spatial, phase; counts]``, without bias, less what mixing
-    left of the matrix in them. With scribbles, components are the painted phases.
+    of every phase in each pixel ``[phase, *spatial; counts]``, without bias, less what mixing left
+    of the matrix in them. With scribbles, they are those of the painted phases.
     """
     given = _channels(image, factors, "auto", seed)
     with progress("finding the phases of each pixel"):
-        found, counts = _by_itself(
+        found, amounts = _by_itself(
             image, given, least_share, pure_share, smoothness, seed, scribbles
         )
     found = _with_step(found, image, least_share, pure_share, smoothness, seed)
-    return found, counts.rename({COMPONENT: PHASE})
+    return found, amounts
 
 
 def _with_step(
@@ -227,7 +227,10 @@ def _rehearsed(
     probability, present = (a.isel({PHASE: kept}) for a in (probability, present))
     if kept.sum() == 1:
         notes.append(f"one phase only, {present[PHASE].values[0]}: present everywhere")
+    # kept once more: a later graph that selects them anew would fuse the same steps in another way,
+    # and Dask warns of that
     held = counts.isel({COMPONENT: kept}).rename({COMPONENT: PHASE})
+    held = persisted(held.transpose(PHASE, ...))
     pure, label = _pure_and_label(held, present, mean, pure_share)
     if scribbles is not None:
         label.attrs["flag_colors"] = " ".join(["none", *colors_of_phases(scribbles, label)])
@@ -238,7 +241,7 @@ def _rehearsed(
         "phase_notes": notes,
     }
     found = segmentation_of(present, probability, pure, label)
-    return persisted(found.assign_attrs(attrs)), counts
+    return persisted(found.assign_attrs(attrs)), held
 
 
 def _without_mixing(amounts: Amounts, names: list[str]) -> tuple[Amounts, np.ndarray, list[str]]:

@@ -55,7 +55,7 @@ class Found:
     free: xr.DataArray  # channels that choose pixels
     shares: list[dict[str, float]]  # of net counts, a component each
     segmentation: xr.Dataset  # with the workers, where there are any
-    amounts: xr.DataArray  # [*spatial, phase; counts], likewise
+    amounts: xr.DataArray  # [phase, *spatial; counts], likewise
     notes: list[str]
     scribbles: xr.DataArray | None = None  # painted phases, where the recipe names them
 

@@ -74,7 +74,7 @@ def regions_of(segmentation: xr.Dataset, amounts: xr.DataArray) -> dict[str, Reg
     ----------
     segmentation : Dataset
         ``present`` and ``pure`` [phase, *spatial; bool].
-    amounts : DataArray [*spatial, phase; counts]
+    amounts : DataArray [phase, *spatial; counts]
         Of the phases, without bias.
     """
     names = segmentation[PHASE].values.tolist()

@@ -83,9 +83,9 @@ def only_pixels(
     sums = da.map_blocks(
         _noise_block, *wide, **known, dtype=float, meta=meta,
         chunks=((2 * asked.size,), *((1,) * len(sizes) for sizes in chunks)),
-    ).sum(tuple(range(1, 1 + len(dims))))  # fmt: skip
+    ).sum(tuple(range(1, 1 + len(dims))), keepdims=True)  # fmt: skip
     found = da.map_blocks(
-        _only_block, *wide, **known, sums=sums, pure_share=pure_share, dtype=bool,
+        _only_block, *wide, sums, **known, pure_share=pure_share, dtype=bool,
         chunks=((len(asked),), *chunks), meta=meta.astype(bool),
     )  # fmt: skip
     if counts.chunks is None and present.chunks is None:
@@ -164,8 +164,8 @@ def _noise_block(
 
 @task_name("pure pixels")
 def _only_block(
-    counts: np.ndarray, present: np.ndarray, *, asked: np.ndarray, sigma: float, margin: int,
-    planes: int, sums: np.ndarray, pure_share: float, block_info: Any,
+    counts: np.ndarray, present: np.ndarray, sums: np.ndarray, *, asked: np.ndarray, sigma: float,
+    margin: int, planes: int, pure_share: float, block_info: Any,
 ) -> np.ndarray:  # fmt: skip
     """Return where just the asked phases are in a tile ``[asked, *spatial; bool]``."""
     inner = inside_margins(counts, block_info[0], margin, planes)

@@ -153,9 +153,11 @@ def check_equal(result: Any, eager: Any) -> None:
     tables._check_equal(result, eager)
 
 
-@pytest.mark.parametrize(
-    "name", drawn(tables.CASES, seed=5, always=set(tables.CASES) - {"analyse"})
-)
+#: A chain, and what is drawn on a screen of results that other operations give.
+BEYOND = {"analyse"} | {n for n in tables.CASES if "plot" in n or n.startswith("labelling.")}
+
+
+@pytest.mark.parametrize("name", drawn(tables.CASES, seed=5, always=set(tables.CASES) - BEYOND))
 def test_every_operation__in_any_chunks_and_order(name, inputs, on_numpy, tmp_path):
     """Twice: by one thread in random order, and as Dask orders it; the graphs have one name."""
     seed = zlib.crc32(name.encode())

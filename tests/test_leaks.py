@@ -251,8 +251,7 @@ def stopped(arguments: list[str], target: Path, number: int, chance: random.Rand
 @pytest.mark.parametrize(
     ("name", "number"),
     [
-        ("simulate", signal.SIGTERM), ("convert", signal.SIGTERM), ("convert", signal.SIGHUP),
-        ("reproduce", signal.SIGTERM),
+        ("simulate", signal.SIGHUP), ("convert", signal.SIGTERM), ("reproduce", signal.SIGTERM),
     ],
 )  # fmt: skip
 def test_main__a_signal_leaves_nothing(tmp_path: Path, name: str, number: int) -> None:

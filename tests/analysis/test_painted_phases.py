@@ -17,7 +17,7 @@ from eds_xr.analysis.replay import replay
 from eds_xr.schema import phase_names
 from eds_xr.segmentation.presence.of_strokes import PhasesOfStrokes
 
-SHAPE = (80, 80)
+SHAPE = (64, 64)
 #: What they are called by hand; the names of the truth are others.
 CALLED = ("bulk", "first kind", "second kind")
 

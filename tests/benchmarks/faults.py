@@ -28,7 +28,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any
 
@@ -190,7 +190,8 @@ def _restarted(
         early = _outcome(factors, expected["nmf"])
         told = time.monotonic()
         timer.join()
-        client.close(timeout=1)
+        with suppress(RuntimeError):  # its pool of connections was closed while it connected anew
+            client.close(timeout=1)
         with Client(scheduler_file=place / "again" / "scheduler.json") as client:
             client.wait_for_workers(2)
             outcome = _outcome(factors, expected["nmf"])

@@ -63,10 +63,9 @@ def lost_while(client: Client, scheduler: Any, work: Callable[[], Any]) -> EdsEr
     return raised.value
 
 
-#: An iteration, a chain of others, and one that writes; that all are supervised is a test of
-#: every operation.
+#: A chain of others, and one that writes; an iteration is what goes on from its checkpoint below,
+#: and that all are supervised is a test of every operation.
 OPERATIONS: dict[str, Callable[[xr.DataArray, Path], Any]] = {
-    "nmf": lambda image, folder: image.eds.nmf(2, seed=0),
     "segment": lambda image, folder: eds_xr.segment(image),
     "save": lambda image, folder: eds_xr.save(image, folder / "map.zarr", overwrite=True),
 }

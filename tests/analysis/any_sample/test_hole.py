@@ -43,6 +43,17 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[xr.DataArray, xr
     return sample, both, store
 
 
+@pytest.fixture(scope="module")
+def analysed_file(
+    recorded: tuple[xr.DataArray, xr.DataArray, Path], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """Return the folder of the analysis of what lies on the grid, less the hole."""
+    _, both, store = recorded
+    folder = tmp_path_factory.mktemp("analysed")
+    eds_xr.save(both, folder / "map.zarr")
+    return files.analyse_file(folder / "map.zarr", folder / "out", recipe=recipe_of(store))
+
+
 def recipe_of(store: Path | None, scale: str | None = None) -> Recipe:
     elements = ElementChoice(sample=("Mg", "Al", "Si", "Ca", "Fe", "Cu"), stray=())
     instrument = InstrumentChoice(
@@ -62,11 +73,11 @@ def _copper_to_silicon(lines: xr.Dataset) -> tuple[float, float]:
 
 @pytest.mark.slow
 def test_analyse__copper_of_the_grid_is_gone(
-    recorded: tuple[xr.DataArray, xr.DataArray, Path],
+    recorded: tuple[xr.DataArray, xr.DataArray, Path], analysed_file: Path
 ) -> None:
-    sample, both, store = recorded
+    sample, both, _ = recorded
     alone = analysed(sample, recipe_of(None))
-    less = analysed(both, recipe_of(store))
+    less = files.open_analysis(analysed_file).load()
     spectra = less["spectra"].to_dataset()
     np.testing.assert_allclose(spectra.hole_scale, spectra.n_pixels / 400)
     grid = analysed(both, recipe_of(None))
@@ -83,11 +94,9 @@ def test_analyse__copper_of_the_grid_is_gone(
 
 @pytest.mark.slow
 def test_analyse_file__keeps_the_hole_and_replays_with_it(
-    recorded: tuple[xr.DataArray, xr.DataArray, Path], tmp_path: Path
+    recorded: tuple[xr.DataArray, xr.DataArray, Path], analysed_file: Path
 ) -> None:
-    _, both, store = recorded
-    eds_xr.save(both, tmp_path / "map.zarr")
-    folder = files.analyse_file(tmp_path / "map.zarr", tmp_path / "out", recipe=recipe_of(store))
+    folder, store = analysed_file, recorded[2]
     kept = eds_xr.open(folder / files.HOLE)
     assert int(kept.sum()) == int(eds_xr.open(store).sum())
     assert float(kept.attrs["pixel_live_time_s"]) == pytest.approx(400 * SECONDS)

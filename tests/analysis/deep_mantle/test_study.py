@@ -45,7 +45,7 @@ def test_run__refuses_two_phases():
 def test_run__cluster_of_two_processes_gives_the_local_result(unchecked, tmp_path, workers):
     from distributed import Client
 
-    made = simulate.spectrum_image((72, 72, 1300), 180.0, seed=5, chunks=(32, 48))
+    made = simulate.spectrum_image((56, 56, 1300), 180.0, seed=5, chunks=(24, 32))
     image = store.open(store.save(made, tmp_path / "made.zarr"))
     local = study.run(image, seed=1)
     with Client(workers):

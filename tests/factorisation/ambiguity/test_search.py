@@ -36,7 +36,7 @@ def test_at__slopes_are_those_of_small_steps(phases):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("purest", "seed"), [(0.9, 1), (0.75, 2), (0.65, 6)])
+@pytest.mark.parametrize(("purest", "seed"), [(0.9, 1), (0.65, 6)])
 def test_of_all__equals_brute_force_of_three_components(purest, seed):
     found = evidence(3, purest=purest, seed=seed)
     corners = feasible_triangles.corners(found.bins, found.limits, TOLERANCE, angles=300)
@@ -74,8 +74,8 @@ def test_of_all__of_two_components_goes_as_far_as_single_steps_do():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("phases", [4, 5])
-def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes(phases):
+def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes():
+    phases = 4
     found = evidence(phases, purest=0.7, seed=5)
     search = Search(found)
     goals = goals_of(found, PAIRS[:2])

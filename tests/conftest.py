@@ -173,6 +173,14 @@ def published_71gpa(
 
 
 @pytest.fixture(scope="session")
+def spectrum_of_71gpa(published_71gpa: Path) -> xr.DataArray:
+    """The sum of all spectra of the published map of 71 GPa ``[energy; counts]``."""
+    from eds_xr import store
+
+    return store.open(published_71gpa).sum(("y", "x"), dtype=np.int64).compute()
+
+
+@pytest.fixture(scope="session")
 def vendor_file() -> Callable[[str], Path]:
     """Find a file of the folder EDS_XR_VENDOR_FILES; for tests marked ``vendor``."""
 

@@ -252,13 +252,8 @@ def test_identify__refuses_what_are_no_counts():
 
 @pytest.mark.network
 @pytest.mark.slow
-def test_identify__the_published_map(sample):
-    import h5py
-
-    with h5py.File(sample("71GPa")) as file:
-        counts = file["Experiments/EDX/data"][:].sum(axis=(0, 1), dtype=np.int64)
-    energy = -0.47195 + 0.01 * np.arange(counts.size)
-    found = identify(as_spectra(xr.DataArray(counts, {"energy": energy}, ("energy",))))
+def test_identify__the_published_map(spectrum_of_71gpa):
+    found = identify(as_spectra(spectrum_of_71gpa))
     assert {"O", "Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"} <= names(found)
     assert {"Cu", "Ga", "Pt"} <= names(found)
     assert len(names(found)) <= 19  # of seven million counts, none of them well modelled

@@ -304,19 +304,9 @@ def test_fit_lines__is_fast():
 # -- the published map ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def whole_map(sample):
-    """Return the sum of all spectra of the 71 GPa map."""
-    import h5py
-
-    with h5py.File(sample("71GPa")) as file:
-        counts = file["Experiments/EDX/data"][:].sum(axis=(0, 1), dtype=np.int64)
-    energy = -0.47195 + 0.01 * np.arange(counts.size)
-    return as_spectra(xr.DataArray(counts, {"energy": energy}, ("energy",)))
-
-
 @pytest.mark.network
-def test_fit_lines__of_the_published_map(whole_map):
+def test_fit_lines__of_the_published_map(spectrum_of_71gpa):
+    whole_map = as_spectra(spectrum_of_71gpa)
     stray = ["Cu", "Ga", "Pt", "Na", "Cl", "Co"]
     lines = fit_lines(whole_map, ELEMENTS, stray=stray)
     assert 1.0005 < lines.attrs["calibration_gain"] < 1.002

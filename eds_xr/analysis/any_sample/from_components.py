@@ -36,7 +36,7 @@ def with_components(pure: xr.Dataset | None, found: Found, names: Sequence[str])
     has in common with others: these then have counts even where it is richest, and of so much that
     is its own something between none and all is, which is the error of a scale.
     """
-    amounts = found.amounts.sel({PHASE: found.segmentation[PHASE].values}).compute()
+    amounts = found.amounts.compute()
     added = [_of_component(found, amounts, name) for name in names]
     coord = xr.DataArray(list(names), dims=PHASE, name=PHASE)
     made = xr.concat(added, dim=coord, combine_attrs="drop", join="exact")

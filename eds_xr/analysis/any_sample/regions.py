@@ -118,7 +118,7 @@ def _masks_of(
 
     names, present = segmentation[PHASE], segmentation["present"]
     dims = spatial_dims(present)
-    held = in_tiles(amounts.sel({PHASE: names.values}).transpose(PHASE, *dims))
+    held = in_tiles(amounts.transpose(PHASE, *dims))
     there, pure = (
         in_tiles(segmentation[n].transpose(PHASE, *dims)).data for n in ("present", "pure")
     )

@@ -83,7 +83,7 @@ def overlaps(segmentation: xr.Dataset, amounts: xr.DataArray) -> xr.DataArray:
     Computes: the amounts.
     """
     present, other = segmentation["present"], f"{PHASE}_other"
-    held = amounts.sel({PHASE: present[PHASE].values}).rename({PHASE: other})
+    held = amounts.rename({PHASE: other})
     counts = xr.dot(present.astype(float), held, dim=spatial_dims(present)).compute()
     return counts.where(counts[PHASE] != counts[other], 0.0).clip(min=0.0)
 

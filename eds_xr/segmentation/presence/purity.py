@@ -84,6 +84,7 @@ def only_pixels(
         _noise_block, *wide, **known, dtype=float, meta=meta,
         chunks=((2 * asked.size,), *((1,) * len(sizes) for sizes in chunks)),
     ).sum(tuple(range(1, 1 + len(dims))), keepdims=True)  # fmt: skip
+    # sums go beside the tiles: to an array among the options Dask gives a random name each time
     found = da.map_blocks(
         _only_block, *wide, sums, **known, pure_share=pure_share, dtype=bool,
         chunks=((len(asked),), *chunks), meta=meta.astype(bool),

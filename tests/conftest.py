@@ -17,6 +17,7 @@ import numpy as np  # noqa: E402
 import pytest  # noqa: E402
 import xarray as xr  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
+from support import draw  # noqa: E402
 from support.images import small_image  # noqa: E402
 
 # A busy machine is slow, not wrong: no time limits for single examples. pytest-timeout has one.
@@ -24,6 +25,12 @@ settings.register_profile(
     "any_machine", deadline=None, suppress_health_check=[HealthCheck.too_slow]
 )
 settings.load_profile("any_machine")
+
+
+@pytest.hookimpl(trylast=True)  # of those that -m and -k leave
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Draw some of the slow tests."""
+    draw.leave_out(config, items)
 
 
 @pytest.fixture(params=["numpy", "one_chunk", "uneven_chunks"])

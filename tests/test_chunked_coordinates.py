@@ -24,7 +24,7 @@ from dask.base import is_dask_collection
 from dask.callbacks import Callback
 from dask.utils import key_split
 from sklearn.ensemble import RandomForestClassifier
-from support.operations import drawn
+from support.draw import slow_but
 
 import eds_xr
 from eds_xr import (
@@ -470,7 +470,7 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.SubtractionWarning",
 )
 # the others are tried in any chunks and order
-@pytest.mark.parametrize("name", drawn(CASES, seed=4, always=["fitted_maps", "sum_spectra"]))
+@pytest.mark.parametrize("name", slow_but(CASES, ["fitted_maps", "sum_spectra"], 8))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}

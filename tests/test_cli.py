@@ -250,6 +250,7 @@ def test_quantify__errors_name_the_cure(labelled, options, elements, message):
     assert message in str(done.exception)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import test_chunked_coordinates as tables
 import xarray as xr
-from support.operations import drawn
+from support.draw import slow_but
 from support.traffic import Traffic, recorded
 
 from eds_xr.schema import PHASE
@@ -92,12 +92,8 @@ def _bytes(traffic: Traffic) -> Counter[str]:
     return found
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    "name",
-    drawn(set(tables.CASES) - set(BROUGHT_HERE), seed=2, always=["analyse", "nmf"]),
-)
+@pytest.mark.parametrize("name", slow_but(set(tables.CASES) - set(BROUGHT_HERE), ["nmf"], 8))
 def test_every_operation__brings_nothing_as_large_as_the_image(
     name, of_shape, client, tmp_path, monkeypatch
 ):

@@ -25,7 +25,7 @@ from dask._task_spec import convert_legacy_graph
 from dask.base import is_dask_collection, tokenize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from support.operations import drawn
+from support.draw import slow_but
 
 import eds_xr
 from eds_xr import EdsError, accessor, classify, features, graph_cut, masks, scribbles
@@ -153,11 +153,7 @@ def check_equal(result: Any, eager: Any) -> None:
     tables._check_equal(result, eager)
 
 
-#: A chain, and what is drawn on a screen of results that other operations give.
-BEYOND = {"analyse"} | {n for n in tables.CASES if "plot" in n or n.startswith("labelling.")}
-
-
-@pytest.mark.parametrize("name", drawn(tables.CASES, seed=5, always=set(tables.CASES) - BEYOND))
+@pytest.mark.parametrize("name", slow_but(tables.CASES, ["fitted_maps", "nmf", "sum_spectra"]))
 def test_every_operation__in_any_chunks_and_order(name, inputs, on_numpy, tmp_path):
     """Twice: by one thread in random order, and as Dask orders it; the graphs have one name."""
     seed = zlib.crc32(name.encode())
@@ -175,8 +171,7 @@ def test_every_operation__in_any_chunks_and_order(name, inputs, on_numpy, tmp_pa
     ]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", drawn(tables.CASES, seed=1, always=["nmf", "sum_spectra"]))
+@pytest.mark.parametrize("name", slow_but(tables.CASES, ["nmf", "sum_spectra"], 8))
 def test_every_operation__on_a_cluster_pickled_and_persisted(
     name, inputs, on_numpy, client, tmp_path
 ):

@@ -338,6 +338,7 @@ def test_scene__every_pixel_holds_something(name):
         assert {*layout.hosts, *layout.hosts.values()} <= set(names)
 
 
+@pytest.mark.slow
 def test_scene__seeds_differ():
     few = [made_scene("five phases", 5.0, seed, (16, 16)) for seed in (1, 1, 2)]
     assert few[0][0].identical(few[1][0])

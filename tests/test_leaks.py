@@ -301,6 +301,7 @@ store.save(xr.DataArray(data, {"energy": range(8)}, ("y", "x", "energy")), sys.a
 """
 
 
+@pytest.mark.slow
 def test_save__threads_that_still_compute_write_nothing_afterwards(tmp_path: Path) -> None:
     """A block that is being computed when the signal comes was written after the removal."""
     target = tmp_path / "a.zarr"

@@ -15,7 +15,7 @@ import pytest
 import test_chunked_coordinates as tables
 import xarray as xr
 from dask.base import is_dask_collection
-from support.operations import drawn
+from support.draw import slow_but
 
 MOST, MOST_BESIDE_VARIABLES = 10.0, 5.0
 #: Chunks of so many pixels; as wide as filters reach, or these would look beyond the next, and
@@ -55,10 +55,9 @@ def tasks_of(result: Any) -> int:
     return len({key for graph in graphs for key in graph})
 
 
-@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "name", drawn(set(tables.CASES) - NOT_LAZY, seed=3, always=["sum_spectra", "unmix"])
+    "name", slow_but(set(tables.CASES) - NOT_LAZY, ["sum_spectra", "unmix"], 8)
 )
 def test_every_lazy_operation__is_few_tasks_a_chunk(name, inputs, tmp_path):
     found = {}

@@ -97,6 +97,7 @@ def test_analyse__one_phase_of_few_counts_by_halves_is_said() -> None:
     assert int(tree["spectra"].counts.sum()) == int(image.sum())  # both halves, each count once
 
 
+@pytest.mark.slow
 def test_analyse__what_is_recorded_in_an_sem_has_net_counts_and_no_composition() -> None:
     image = simulate.spectrum_image((24, 24, 1024), 400.0, seed=0)
     recipe = Recipe(elements=ElementChoice(sample=("Mg", "Si", "Ca", "Fe"), stray=()), number=2)
@@ -106,6 +107,7 @@ def test_analyse__what_is_recorded_in_an_sem_has_net_counts_and_no_composition()
     assert any("no composition: it was recorded in an SEM" in w for w in tree.attrs["warnings"])
 
 
+@pytest.mark.slow
 def test_analyse__without_a_beam_asks_for_it_and_the_recipe_may_tell() -> None:
     image = simulate.spectrum_image((24, 24, 1024), 400.0, seed=0)
     del image.attrs["beam_energy_kev"]

@@ -96,6 +96,7 @@ def result(done, tmp_path):
     return shutil.copytree(done[1], tmp_path / "moved" / "a")
 
 
+@pytest.mark.slow
 def test_analyse__one_map(maps, done, result):
     done, _ = done
     assert "upper: in 50 % of the pixels, pure in 50 %" in done.output
@@ -117,6 +118,7 @@ def test_analyse__one_map(maps, done, result):
     assert tree.attrs["source"] == str(maps / "a.zarr")
 
 
+@pytest.mark.slow
 def test_analyse__many_maps_and_one_that_fails(maps, tmp_path):
     given = [maps / f"{name}.zarr" for name in ("a", "empty", "b")]
     done = run("analyse", *given, "--out", tmp_path)
@@ -133,6 +135,7 @@ def test_analyse__many_maps_and_one_that_fails(maps, tmp_path):
     ]
 
 
+@pytest.mark.slow
 def test_analyse__what_is_there_is_replaced_only_when_asked_and_ours(maps, result):
     arguments = ["analyse", maps / "a.zarr", "--out", result.parent]
     assert "exists; use overwrite=True" in str(run(*arguments).exception)
@@ -152,6 +155,7 @@ def test_analyse__a_failure_leaves_nothing(maps, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_replay__says_which_step_first_differs(maps, result):
     steps = ["segmentation", "spectra", "lines", "composition", "warnings"]
     same = run("replay", result)
@@ -167,6 +171,7 @@ def test_replay__says_which_step_first_differs(maps, result):
     assert "spectra: counts: 1 of 2600 differ, first at phase lower, energy" in changed.output
 
 
+@pytest.mark.slow
 def test_replay__of_an_image_from_its_steps(tmp_path):
     image = simulate.spectrum_image(**MADE, seed=3)
     binned = image.eds.rebin(y=2, energy=5)

@@ -61,6 +61,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, xr.Dataset]:
     return result, truth
 
 
+@pytest.mark.slow
 def test_analyse__takes_the_painted_phases(done: tuple[Path, xr.Dataset]) -> None:
     result, truth = done
     tree = files.open_analysis(result)
@@ -79,6 +80,7 @@ def test_analyse__takes_the_painted_phases(done: tuple[Path, xr.Dataset]) -> Non
             assert float(off) < 0.12, (i, name, element)
 
 
+@pytest.mark.slow
 def test_replay__with_the_strokes_that_lie_beside_the_result(
     done: tuple[Path, xr.Dataset],
 ) -> None:

@@ -17,6 +17,7 @@ def counts_of(dose):
     return simulate.spectrum_image((96, 88, 512), dose, seed=4).drop_vars("haadf").compute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pyramid", [False, True])
 def test_phase_components__evidence_is_that_of_suggest_rank(pyramid, tmp_path, monkeypatch) -> None:
     """At few counts NMF is content with larger sums, at many it is not."""

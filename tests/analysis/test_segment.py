@@ -147,6 +147,7 @@ def _of_four_tiles() -> tuple[xr.DataArray, xr.Dataset]:
     return spectrum_image(drawn).astype(np.uint8), with_spectra_of(drawn)
 
 
+@pytest.mark.slow
 def test_segment__on_a_cluster_is_as_here_and_stays_there(client, monkeypatch) -> None:
     """Also when it is called again: the fixture fails if the scheduler finds tasks at odds."""
     monkeypatch.setattr("eds_xr.segmentation.tiled_filters.TILE_PIXELS", 80)
@@ -163,6 +164,7 @@ def test_segment__on_a_cluster_is_as_here_and_stays_there(client, monkeypatch) -
         xr.testing.assert_identical(found.compute(), here)
 
 
+@pytest.mark.slow
 def test_segment__painted_on_a_cluster_is_as_here_and_stays_there(client) -> None:
     image, factors = _of_four_tiles()
     values = np.zeros((160, 160), np.uint8)

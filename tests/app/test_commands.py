@@ -34,6 +34,7 @@ def address_of(errors: IO[str]) -> tuple[int, str]:
     raise AssertionError("the command printed no address")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("command", "end"),
     [("explore", signal.SIGINT), ("label", signal.SIGTERM)],  # both end by one server's code

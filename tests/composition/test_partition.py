@@ -126,6 +126,7 @@ def test_shared_covariance__of_a_subtracted_reference(oxygen, per):
     assert float(known.sel(element="Nd")) > 1.05 * float(alone.sel(element="Nd"))
 
 
+@pytest.mark.slow
 def test_coverage__from_counts_to_coefficients():
     """Poisson spectra of two phases, fitted, quantified and divided: 40 seeds, 10 elements."""
     elements = ["Mg", "Al", "Si", "Ca", "Fe", "Nd", "Sm", "Lu", "Hf", "U"]

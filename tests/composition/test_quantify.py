@@ -150,6 +150,7 @@ COVARIANCE = np.array([[3200.0, -900, 0], [-900, 2700, 100], [0, 100, 700]])
 positive = st.lists(st.floats(1.0, 1e6), min_size=3, max_size=3)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(positive, st.floats(1e-3, 1e3), st.permutations(range(3)))
 def test_quantify__neither_scale_of_k_nor_order_matter(net, scale, order):
@@ -166,6 +167,7 @@ def test_quantify__neither_scale_of_k_nor_order_matter(net, scale, order):
     xr.testing.assert_allclose(one[keep], other[keep], rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @settings(max_examples=50)
 @given(positive, st.floats(-0.9, 0.9), st.sampled_from(["measured", "stoichiometry"]))
 def test_quantify__what_sums_to_one_has_no_error_in_its_sum(net, correlation, oxygen):

@@ -413,6 +413,7 @@ def test_nmf__weighted_least_squares_find_the_weak_phase_of_the_real_map(real_71
     assert correlation(result.scores, calcium) > 0.98
 
 
+@pytest.mark.slow
 def test_nmf_spread__of_several_starts(assemblage):
     image, _ = assemblage
     result = nmf_spread(image, 3, seeds=4)
@@ -428,6 +429,7 @@ def test_nmf_spread__of_several_starts(assemblage):
     xr.testing.assert_equal(result.scores.compute(), alone.scores.compute())
 
 
+@pytest.mark.slow
 def test_nmf_spread__tells_what_the_starts_do_not_agree_on(assemblage):
     image, _ = assemblage
     sure, unsure = (nmf_spread(image, n, seeds=[3, 4]) for n in (3, 6))
@@ -470,6 +472,7 @@ def test_nmf_spread__refuses(eager_image, options, message):
 # -- stored sums of pixels -----------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_nmf__reads_the_sums_of_pixels_that_a_store_holds(tmp_path, write_hspy):
     image, _ = simulated(72, 60, seed=3)
     step = {"scale": 1.0, "offset": 0.0, "units": "nm"}

@@ -13,6 +13,7 @@ def real_71gpa(published_71gpa) -> xr.DataArray:
     return store.open(published_71gpa).compute()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("phases", "dose"),
     [
@@ -52,6 +53,7 @@ def test_suggest_rank__does_not_depend_on_how_many_are_shown(eager_image):
     assert few.attrs == many.attrs
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dose", [20, 400])
 def test_suggest_rank__counts_six_phases(dose):
     image, _ = simulated(192, dose, seed=12, phases=(*PHASES, SILICA, IRON, ZIRCONIA))
@@ -102,6 +104,7 @@ def test_suggest_rank__refuses(eager_image):
 # -- the published maps -------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.network
 @pytest.mark.parametrize("kev", [LIGHT, slice(None)])
 def test_suggest_rank__is_clear_on_the_71gpa_map(real_71gpa, kev):

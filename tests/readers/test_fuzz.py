@@ -19,6 +19,7 @@ from eds_xr.schema import EdsError
 FEW = {"emd": 100, "hspy": 100, "netcdf": 60, "pts": 100, "zspy": 100}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", SEEDS)
 def test_convert__mutated(name: str) -> None:
     count = FEW.get(name, 200)
@@ -79,6 +80,7 @@ def test_run__reports_every_bad_end_and_goes_on() -> None:
     assert report.stores + report.errors + len(report.failures) == 30
 
 
+@pytest.mark.slow
 def test_run__reports_hanging(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fuzzing, "SECONDS", 3.0)
     report = fuzzing.run(SEEDS["npy"](), range(2), workers=1, attempt=Hanging)

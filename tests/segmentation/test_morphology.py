@@ -30,6 +30,7 @@ def test_remove_small__eager_equals_lazy_phase_by_phase() -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=15)
 @given(y=st.integers(1, 30), x=st.integers(1, 41), pixels=st.integers(0, 6))
 def test_erode__no_seams(y: int, x: int, pixels: int) -> None:

@@ -143,6 +143,7 @@ def test_eraser__has_no_place_in_masks_and_in_imagejs_files(
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @given(
     st.lists(
         st.tuples(st.floats(-1e9, 1e9) | st.floats(-5, 35), st.floats(-5, 35)),

@@ -13,6 +13,7 @@ from eds_xr.spectra.shapes.families import Calibration
 from eds_xr.spectra.subtraction import subtract_phase
 
 
+@pytest.mark.slow
 def test_add_common_errors__errors_of_net_counts_hold_that_of_the_scale(shapes):
     """Mg of the rest: too large by what the scale is too small, in all channels alike."""
     brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))

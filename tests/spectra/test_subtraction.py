@@ -140,6 +140,7 @@ def test_subtract_phase__error_of_the_scale_alone_does_not_warn():
         assert float(rest.scale) == pytest.approx(0.5, abs=0.1)
 
 
+@pytest.mark.slow
 def test_subtract_phase__scale_variance_meets_monte_carlo():
     energy = -0.2 + 0.01 * np.arange(1200)
     loadings = simulate.phase_spectra(simulate.PYROLITE_71GPA, energy).loadings
@@ -164,6 +165,7 @@ def test_subtract_phase__scale_variance_meets_monte_carlo():
     assert 0.75 < np.std(pulls, ddof=1) < 1.3
 
 
+@pytest.mark.slow
 def test_subtract_phase__scale_of_several_lines_meets_monte_carlo(shapes):
     brg, fp = (shapes.sel(phase=p).values for p in ("Brg", "Fp"))
     rng = np.random.default_rng(7)

@@ -277,6 +277,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_convert__killed_at_any_moment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     target = tmp_path / "a.zarr"
     chance = random.Random(0)

@@ -148,6 +148,7 @@ def everything(path: Path) -> list[xr.DataArray]:
     return [store.open(path, binned=b).compute() for b in (1, 2, 4, 8)]
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(st.data())
 def test_open__any_flipped_bit_in_any_file(

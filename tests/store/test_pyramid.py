@@ -16,6 +16,7 @@ from eds_xr.schema import EdsError
 from eds_xr.store import writing
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(13, 9, 32), (3, 21, 5, 8), (37, 16), (1, 1, 4), (8, 16, 2)])
 @pytest.mark.parametrize("rows", [1, 3, 4, 100])
 def test_pyramid__is_what_rebin_gives(

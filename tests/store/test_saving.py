@@ -102,6 +102,7 @@ def test_save__onto_the_store_it_was_opened_from(eager_image: xr.DataArray, tmp_
     xr.testing.assert_equal(store.open(path), eager_image.isel(y=slice(3, 9)))
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("client")
 def test_save__on_a_cluster(eager_image: xr.DataArray, tmp_path: Path) -> None:
     image = eager_image.chunk(y=5, x=4, energy=-1)
@@ -140,6 +141,7 @@ except EdsError as error:
 """
 
 
+@pytest.mark.slow
 def test_save__disk_full_keeps_the_former(tmp_path: Path) -> None:
     pytest.importorskip("resource")
     target = store.save(image_of(RECORDED), tmp_path / "a.zarr")

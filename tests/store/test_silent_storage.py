@@ -147,6 +147,7 @@ def test_storage_timeout__is_a_time(said: Any) -> None:
         storage_timeout()
 
 
+@pytest.mark.slow
 @needs("s3", "aiohttp")
 def test_open__over_http_from_a_server_that_never_answers(
     silent: type[Silent], url: str, tmp_path: Path, eager_image: xr.DataArray

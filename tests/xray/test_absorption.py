@@ -219,6 +219,7 @@ def test_ratio__of_two_soft_lines_knows_their_absorption():
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.lists(st.floats(0.01, 1), min_size=4, max_size=4), st.floats(1e-6, 3e-3), st.floats(10, 90)

@@ -52,6 +52,7 @@ def simulated(tmp_path_factory):
     return out, done.output
 
 
+@pytest.mark.slow
 def test_reproduce__results_have_the_promised_keys(simulated):
     out, _ = simulated
     numbers = json.loads((out / "results.json").read_text())

@@ -29,6 +29,7 @@ def unchecked(monkeypatch):
     monkeypatch.setattr(study, "analyse", analysed)
 
 
+@pytest.mark.slow
 def test_run__says_so_at_a_sixteenth_of_the_dose(unchecked):
     image = simulate.spectrum_image((96, 96, 1300), 180.0 / 16, seed=11).persist()
     found = study.run(image, seed=11)
@@ -42,6 +43,7 @@ def test_run__refuses_two_phases():
         study.run(image)
 
 
+@pytest.mark.slow
 def test_run__cluster_of_two_processes_gives_the_local_result(unchecked, tmp_path, workers):
     from distributed import Client
 
@@ -82,6 +84,7 @@ def published_numbers(published):
     return results.results(published, name="71GPa", sha256="")
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_published__nmf_maps_and_rotation(published_numbers):
     numbers = published_numbers
@@ -161,6 +164,7 @@ def test_published__whole_map_ratios_are_the_weighted_sum(published):
     ).all()
 
 
+@pytest.mark.slow
 @pytest.mark.network
 def test_published__halves_agree_on_the_traces(published):
     """Chosen on one half of the counts, quantified on the other, and the other way round."""

@@ -37,6 +37,7 @@ def spans(grains) -> xr.Dataset:
     return mixing_intervals(grains[0], grains[2], RATIOS, ELEMENTS, stray=["Cu"])
 
 
+@pytest.mark.slow
 def test_mixing_intervals__hold_the_truth(grains, spans):
     net = grains[1].net
     for phase, pair in ((0, 0), (0, 1), (1, 2)):

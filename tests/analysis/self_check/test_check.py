@@ -26,6 +26,7 @@ def tree(image: xr.DataArray) -> xr.DataTree:
     return eds_xr.analyse(image, Recipe(elements=named, fit=FitChoice(other_ranges_kev=())))
 
 
+@pytest.mark.slow
 def test_analyse__tests_its_image(tree: xr.DataTree) -> None:
     found = tree["check"].to_dataset()
     assert {"gain along y", "pile-up", "thickness"} <= set(found.test.values)

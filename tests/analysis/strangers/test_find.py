@@ -48,6 +48,7 @@ def matched(found: xr.Dataset, inclusions: list[Inclusion]) -> list[Inclusion | 
     return result
 
 
+@pytest.mark.slow
 def test_find_strangers__finds_small_inclusions_and_nothing_else(planted, found):
     at = matched(found, planted[1])
     assert None not in at
@@ -141,6 +142,7 @@ def test_find_strangers__reads_the_image_twice(planted):
     assert set(store.reads.values()) == {2}
 
 
+@pytest.mark.slow
 def test_find_strangers__takes_spectra_and_trees(planted, found):
     image, _, factors = planted
     spectra = factors.loadings.rename(component="phase")

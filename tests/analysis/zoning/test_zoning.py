@@ -52,6 +52,7 @@ def test_zoning__finds_the_gradient_with_its_direction(zoned):
     assert not bool(found.sel(phase="olivine", line="Cu_Ka").zoned)
 
 
+@pytest.mark.slow
 def test_zoning__of_phases_without__is_found_as_often_as_asked_for():
     """Of 8 images, each with several lines of three phases, where these lie nearly alone."""
     called = []

@@ -137,6 +137,7 @@ def shown(stage):
     return screen, stage.views[-1]
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_tools__draw_the_pixels_that_python_paints(shown):
     screen, page = shown

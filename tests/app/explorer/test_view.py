@@ -77,6 +77,7 @@ def curves(screen: Any, exploration: Running) -> int:
     return int(model(screen, source, "m => m.get_column('xs').length"))
 
 
+@pytest.mark.slow
 def test_hover__spectrum_of_the_pixel(shown: Any, exploration: Running) -> None:
     page = exploration.pages[-1]
     shown.hover(7.5, 12.5)
@@ -223,6 +224,7 @@ def test_script__runs_and_gives_the_numbers_shown(shown: Any, exploration: Runni
     np.testing.assert_allclose(names["signal_to_noise"], page.difference.signal_to_noise)
 
 
+@pytest.mark.slow
 def test_page__loaded_again_has_its_regions(shown: Any, exploration: Running) -> None:
     box(shown, exploration, (2, 2), (12, 12))
     pages = len(exploration.pages)
@@ -234,6 +236,7 @@ def test_page__loaded_again_has_its_regions(shown: Any, exploration: Running) ->
     assert list(exploration.explorer.regions) == ["A"]
 
 
+@pytest.mark.slow
 def test_page__its_work_ends_when_it_is_closed(
     exploration: Running, screen: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

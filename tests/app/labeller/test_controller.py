@@ -78,6 +78,7 @@ def test_train__again_is_stop(labeller, hand):
     assert not {"training", "labels"} & set(labeller.learning.busy)
 
 
+@pytest.mark.slow
 def test_find_phases__is_segment_with_the_strokes(labeller, scene, hand):
     image, names, truth = scene
     paint(labeller, hand)
@@ -121,6 +122,7 @@ def test_find_phases__says_what_is_missing(labeller):
     assert "paint" in labeller.said or "scribbles" in labeller.said
 
 
+@pytest.mark.slow
 def test_find_phases__its_script_does_the_same(labeller, scene, hand, tmp_path, monkeypatch):
     paint(labeller, hand)
     labeller.train()
@@ -137,6 +139,7 @@ def test_find_phases__its_script_does_the_same(labeller, scene, hand, tmp_path, 
     np.testing.assert_array_equal(names["segmented"].present, labeller.learning.segmented.present)
 
 
+@pytest.mark.slow
 def test_find_phases__is_saved_beside_the_image(labeller, hand, tmp_path):
     with pytest.raises(EdsError, match="press Phases first"):
         files.save(labeller, "segmented", tmp_path)

@@ -33,6 +33,7 @@ def idle(labeller):
     return not labeller.learning.busy
 
 
+@pytest.mark.slow
 def test_loop__from_the_first_stroke_to_spectra(opened, scene, hand, tmp_path):
     screen, labeller = opened
     image, names, truth = scene
@@ -70,6 +71,7 @@ def test_loop__from_the_first_stroke_to_spectra(opened, scene, hand, tmp_path):
         assert likeness > 0.97, name
 
 
+@pytest.mark.slow
 def test_phases__final_ones_of_the_whole_image(opened, scene, hand, tmp_path):
     screen, labeller = opened
     page, names = screen.page, scene[1]
@@ -100,6 +102,7 @@ def test_phases__final_ones_of_the_whole_image(opened, scene, hand, tmp_path):
     screen.until(lambda: "image.eds.segment(" in script.input_value())
 
 
+@pytest.mark.slow
 def test_keys__each_does_what_the_help_says(opened, hand, scene):
     screen, labeller = opened
     page = screen.page
@@ -202,6 +205,7 @@ def test_files__strokes_are_saved_and_loaded(opened, hand, scene, tmp_path):
     screen.until(lambda: "train_session" in script.input_value())
 
 
+@pytest.mark.slow
 def test_server_killed__nothing_is_lost(screen, store, scene, hand):
     """Strokes drawn while there is no server come to the next one; the earlier ones are on disk."""
     screen.expects_errors = True

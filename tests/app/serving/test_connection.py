@@ -180,6 +180,7 @@ def test_labeller__cut_in_the_middle_of_a_map(screen: Any, tmp_path: Any) -> Non
         screen.close()
 
 
+@pytest.mark.slow
 def test_explorer__loaded_again_where_no_connection_helps(
     screen: Any, pages: Pages, served: Served, proxy: CuttingProxy
 ) -> None:
@@ -205,6 +206,7 @@ def test_explorer__loaded_again_where_no_connection_helps(
     draw_box(screen, pages.explorer, 130, 140)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [0.0, 0.9])
 def test_page__cut_while_it_is_loaded(
     screen: Any, pages: Pages, served: Served, proxy: CuttingProxy, share: float
@@ -217,6 +219,7 @@ def test_page__cut_while_it_is_loaded(
     draw_box(screen, pages.explorer, 30, 40)
 
 
+@pytest.mark.slow
 def test_explorer__server_killed_and_started_again(screen: Any) -> None:
     """Another process knows nothing of the regions: the page has them, and what it shows."""
     screen.expects_errors = True
@@ -250,6 +253,7 @@ def test_explorer__server_killed_and_started_again(screen: Any) -> None:
             screen.close()
 
 
+@pytest.mark.slow
 def test_page__says_that_another_token_is_asked_for(screen: Any) -> None:
     screen.expects_errors = True
     first = Pages(eds_xr.explore(image(), name="refused"))

@@ -134,6 +134,7 @@ def test_serve__a_page_that_comes_back_finds_its_work(served: Served, text: Any)
     assert (text.opened, text.closed) == (1, 0)
 
 
+@pytest.mark.slow
 def test_serve__a_page_that_is_gone_is_closed(text: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serving, "KEPT_SECONDS", 0.01)
 

@@ -50,6 +50,7 @@ CATIONS = {"Na": 1, "Mg": 2, "Al": 3, "Si": 4, "Ca": 2, "Ti": 4, "Fe": 2, "Zr": 
 LINE = {"Zr": "La", "Nd": "La"}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     st.dictionaries(st.sampled_from(sorted(CATIONS)), st.floats(0.1, 1), min_size=1, max_size=6),
@@ -134,6 +135,7 @@ def balanced(net, **how):
     return quantify(lines_of(net, names=NAMES), **how, **BALANCE)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("thickness", [2e-5, 3e-4, 2e-3])
 def test_errors__are_finite_differences(thickness, monkeypatch):
     """One standard deviation of each error, a thousandth of it both ways, solved anew."""

@@ -30,6 +30,7 @@ def test_wedge__thickness_within_a_tenth_and_in_its_interval(name, nm):
     assert float(found.atomic_fraction.sel(element="O")) == pytest.approx(share, rel=0.01)
 
 
+@pytest.mark.slow
 def test_wedge__intervals_hold_over_drawn_tables():
     """Of a thin and of a thick film; as only counts and k-factors are drawn, more often."""
     rng, held = np.random.default_rng(4), []

@@ -74,6 +74,7 @@ def test_combine__is_generalised_least_squares(kind, seed, cut):
     np.testing.assert_allclose(modes.T @ modes, covariance * wider, rtol=1e-4, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::eds_xr.composition.k_factors.counts.StandardWarning")
 def test_combine__chi_square_is_that_of_chance():
     random = np.random.default_rng(5)

@@ -73,6 +73,7 @@ def drawn(effect, size):
     return quantify(lines_of(net * k, names=NAMES), K, absorption_uncertainty=0.0, **film)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("effect", ["counting", "matrix", "background", "k_factor", "absorption"])
 def test_budget__each_effect_meets_its_monte_carlo(effect):
     size, many = 12_000, drawn(effect, 12_000)
@@ -90,6 +91,7 @@ positive = st.lists(st.floats(100, 1e6), min_size=4, max_size=4)
 relative = st.lists(st.floats(0.0, 0.3), min_size=4, max_size=4)
 
 
+@pytest.mark.slow
 @settings(max_examples=30)
 @given(positive, relative, st.sampled_from(sorted(RESULTS)))
 def test_budget__effects_sum_to_the_total_and_nothing_makes_it_worse(net, spread, what):

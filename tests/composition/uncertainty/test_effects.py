@@ -40,6 +40,7 @@ def modes_of(draws):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(
     positive,

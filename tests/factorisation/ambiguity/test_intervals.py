@@ -25,11 +25,13 @@ def test_share_intervals__hold_the_truth(purest):
     assert np.mean(held) >= 0.95
 
 
+@pytest.mark.slow
 def test_share_intervals__are_wider_where_nothing_is_pure():
     wide, narrow = (share_intervals(evidence(3, purest=p, counts=2e4), PAIRS) for p in (0.55, 0.98))
     assert np.median(wide.high - wide.low) > 1.5 * np.median(narrow.high - narrow.low)
 
 
+@pytest.mark.slow
 def test_share_intervals__counts_narrow_them_to_what_mixing_leaves():
     widths = [
         np.median(found.high - found.low)
@@ -39,6 +41,7 @@ def test_share_intervals__counts_narrow_them_to_what_mixing_leaves():
     assert widths[0] > widths[1] > widths[2] > 0.3 * widths[1]
 
 
+@pytest.mark.slow
 def test_share_intervals__absent_lines_narrow_them():
     counts, weights = drawn(3, purest=0.6, counts=2e4), net_weights()
     none = np.zeros((4, 3), bool)

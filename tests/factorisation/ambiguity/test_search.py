@@ -93,6 +93,7 @@ def test_of_all__no_walk_among_allowed_mixings_leaves_the_extremes():
     assert all(search.at(end.turn).broken <= BROKEN for end in ends)
 
 
+@pytest.mark.slow
 def test_search__grants_what_the_given_spectra_do_not_explain_either():
     found = evidence(3)
     rows = found.bins.rows.copy()

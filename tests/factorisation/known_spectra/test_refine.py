@@ -73,6 +73,7 @@ def test_refine_spectra__errors_are_right_channel_by_channel(assemblage):
         assert 0.8 < float(one.std()) < 1.25, phase
 
 
+@pytest.mark.slow
 def test_refine_spectra__nearer_to_the_truth_than_subtraction_and_near_the_oracle():
     """Of Ca-Pv, beside subtraction from its mask and the Cramer-Rao bound for known amounts."""
     made = [_errors_of_perovskite(seed) for seed in (41, 42, 43)]

@@ -12,6 +12,7 @@ from eds_xr.factorisation.nmf import nmf
 from eds_xr.schema import EdsError
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["poisson", "frobenius"])
 def test_project__gives_the_scores_of_the_fit(eager_image, loss):
     result = nmf(eager_image, 2, loss=loss, weighting="none")

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 FIT = """
 import hashlib
 import numpy as np
@@ -15,6 +17,7 @@ print(hashlib.sha256(found.loadings.values.tobytes() + found.scores.values.tobyt
 """
 
 
+@pytest.mark.slow
 def test_nmf__first_run_of_an_installation_equals_the_next(tmp_path: Path) -> None:
     environment = {
         **os.environ,

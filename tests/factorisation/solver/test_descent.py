@@ -60,6 +60,7 @@ def test_descend__finds_the_spectra(loss):
     assert (angles(start()) > 10).all()
 
 
+@pytest.mark.slow
 def test_descend__deviance_is_that_of_the_model():
     counts, spectra = known()
     fit = descend(split_rows(counts.reshape(-1, 60), 4), start(), "poisson", tol=0, max_iter=30)
@@ -97,6 +98,7 @@ def test_descend__is_the_same_for_any_chunks(chunk, loss):
     assert found.deviance == pytest.approx(expected.deviance, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["threads", "synchronous", "processes"])
 @pytest.mark.parametrize("stream", [False, True])
 def test_descend__is_the_same_on_any_scheduler(scheduler, stream):
@@ -106,6 +108,7 @@ def test_descend__is_the_same_on_any_scheduler(scheduler, stream):
     assert largest_change(found.loadings, expected.loadings) < 1e-5
 
 
+@pytest.mark.slow
 def test_descend__is_the_same_on_a_cluster(workers):
     from distributed import Client
 

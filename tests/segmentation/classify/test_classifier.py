@@ -109,6 +109,7 @@ print([name for name in sys.modules if name.split(".")[0] == "sklearn"])
 """
 
 
+@pytest.mark.slow
 def test_load__and_predict_a_forest_without_scikit_learn(
     features: xr.DataArray, scribbles: xr.DataArray, tmp_path: Path
 ) -> None:

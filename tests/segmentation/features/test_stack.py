@@ -81,6 +81,7 @@ def real_maps(shape: tuple[int, int] = (45, 61)) -> xr.DataArray:
     return xr.DataArray(values, dims=("component", "y", "x"), coords={"component": ["Fp", "HAADF"]})
 
 
+@pytest.mark.slow
 @settings(max_examples=25)
 @given(
     chunk_y=st.integers(1, 45),
@@ -98,6 +99,7 @@ def test_pixel_features__no_seams(
     np.testing.assert_array_equal(tiled, whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("real", [False, True])
 @pytest.mark.parametrize("kind", OPTIONAL_KINDS)
 def test_pixel_features__optional_kinds_have_no_seams(kind: str, real: bool) -> None:

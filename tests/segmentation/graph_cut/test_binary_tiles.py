@@ -37,6 +37,7 @@ def _in_tiles(values: np.ndarray, side: int, planes: int = 2) -> da.Array:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(12))
 def test_cut_in_tiles__is_the_cut_of_the_whole_image(seed: int, monkeypatch) -> None:
     rng = np.random.default_rng(seed)

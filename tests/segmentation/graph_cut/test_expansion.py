@@ -27,6 +27,7 @@ def test_neighbours__each_pair_once_on_all_axes(shape: Any, neighbours: int) -> 
     assert sorted(found) == sorted(wanted)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pymaxflow")
 def test_minimise__bands_and_threads_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     costs = tiles.costs_of(noisy((60, 47)).values[:, None])

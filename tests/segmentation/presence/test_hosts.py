@@ -109,6 +109,7 @@ def _by_whole_maps(present: xr.DataArray) -> np.ndarray:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sigma", [0.8, 1.2, 1.6])
 @pytest.mark.parametrize("tile", [384, 5, 17])
 def test_enclosure__in_tiles_is_that_of_whole_maps(tile: int, sigma: float, monkeypatch) -> None:

@@ -127,6 +127,7 @@ def test_identify__names_what_is_in_a_real_spectrum_of_iron_platinum(vendor_file
     assert found.attrs["axis"] == "found"
 
 
+@pytest.mark.slow
 def test_identify__a_found_element_has_a_detected_line():
     """The table agrees with itself, for elements that are nearly missed, too."""
     sample = {"Fe": 74.0, "Mn": 22.0, "Al": 3.0, "Mo": 0.3, "Si": 0.5, "P": 0.3}
@@ -138,6 +139,7 @@ def test_identify__a_found_element_has_a_detected_line():
         assert (kept.net > 2.5 * np.hypot(kept.variance**0.5, kept.systematic)).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "counts", "detector"),
     [

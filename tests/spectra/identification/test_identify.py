@@ -59,6 +59,7 @@ def test_identify__few_counts_show_what_is_strong(n_counts):
     assert {"O", "Mg", "Si", "Ca", "Fe", "Cu"} <= found <= TRUE
 
 
+@pytest.mark.slow
 def test_identify__an_absent_element_is_hardly_ever_reported():
     mean = phase({"Mg": 1.0, "Si": 1.0, "Fe": 0.2}, Cu=0.05)
     tries = ["Mg", "Si", "Fe", "Cu", "Ti", "Cr", "La", "Nd", "Sm", "Hf", "Pt"]
@@ -157,6 +158,7 @@ def test_identify__an_l_family_without_its_k_family_is_no_evidence():
 # -- numbers -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_identify__net_counts_and_their_errors():
     mean = phase({"Mg": 1.0, "Si": 1.0, "Fe": 0.05})
     without = phase({"Mg": 1.0, "Si": 1.0})

@@ -53,6 +53,7 @@ def test_only_amounts__changes_no_amount():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("n_counts", "step"), [(3e6, 2), (3e3, 1)])
 def test_fit_lines__is_unbiased_and_its_errors_right(n_counts, step):
     found = pulls(mean_counts(n_counts, energy=ENERGY[::step]), 40)
@@ -77,6 +78,7 @@ def test_fit_lines__the_noiseless_net_is_the_true_number_of_counts():
     np.testing.assert_allclose(lines.model, mean.sel(energy=lines.energy), rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_fit_lines__a_truth_without_rare_earths():
     phases = simulate.without(simulate.PYROLITE_71GPA, "Nd", "Sm")[:1]
     mean = mean_counts(1e6, phases).isel(phase=0)
@@ -200,6 +202,7 @@ def test_fit_lines__detection_limit_is_that_of_the_blank():
     assert limits[0] == pytest.approx(limits[1], rel=0.06)
 
 
+@pytest.mark.slow
 def test_fit_lines__blank_exceeds_its_critical_level_in_one_of_twenty():
     mean = mean_counts(2e5, simulate.without(simulate.PYROLITE_71GPA, "Sm")[:1]).isel(phase=0)
     draws = xr.concat([draw(mean, s).counts for s in range(200)], "draw")

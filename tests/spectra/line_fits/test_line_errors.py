@@ -50,6 +50,7 @@ def test_fit_lines__errors_by_effect_are_the_whole(name):
         np.testing.assert_allclose(by_mode.sel(mode_effect=effect), own, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["Na/Zn", "Si/W"])
 def test_fit_lines__scatter_is_that_of_counting_and_calibration(name):
     """The axis is found from the same counts: where peaks coincide that is most of the scatter."""
@@ -65,6 +66,7 @@ def test_fit_lines__scatter_is_that_of_counting_and_calibration(name):
     assert 0.7 < spread.min() <= spread.max() < 1.3  # of 40: +- 0.11
 
 
+@pytest.mark.slow
 def test_fit_lines__tables_that_are_wrong_within_their_doubt_are_held():
     """Truth: tables and detectors drawn from what is stated of them; two phases share each."""
     elements, stray = ["Na", "Zn", "Si", "W"], ["Cu"]

@@ -43,6 +43,7 @@ def test_fit_lines__reports_a_trace_that_was_left_out():
         assert len(caught) == 1
 
 
+@pytest.mark.slow
 def test_fit_lines__does_not_cry_wolf_when_counts_are_few():
     for n_counts in (30, 300, 3000):
         draws = xr.concat([draw(mean_counts(n_counts), s).counts for s in range(8)], "draw")

@@ -27,6 +27,7 @@ from eds_xr.spectra.shapes.linear_fit import (
 # -- Poisson's likelihood ------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_counts", [300, 3000])
 def test_fit_lines__likelihood_is_unbiased_where_counts_are_few(n_counts):
     mean = mean_counts(n_counts)

@@ -107,17 +107,18 @@ def _window_sums(
     table = [window_weights(energy, n, resolution, background=background) for n in names]
     weights = np.stack(table, axis=1)
     used = np.flatnonzero(weights.any(axis=1))
-    inside = slice(used[0], used[-1] + 1)
-    part, weights = image.isel({ENERGY: inside}), weights[inside]
+    inside = slice(int(used[0]), int(used[-1]) + 1)
+    weights = weights[inside]
     if background or image.dtype.kind == "f":
         both = np.hstack([weights, weights**2])
         net, variance = lazy_maps(
-            part, weighted_block, (2, len(names)), np.dtype(np.float32), table=both
+            image, weighted_block, (2, len(names)), np.dtype(np.float32), inside, table=both
         )
     else:
         (net,) = lazy_maps(
-            part, weighted_block, (1, len(names)), np.dtype(np.int64), table=weights, whole=True
-        )
+            image, weighted_block, (1, len(names)), np.dtype(np.int64), inside, table=weights,
+            whole=True,
+        )  # fmt: skip
         variance = net
     return names, net.assign_coords(variance=variance.variable)
 

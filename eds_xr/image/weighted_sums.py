@@ -19,23 +19,36 @@ LEAST_RATE = 1e-6
 
 def lazy_maps(
     image: xr.DataArray, block: Callable[..., np.ndarray], sizes: tuple[int, int],
-    dtype: np.dtype, **kwargs: Any,
+    dtype: np.dtype, channels: slice = slice(None), **kwargs: Any,
 ) -> list[xr.DataArray]:  # fmt: skip
-    """Return what `block` makes of each chunk, ``[quantity, line, *spatial]``: a list of maps."""
+    """Return what `block` makes of `channels` of each chunk, as a list of maps.
+
+    It makes ``[quantity, line, *spatial]``, of `sizes` quantities and lines.
+    """
     import dask.array as da
 
-    check_channels(image.sizes[ENERGY])
-    dims = spatial_dims(image)
+    counts, dims = as_chunked(image).data, spatial_dims(image)
+    if counts.numblocks[-1] > 1:  # read only the chunks that hold these channels
+        counts, channels = counts[..., channels].rechunk({-1: -1}), slice(None)
+    check_channels(len(range(*channels.indices(counts.shape[-1]))))
     axes = tuple(range(len(dims)))
-    quantity, line, energy = (len(dims) + i for i in range(3))
-    meta: np.ndarray = np.empty((0,) * (len(dims) + 2), dtype)
-    data = da.blockwise(
-        block, (quantity, line, *axes), as_chunked(image).data, (*axes, energy),
-        new_axes={quantity: sizes[0], line: sizes[1]}, concatenate=True, dtype=dtype, meta=meta,
-        **kwargs,
+    line, energy = len(dims), len(dims) + 1
+    # Channels and quantities are selected within tasks, as each of Dask's slices would be one more.
+    # Energy stays, of one channel: Dask reads within a task only what leaves out no dimension.
+    every = da.blockwise(
+        _quantities_block, (line, *axes, energy), counts, (*axes, energy),
+        new_axes={line: sizes[1]}, adjust_chunks={energy: 1}, block=block, channels=channels,
+        dtype=object, meta=np.empty((0,) * (len(dims) + 2), object), token=block.__name__, **kwargs,
     )  # fmt: skip
     coords = {n: c for n, c in image.coords.items() if ENERGY not in c.dims}
-    return [xr.DataArray(data[i], coords, (LINE, *dims)) for i in range(sizes[0])]
+    maps = [
+        da.blockwise(
+            _quantity_block, (line, *axes), every, (line, *axes, energy), number=number,
+            dtype=dtype, meta=np.empty((0,) * (len(dims) + 1), dtype),
+        )
+        for number in range(sizes[0])
+    ]  # fmt: skip
+    return [xr.DataArray(data, coords, (LINE, *dims)) for data in maps]
 
 
 def counts_times_table(counts: Sparse, table: np.ndarray) -> np.ndarray:
@@ -67,6 +80,19 @@ def linear_weights(table: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+def _quantities_block(
+    counts: np.ndarray, *, block: Callable[..., np.ndarray], channels: slice, **kwargs: Any
+) -> np.ndarray:
+    return block(counts[..., channels], **kwargs)
+
+
+@task_name("a map of each line")
+def _quantity_block(along_energy: list[np.ndarray], *, number: int) -> np.ndarray:
+    (quantities,) = along_energy
+    found: np.ndarray = quantities[number]
+    return found
 
 
 @task_name("maps of lines")

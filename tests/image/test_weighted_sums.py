@@ -2,6 +2,8 @@
 
 import dask
 import numpy as np
+import pytest
+import xarray as xr
 from support.images import refuse
 
 from eds_xr.image.weighted_sums import counts_times_table, lazy_maps, weighted_block
@@ -35,3 +37,28 @@ def test_lazy_maps__are_lazy_and_keep_positions(spectrum_image):
     assert total.dims == ("line", "y", "x")
     assert set(total.coords) == {"y", "x"}
     np.testing.assert_array_equal(total[0], given.sum("energy", dtype=np.int64))
+
+
+@pytest.mark.parametrize("along_energy", [-1, 25])
+def test_lazy_maps__of_some_channels(eager_image, along_energy):
+    given = eager_image.chunk(y=5, x=8, energy=along_energy)
+    table = np.random.default_rng(0).random((30, 2))
+    net, variance = lazy_maps(
+        given, weighted_block, (2, 1), np.dtype(np.float32), slice(10, 40), table=table
+    )
+    part = eager_image.values[..., 10:40].astype(float)
+    np.testing.assert_allclose(net[0], part @ table[:, 0], rtol=1e-5)
+    np.testing.assert_allclose(variance[0], part @ table[:, 1], rtol=1e-5)
+
+
+def test_lazy_maps__reading_fitting_and_adding_up_is_one_task_a_chunk(eager_image, tmp_path):
+    chunked = eager_image.chunk(y=4, x=5).to_dataset(name="counts")
+    chunked.to_zarr(tmp_path / "a.zarr", consolidated=False)
+    stored = xr.open_zarr(tmp_path / "a.zarr", consolidated=False).counts
+    (total,) = lazy_maps(
+        stored, weighted_block, (1, 1), np.dtype(np.int64), slice(10, 40), table=np.ones((30, 1)),
+        whole=True,
+    )  # fmt: skip
+    (lazy,) = dask.optimize(total)
+    assert len({k for k in lazy.__dask_graph__() if "maps of lines" in str(k)}) == 9
+    assert len(dict(lazy.__dask_graph__())) <= 2 * 9 + 1  # and what Dask calls it by

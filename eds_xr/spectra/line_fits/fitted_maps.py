@@ -100,9 +100,10 @@ def fitted_maps(
     check_range_kev(range_kev)
     check_calibration(calibration)
     stray = element_names(stray, "stray")
-    part = image.sel({ENERGY: slice(*range_kev)})
+    inside = image.get_index(ENERGY).slice_indexer(*range_kev)
+    part = image.isel({ENERGY: inside})
     model = pixel_model(part, elements, stray, lines, calibration)
-    net, variance = lazy_fit(part, model, nonnegative=nonnegative)
+    net, variance = lazy_fit(image, inside, model, nonnegative=nonnegative)
     response, effects = shared_response(model)
     names, missed = list(model.lines), left_out(model.elements, model.lines)
     if elements is not None and lines is None and missed:

@@ -137,14 +137,17 @@ def shared_response(model: PixelModel) -> tuple[np.ndarray, list[str]]:
     return np.swapaxes(shared, 1, 2), effects
 
 
-def lazy_fit(part: xr.DataArray, model: PixelModel, *, nonnegative: bool) -> list[xr.DataArray]:
-    """Return net counts and their variance ``[line, *spatial]`` on Dask."""
+def lazy_fit(
+    image: xr.DataArray, channels: slice, model: PixelModel, *, nonnegative: bool
+) -> list[xr.DataArray]:
+    """Return net counts and their variance ``[line, *spatial]`` of these channels, on Dask."""
     sizes, dtype = (2, len(model.lines)), np.dtype(np.float32)
     if nonnegative:
-        return lazy_maps(part, _nonnegative_block, sizes, dtype, **_nonnegative_tables(model))
+        tables = _nonnegative_tables(model)
+        return lazy_maps(image, _nonnegative_block, sizes, dtype, channels, **tables)
     weights = net_weights(model.shapes.design, model.variance)[:, model.columns] * model.shares
     table = np.hstack([weights, weights**2])
-    return lazy_maps(part, weighted_block, sizes, dtype, table=table)
+    return lazy_maps(image, weighted_block, sizes, dtype, channels, table=table)
 
 
 def _background_terms(shapes: Shapes, amounts: np.ndarray) -> np.ndarray:

@@ -470,7 +470,7 @@ def _check_equal(lazy: Any, eager: Any) -> None:
     "ignore::eds_xr.SubtractionWarning",
 )
 # the others are tried in any chunks and order
-@pytest.mark.parametrize("name", slow_but(CASES, ["fitted_maps", "sum_spectra"], 8))
+@pytest.mark.parametrize("name", slow_but(CASES, ["fitted_maps", "sum_spectra"], 12))
 def test_every_function__beside_a_coordinate_in_other_chunks(name, inputs, tmp_path):
     seen: set[str] = set()
     on_numpy = {n: _with_haadf(data) for n, data in inputs.items()}

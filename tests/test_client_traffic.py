@@ -93,7 +93,7 @@ def _bytes(traffic: Traffic) -> Counter[str]:
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("name", slow_but(set(tables.CASES) - set(BROUGHT_HERE), ["nmf"], 8))
+@pytest.mark.parametrize("name", slow_but(set(tables.CASES) - set(BROUGHT_HERE), ["nmf"], 12))
 def test_every_operation__brings_nothing_as_large_as_the_image(
     name, of_shape, client, tmp_path, monkeypatch
 ):

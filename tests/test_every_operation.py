@@ -171,7 +171,7 @@ def test_every_operation__in_any_chunks_and_order(name, inputs, on_numpy, tmp_pa
     ]
 
 
-@pytest.mark.parametrize("name", slow_but(tables.CASES, ["nmf", "sum_spectra"], 8))
+@pytest.mark.parametrize("name", slow_but(tables.CASES, ["nmf", "sum_spectra"], 12))
 def test_every_operation__on_a_cluster_pickled_and_persisted(
     name, inputs, on_numpy, client, tmp_path
 ):

@@ -57,7 +57,7 @@ def tasks_of(result: Any) -> int:
 
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    "name", slow_but(set(tables.CASES) - NOT_LAZY, ["sum_spectra", "unmix"], 8)
+    "name", slow_but(set(tables.CASES) - NOT_LAZY, ["sum_spectra", "unmix"], 12)
 )
 def test_every_lazy_operation__is_few_tasks_a_chunk(name, inputs, tmp_path):
     found = {}

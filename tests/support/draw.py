@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 #: One in so many slow tests is drawn.
-PARTS = 4
+PARTS = 6
 
 
 def leave_out(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -122,9 +122,11 @@ def client(workers: Any) -> Iterator[Any]:
     said = Said()
     scheduler = logging.getLogger("distributed.scheduler")
     scheduler.addHandler(said)
-    with Client(workers) as client:
-        yield client
-    scheduler.removeHandler(said)
+    try:
+        with Client(workers) as client:
+            yield client
+    finally:
+        scheduler.removeHandler(said)
     at_odds = [text for text in said.texts if "run_spec" in text]
     assert not at_odds, at_odds[0]
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from eds_xr.image.blocks import Box
 from eds_xr.schema import spatial_dims
 from eds_xr.workers import task_name
 
@@ -151,6 +152,50 @@ def with_margins(array: Any, margin: int, planes: int) -> Any:
     return da.Array(graph, name, _widened(array.chunks, margin, planes), meta=array._meta)
 
 
+def cut_out(array: Any, boxes: Sequence[Box]) -> list[Any]:
+    """Return parts of a Dask array, delayed: `boxes` of its last axes, which may overlap. Lazy.
+
+    A part is one task, which waits for the blocks that it touches and for nothing else; a tile of
+    :func:`with_margins` waits for all those around it, which are held meanwhile. The array has one
+    block along the axes before.
+    """
+    from dask.base import optimize, tokenize
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    assert all(n == 1 for n in array.numblocks[: array.ndim - len(boxes[0])]), array.chunks
+    (fused,) = optimize(array)  # what is delayed, Dask does not fuse any more
+    name = f"parts of an image-{tokenize(array, boxes)}"
+    layer: dict[Any, Any] = {}
+    for number, box in enumerate(boxes):
+        planes = array.chunks[array.ndim - len(box) :]
+        each = [_touched(sizes, side) for sizes, side in zip(planes, box, strict=True)]
+        touched = list(itertools.product(*each))
+        layer[(name, number)] = (
+            _cut_block,
+            [
+                (fused.name, *(0,) * (array.ndim - len(box)), *(i for i, _, _ in one))
+                for one in touched
+            ],
+            [(tuple(own for _, own, _ in one), tuple(to for _, _, to in one)) for one in touched],
+            (*array.shape[: array.ndim - len(box)], *(side.stop - side.start for side in box)),
+        )
+    graph = HighLevelGraph.from_collections(name, layer, [fused])
+    return [Delayed(key, graph, layer=name) for key in layer]
+
+
+def _touched(sizes: tuple[int, ...], side: slice) -> list[tuple[int, slice, slice]]:
+    """Return the blocks along an axis that `side` touches, what it takes, and where that goes."""
+    found, first = [], 0
+    for number, size in enumerate(sizes):
+        start, stop = max(side.start, first), min(side.stop, first + size)
+        if start < stop:
+            own = slice(start - first, stop - first)
+            found.append((number, own, slice(start - side.start, stop - side.start)))
+        first += size
+    return found
+
+
 def _widened(
     chunks: tuple[tuple[int, ...], ...], by: int, planes: int
 ) -> tuple[tuple[int, ...], ...]:
@@ -197,6 +242,19 @@ def _filtered_block(
     """Return what a kernel makes of a tile with margins, without these."""
     inner = inside_margins(block, block_info[0], margin, planes)
     return np.ascontiguousarray(kernel(block, axes=planes, **parameters)[inner])
+
+
+@task_name("parts of an image")
+def _cut_block(
+    blocks: list[np.ndarray], places: list[tuple[Box, Box]], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return a part put together from what it takes of blocks."""
+    found: np.ndarray = np.empty(shape, blocks[0].dtype)
+    for block, (own, to) in zip(blocks, places, strict=True):
+        into: Any = (Ellipsis, *to)
+        taken: Any = (Ellipsis, *own)
+        found[into] = block[taken]
+    return found
 
 
 @task_name("rims of tiles")

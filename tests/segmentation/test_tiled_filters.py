@@ -1,14 +1,23 @@
 """Tiles with margins, against Dask's own."""
 
+import dask
 import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
 from dask.array.overlap import overlap
+from hypothesis import given
+from hypothesis import strategies as st
 from scipy.ndimage import gaussian_filter
 
 from eds_xr.segmentation import tiled_filters
-from eds_xr.segmentation.tiled_filters import in_tiles, map_planes, tile_sizes, with_margins
+from eds_xr.segmentation.tiled_filters import (
+    cut_out,
+    in_tiles,
+    map_planes,
+    tile_sizes,
+    with_margins,
+)
 
 CASES = {
     "maps": ((2, 50, 61), ((2,), (20, 17, 13), (30, 31)), 2),
@@ -41,6 +50,39 @@ def test_with_margins__joins_tiles_that_are_narrower() -> None:
     assert min(found.chunks[1]) >= 6
     core = found.map_blocks(lambda block, block_info=None: block, dtype=float)
     assert core.shape[0] == 6
+
+
+@given(data=st.data())
+def test_cut_out__gives_the_parts_of_any_chunks(data: st.DataObject) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 3), st.integers(1, 30), st.integers(1, 30)))
+    values = np.arange(np.prod(shape)).reshape(shape)
+    chunks = [data.draw(st.integers(1, n)) for n in shape[1:]]
+    boxes = []
+    for _ in range(data.draw(st.integers(1, 4))):
+        ends = [sorted(data.draw(st.sets(st.integers(0, n), min_size=2, max_size=2)))
+                for n in shape[1:]]  # fmt: skip
+        boxes.append(tuple(slice(*end) for end in ends))
+    parts = cut_out(da.from_array(values, (-1, *chunks)) + 1, boxes)
+    for box, part in zip(boxes, dask.compute(*parts, scheduler="synchronous"), strict=True):
+        np.testing.assert_array_equal(part, values[(slice(None), *box)] + 1)
+
+
+def test_cut_out__makes_each_block_once_and_ends_with_the_first_part_soon() -> None:
+    made: list[int] = []
+    made_at_a_part: list[int] = []
+
+    def make(block: np.ndarray) -> np.ndarray:
+        made.append(1)
+        return block + 1
+
+    lazy = da.zeros((2, 64, 64), chunks=(2, 8, 8)).map_blocks(make, meta=np.empty((0, 0, 0)))
+    tiles = [(slice(y, y + 16), slice(x, min(x + 18, 64)))
+             for y in range(0, 64, 16) for x in range(0, 64, 16)]  # fmt: skip
+    look = dask.delayed(lambda part: made_at_a_part.append(len(made)))
+    dask.compute(*(look(part) for part in cut_out(lazy, tiles)), scheduler="synchronous")
+    assert len(made) == 64
+    assert made_at_a_part[0] <= 6  # of its own, and none of the tiles around
+    assert made_at_a_part[3] <= 20
 
 
 @pytest.mark.parametrize("chunks", [{"y": 4, "x": 9}, {"y": 50, "x": 7}, {"y": 23, "x": 60}])

@@ -17,9 +17,10 @@ from eds_xr.analysis.strangers.search import (
     maps_of,
     shares_near,
     sums_of,
+    tiles_of,
 )
 from eds_xr.schema import LINE, spatial_coords, spatial_dims
-from eds_xr.segmentation.tiled_filters import inside_margins, tile_sizes, with_margins
+from eds_xr.segmentation.tiled_filters import inside_margins, with_margins
 from eds_xr.workers import task_name
 
 
@@ -29,6 +30,7 @@ def residual_maps(image: xr.DataArray, responses: Responses, lines: Sequence[int
 
     few = responses.only(lines)
     maps = maps_of(image, few)
+    maps = maps.rechunk((-1, *tiles_of(maps.shape[1:])))
     values = da.map_blocks(
         _residual_block, with_margins(maps, windows.MARGIN, 2),
         chunks=((len(lines),), *maps.chunks[1:]), dtype=np.float32,
@@ -52,7 +54,7 @@ def region_map(image: xr.DataArray, found: Windows, regions: Sequence[np.ndarray
     # the strongest of each pixel is painted last
     order = np.argsort(found.score[of], kind="stable")
     painted = np.column_stack([number, found.shape[of], found.y[of], found.x[of]])[order]
-    sizes = tuple(tile_sizes(image.sizes[d], windows.TILE, windows.MARGIN) for d in dims)
+    sizes = tiles_of([image.sizes[d] for d in dims])
     values = da.map_blocks(
         _region_block, chunks=sizes, dtype=np.int32, meta=np.empty((0, 0), np.int32),
         painted=painted,

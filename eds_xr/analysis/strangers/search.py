@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +11,10 @@ import xarray as xr
 from eds_xr.analysis.strangers import windows
 from eds_xr.analysis.strangers.responses import Responses
 from eds_xr.chunks import as_chunked
-from eds_xr.image.blocks import compress_block
+from eds_xr.image.blocks import Box, boxes, compress_block
 from eds_xr.image.weighted_sums import counts_times_table
 from eds_xr.schema import ENERGY, spatial_dims
-from eds_xr.segmentation.tiled_filters import tile_sizes, with_margins
+from eds_xr.segmentation.tiled_filters import cut_out, tile_sizes
 from eds_xr.workers import task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
@@ -59,21 +60,21 @@ class Windows(NamedTuple):
 
 
 def maps_of(image: xr.DataArray, found: Responses) -> Any:
-    """Return the responses of each pixel as a Dask array [response, y, x]. Lazy.
-
-    In tiles that depend on the shape of the image alone, with margins: so does what is found.
-    """
+    """Return the responses of each pixel as a Dask array [response, y, x]. Lazy."""
     import dask.array as da
 
     dims = spatial_dims(image)
     table = np.ascontiguousarray(found.weights)
-    maps = da.blockwise(
+    return da.blockwise(
         _responses_block, (2, 0, 1), as_chunked(image).transpose(*dims, ENERGY).data, (0, 1, 3),
         new_axes={2: table.shape[1]}, concatenate=True, dtype=np.float32,
         meta=np.empty((0, 0, 0), np.float32), table=table,
     )  # fmt: skip
-    sizes = [tile_sizes(n, windows.TILE, windows.MARGIN) for n in maps.shape[1:]]
-    return maps.rechunk((-1, *sizes))
+
+
+def tiles_of(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
+    """Return sizes of tiles along each axis. From the image's shape alone: so is what is found."""
+    return tuple(tile_sizes(n, windows.TILE, windows.MARGIN) for n in shape)
 
 
 def windows_of(maps: Any, found: Responses) -> Windows:
@@ -81,15 +82,24 @@ def windows_of(maps: Any, found: Responses) -> Windows:
     from dask.base import compute
     from dask.delayed import delayed
 
-    blocks = with_margins(maps, windows.MARGIN, 2).to_delayed()[0]
-    tables = delayed(_tables(found))
-    edges = [np.cumsum((0, *sizes)).tolist() for sizes in maps.chunks[1:]]
-    late = []
-    for tile, place in enumerate(np.ndindex(*blocks.shape)):
-        sides = [(e[i], e[i + 1]) for e, i in zip(edges, place, strict=True)]
-        late.append(delayed(_windows_block)(blocks[place], tables, sides, tile))
+    shape, tables = maps.shape[1:], delayed(_tables(found))
+    tiles = boxes(tiles_of(shape))
+    # the responses of a pixel are hundreds of bytes: none are held for the tiles around
+    wide = cut_out(maps, [_with_margin(tile, shape) for tile in tiles])
+    late = [
+        delayed(_windows_block)(part, tables, [(s.start, s.stop) for s in tile], number)
+        for number, (part, tile) in enumerate(zip(wide, tiles, strict=True))
+    ]
     parts = compute(*late)
     return Windows(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+
+def _with_margin(tile: Box, shape: Sequence[int]) -> Box:
+    """Return a tile and its margins, as far as these lie in the image."""
+    return tuple(
+        slice(max(0, side.start - windows.MARGIN), min(size, side.stop + windows.MARGIN))
+        for side, size in zip(tile, shape, strict=True)
+    )
 
 
 def _tables(found: Responses) -> dict[str, np.ndarray]:

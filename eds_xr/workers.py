@@ -93,6 +93,18 @@ def in_one_thread(function: Callable[P, R]) -> Callable[P, R]:
     return limited
 
 
+def shared(value: Any, name: str) -> Any:
+    """Return a value that many tasks take, delayed: each worker gets it once, under this name.
+
+    As a plain argument it travels with every task, and workers hold it as long as they remember
+    these: half a megabyte a chunk, of a table of 4096 channels and 16 columns.
+    """
+    from dask.base import tokenize
+    from dask.delayed import delayed
+
+    return delayed(value, name=f"{name}-{tokenize(value)}", traverse=False)
+
+
 def task_name(name: str) -> Callable[[Kernel], Kernel]:
     """Give a kernel the name that its tasks bear on Dask's dashboard: what it makes, for the user.
 

@@ -11,7 +11,7 @@ import xarray as xr
 from eds_xr.chunks import as_chunked
 from eds_xr.image.blocks import Sparse, check_channels, compress_block
 from eds_xr.schema import ENERGY, LINE, spatial_dims
-from eds_xr.workers import task_name
+from eds_xr.workers import shared, task_name
 
 #: Channels of the mean spectrum hold at least this share of its mean channel.
 LEAST_RATE = 1e-6
@@ -28,6 +28,10 @@ def lazy_maps(
     import dask.array as da
 
     counts, dims = as_chunked(image).data, spatial_dims(image)
+    tables = {
+        n: shared(v, f"{n} of {block.__name__}") if isinstance(v, np.ndarray) else v
+        for n, v in kwargs.items()
+    }
     if counts.numblocks[-1] > 1:  # read only the chunks that hold these channels
         counts, channels = counts[..., channels].rechunk({-1: -1}), slice(None)
     check_channels(len(range(*channels.indices(counts.shape[-1]))))
@@ -38,7 +42,7 @@ def lazy_maps(
     every = da.blockwise(
         _quantities_block, (line, *axes, energy), counts, (*axes, energy),
         new_axes={line: sizes[1]}, adjust_chunks={energy: 1}, block=block, channels=channels,
-        dtype=object, meta=np.empty((0,) * (len(dims) + 2), object), token=block.__name__, **kwargs,
+        dtype=object, meta=np.empty((0,) * (len(dims) + 2), object), token=block.__name__, **tables,
     )  # fmt: skip
     coords = {n: c for n, c in image.coords.items() if ENERGY not in c.dims}
     maps = [

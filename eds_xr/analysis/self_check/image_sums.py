@@ -8,8 +8,10 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.chunks import as_chunked
+from eds_xr.image.blocks import add_delayed, boxes
 from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, PHASE, spatial_dims
+from eds_xr.segmentation.tiled_filters import cut_out
 from eds_xr.spectra.sums import every_pixel, sum_spectra
 from eds_xr.workers import task_name
 
@@ -89,30 +91,24 @@ def _pixels_taken_together(image: xr.DataArray, total: np.ndarray) -> int:
 
 
 def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size: int) -> Any:
-    """Return the sums of all tiles ``[quantity, phase]``. Lazy.
+    """Return the sums `ADDED` of all tiles, each ``[phase]``, delayed. Lazy.
 
     Tiles begin at the image's corner, so that chunks change nothing.
     """
-    import dask.array as da
+    from dask.array.core import normalize_chunks
+    from dask.delayed import delayed
 
     dims = spatial_dims(image)
     table = _groups_of_channels(total)
     sizes = 1, table.shape[1]
     (maps,) = lazy_maps(image, weighted_block, sizes, np.dtype(np.int64), table=table, whole=True)
-    tile = max(1, TILE // (PLACE * size)) * PLACE * size
-    tiles = dict.fromkeys(dims, 1) | dict.fromkeys(dims[-2:], tile)
-    counts = maps.transpose(LINE, *dims).chunk({LINE: -1} | tiles).data
-    there = pure.chunk({PHASE: -1} | tiles).data
-    axes = tuple(range(len(dims)))
-    line, phase, quantity = (len(dims) + i for i in range(3))
-    parts = da.blockwise(
-        _tile_block, (*axes, quantity, phase), counts, (line, *axes), there, (phase, *axes),
-        new_axes={quantity: len(ADDED)}, adjust_chunks=dict.fromkeys(axes, 1), concatenate=True,
-        dtype=float, size=size, align_arrays=False, meta=np.empty((0,) * (len(axes) + 2)),
-    )  # fmt: skip
-    return da.reduction(
-        parts, np.sum, np.sum, axis=axes, dtype=float, name="sums over tiles", concatenate=True
-    )
+    side = max(1, TILE // (PLACE * size)) * PLACE * size
+    lengths = [1] * (len(dims) - 2) + [side] * min(2, len(dims))
+    tiles = boxes(normalize_chunks(lengths, [image.sizes[d] for d in dims]))
+    counts = cut_out(maps.transpose(LINE, *dims).data, tiles)
+    there = cut_out(pure.chunk({PHASE: -1}).data, tiles)
+    each = [delayed(_tile_block)(*both, size=size) for both in zip(counts, there, strict=True)]
+    return add_delayed(each)
 
 
 def _groups_of_channels(total: np.ndarray) -> np.ndarray:
@@ -126,12 +122,11 @@ def _groups_of_channels(total: np.ndarray) -> np.ndarray:
 
 
 @task_name("counts of places")
-def _tile_block(counts: np.ndarray, pure: np.ndarray, *, size: int) -> np.ndarray:
-    """Return the sums `ADDED` of a tile ``[*1, quantity, phase]``.
+def _tile_block(counts: np.ndarray, pure: np.ndarray, *, size: int) -> tuple[np.ndarray, ...]:
+    """Return the sums `ADDED` of a tile, each ``[phase]``.
 
     `counts` are ``[group, *spatial]``; `pure` is ``[phase, *spatial; bool]``.
     """
-    ones = (1,) * (counts.ndim - 1)
     line = counts.ndim == 2
     height, width = (1, *counts.shape[-1:]) if line else counts.shape[-2:]
     counts, pure = (v.reshape(len(v), height, width) for v in (counts, pure))
@@ -139,7 +134,7 @@ def _tile_block(counts: np.ndarray, pure: np.ndarray, *, size: int) -> np.ndarra
     merged = _merged(counts, sizes)
     alone = _merged(pure, sizes) == np.prod(sizes)
     sums = [_of_phase(merged, there) for there in alone]
-    return np.array(sums, float).T.reshape(*ones, len(ADDED), len(pure))
+    return tuple(np.array(sums, float).T)
 
 
 def _merged(values: np.ndarray, sizes: tuple[int, int]) -> np.ndarray:

@@ -15,7 +15,7 @@ from eds_xr.image.blocks import Box, boxes, compress_block
 from eds_xr.image.weighted_sums import counts_times_table
 from eds_xr.schema import ENERGY, spatial_dims
 from eds_xr.segmentation.tiled_filters import cut_out, tile_sizes
-from eds_xr.workers import task_name
+from eds_xr.workers import shared, task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
 LEAST_SIGMA = 4.75
@@ -68,7 +68,7 @@ def maps_of(image: xr.DataArray, found: Responses) -> Any:
     return da.blockwise(
         _responses_block, (2, 0, 1), as_chunked(image).transpose(*dims, ENERGY).data, (0, 1, 3),
         new_axes={2: table.shape[1]}, concatenate=True, dtype=np.float32,
-        meta=np.empty((0, 0, 0), np.float32), table=table,
+        meta=np.empty((0, 0, 0), np.float32), table=shared(table, "weights of responses"),
     )  # fmt: skip
 
 
@@ -82,7 +82,7 @@ def windows_of(maps: Any, found: Responses) -> Windows:
     from dask.base import compute
     from dask.delayed import delayed
 
-    shape, tables = maps.shape[1:], delayed(_tables(found))
+    shape, tables = maps.shape[1:], shared(_tables(found), "moments of responses")
     tiles = boxes(tiles_of(shape))
     # the responses of a pixel are hundreds of bytes: none are held for the tiles around
     wide = cut_out(maps, [_with_margin(tile, shape) for tile in tiles])

@@ -12,6 +12,7 @@ import numpy as np
 
 from eds_xr.schema import EdsError
 from eds_xr.segmentation.classify.trees import Trees, is_forest
+from eds_xr.workers import shared, task_name
 
 #: What tasks are called on the dashboard of a cluster.
 MADE = "probabilities of the classes"
@@ -31,8 +32,9 @@ def probabilities(model: Any, features: Any, n_phases: int) -> Any:
     chunks = ((n_phases,), *array.chunks[1:])
     meta = np.empty((0,) * array.ndim, np.float32)
     return array.map_blocks(
-        predictor.of_block, chunks=chunks, dtype=np.float32, meta=meta, token=MADE
-    )
+        _probabilities_block, shared(predictor, "forest"), chunks=chunks, dtype=np.float32,
+        meta=meta,
+    )  # fmt: skip
 
 
 def _by_estimator(predictor: _Predictor, array: Any) -> Any:
@@ -109,7 +111,12 @@ class _Predictor:
         result[np.asarray(self.model.classes_, int) - 1] = found.T
         return result.T
 
-    def of_block(self, block: np.ndarray) -> np.ndarray:
-        """Return probabilities ``(phase, ...)`` of features ``(feature, ...)``."""
-        pixels = block.reshape(len(block), -1).T
-        return self.predict_proba(pixels).T.reshape(self.n_phases, *block.shape[1:])
+
+# -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
+
+
+@task_name(MADE)
+def _probabilities_block(block: np.ndarray, predictor: _Predictor) -> np.ndarray:
+    """Return probabilities ``(phase, ...)`` of features ``(feature, ...)``."""
+    pixels = block.reshape(len(block), -1).T
+    return predictor.predict_proba(pixels).T.reshape(predictor.n_phases, *block.shape[1:])

@@ -10,12 +10,18 @@ tasks that each chunk adds. The operations are those of :mod:`test_chunked_coord
 from types import SimpleNamespace
 from typing import Any
 
+import cloudpickle
 import dask
+import dask.array as da
+import numpy as np
 import pytest
 import test_chunked_coordinates as tables
 import xarray as xr
 from dask.base import is_dask_collection
+from dask.utils import key_split
 from support.draw import slow_but
+
+from eds_xr.workers import shared
 
 MOST, MOST_BESIDE_VARIABLES = 10.0, 5.0
 #: Chunks of so many pixels; as wide as filters reach, or these would look beyond the next, and
@@ -72,6 +78,39 @@ def test_every_lazy_operation__is_few_tasks_a_chunk(name, inputs, tmp_path):
     variables = result.variables.values() if isinstance(result, xr.Dataset) else []
     most = max(MOST, MOST_BESIDE_VARIABLES + sum(v.chunks is not None for v in variables))
     assert each <= most, f"{each:.1f} tasks a chunk: {found}"
+
+
+#: Bytes of a task of its own: beside numbers and names, no table of all channels.
+MOST_BYTES = 8_000
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    "name", ["element_maps", "fitted_maps", "project", "unmix", "unexplained", "predict"]
+)
+def test_tables__travel_once_and_not_with_every_task(name, inputs, tmp_path):
+    """A task that is sent with its table is large, and a worker holds it long after it is done."""
+    lazy = {n: _from_tasks(data) for n, data in inputs[9].items()}
+    result = tables.CASES[name](SimpleNamespace(**lazy, folder=tmp_path))
+    found: dict[str, list[int]] = {}
+    for part in dask.optimize(result):
+        for key, task in dict(part.__dask_graph__()).items():
+            found.setdefault(key_split(key), []).append(len(cloudpickle.dumps(task)))
+    large = {n: max(sizes) for n, sizes in found.items() if len(sizes) >= 9}
+    assert max(large.values()) < MOST_BYTES, large
+
+
+def _from_tasks(data: Any) -> Any:
+    """Return chunks that tasks make, so that no task holds counts."""
+    if isinstance(data, xr.Dataset) or not {"y", "x", "energy"} <= set(data.dims):
+        return _chunked(data)
+    blank = da.zeros(data.shape, data.dtype, chunks=_chunked(data).chunks)
+    values = np.asarray(data)
+    return data.copy(data=blank.map_blocks(_part_of, shared(values, "counts"), dtype=data.dtype))
+
+
+def _part_of(block: Any, values: Any, block_info: Any = None) -> Any:
+    return values[tuple(slice(*side) for side in block_info[0]["array-location"])]
 
 
 def test_tasks_of__counts_all_that_is_left_after_fusing():

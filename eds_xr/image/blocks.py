@@ -9,9 +9,11 @@ from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
+import xarray as xr
 
-from eds_xr.schema import EdsError, check_counts_block
-from eds_xr.workers import in_threads, task_name
+from eds_xr.chunks import as_chunked
+from eds_xr.schema import ENERGY, EdsError, check_counts_block, spatial_dims
+from eds_xr.workers import in_threads, shared, task_name
 
 #: Non-zero counts carry their channel in 16 bits.
 MOST_CHANNELS = 65_535
@@ -63,6 +65,30 @@ def of_each_block(function: Callable[..., Any], rows: Rows, *arguments: Any) -> 
         return list(in_threads(function, rows.blocks, *map(repeat, arguments)))
     late, known = delayed(function), [delayed(argument) for argument in arguments]
     return [late(block, *known) for block in rows.blocks]
+
+
+def by_spectrum(
+    image: xr.DataArray,
+    block: Callable[..., np.ndarray],
+    dim: str,
+    table: np.ndarray,
+    **kwargs: Any,
+) -> xr.DataArray:
+    """Return ``block(counts, table, **kwargs)`` of each chunk ``[*spatial, dim; float32]``. Lazy.
+
+    Of a `table` ``[channel, dim]`` that each worker gets once, in one task with the reading.
+    """
+    import dask.array as da
+
+    dims = spatial_dims(image)
+    counts = as_chunked(image).transpose(*dims, ENERGY).data.rechunk({-1: -1})
+    values = da.map_blocks(
+        block, counts, shared(table, f"table of {block.__name__}"), dtype=np.float32,
+        chunks=(*counts.chunks[:-1], (table.shape[1],)),
+        meta=np.empty((0,) * counts.ndim, np.float32), **kwargs,
+    )  # fmt: skip
+    coords = {n: c for n, c in image.coords.items() if ENERGY not in c.dims}
+    return xr.DataArray(values, coords, (*dims, dim))
 
 
 def boxes(chunks: Sequence[Sequence[int]]) -> list[Box]:

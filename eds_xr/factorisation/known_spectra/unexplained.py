@@ -73,8 +73,9 @@ def unexplained(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.D
         _unexplained_block,
         image.drop_vars(ENERGY),
         amounts,
-        kwargs={"bands": bands, "spectra": as_table(table).T @ bands, "middles": middles},
-        input_core_dims=[[ENERGY], [COMPONENT]],
+        xr.Variable((ENERGY, "band"), bands),  # as keyword it would travel with every task
+        kwargs={"spectra": as_table(table).T @ bands, "middles": middles},
+        input_core_dims=[[ENERGY], [COMPONENT], [ENERGY, "band"]],
         output_core_dims=[["quantity"]],
         dask="parallelized",
         output_dtypes=[np.float32],
@@ -121,8 +122,8 @@ def _bands(image: xr.DataArray) -> tuple[np.ndarray, np.ndarray]:
 def _unexplained_block(
     block: np.ndarray,
     amounts: np.ndarray,
-    *,
     bands: np.ndarray,
+    *,
     spectra: np.ndarray,
     middles: np.ndarray,
 ) -> np.ndarray:

@@ -100,13 +100,16 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
     table = phase_table(spectra, image)
     image = as_chunked(image)
     counts, names = image.drop_vars(ENERGY), table[COMPONENT].values
-    sizes, known = {PHASE: names.size, OTHER: names.size}, {"loadings": as_table(table)}
+    sizes = {PHASE: names.size, OTHER: names.size}
+    # given as an array: as keyword it would travel with every task
+    known = xr.DataArray(as_table(table), dims=(ENERGY, "column"))
     scores = lazy_scores(image, table, "poisson").drop_vars(COMPONENT).drop_attrs()
     amounts = scores.rename({COMPONENT: PHASE})
     covariance = _by_pixel(
-        _covariance_block, [counts, amounts], [[ENERGY], [PHASE]], [PHASE, OTHER], sizes, known
-    )
-    variance = _by_pixel(_diagonal_block, [covariance], [[PHASE, OTHER]], [PHASE], sizes, {})
+        _covariance_block, [counts, amounts, known], [[ENERGY], [PHASE], [ENERGY, "column"]],
+        [PHASE, OTHER], sizes,
+    )  # fmt: skip
+    variance = _by_pixel(_diagonal_block, [covariance], [[PHASE, OTHER]], [PHASE], sizes)
     found = {
         "amounts": (amounts, "counts of the phase", "counts"),
         "variance": (variance, "variance of the counts of the phase", "counts^2"),
@@ -158,13 +161,12 @@ def extend_loadings(image: xr.DataArray, result: xr.Dataset, *, max_iter: int = 
 
 def _by_pixel(
     block: Callable[..., np.ndarray], given: list[xr.DataArray], core: list[list[str]],
-    out: list[str], sizes: dict[str, int], known: dict[str, np.ndarray],
+    out: list[str], sizes: dict[str, int],
 ) -> xr.DataArray:  # fmt: skip
     """Apply a block kernel to every pixel, lazily; ``[*spatial, *out; float32]``."""
     return xr.apply_ufunc(
         block,
         *given,
-        kwargs=known,
         input_core_dims=core,
         output_core_dims=[out],
         dask="parallelized",
@@ -196,9 +198,7 @@ def is_named(spectra: xr.DataArray | xr.Dataset) -> bool:
 
 
 @task_name("covariance of amounts")
-def _covariance_block(
-    block: np.ndarray, amounts: np.ndarray, *, loadings: np.ndarray
-) -> np.ndarray:
+def _covariance_block(block: np.ndarray, amounts: np.ndarray, loadings: np.ndarray) -> np.ndarray:
     from eds_xr.factorisation.known_spectra.fisher_information import fisher_covariance
 
     phases = loadings.shape[1]

@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr.chunks import as_chunked
-from eds_xr.image.blocks import compress_block
+from eds_xr.image.blocks import by_spectrum, compress_block
 from eds_xr.image.stored_sums import total_spectrum
 from eds_xr.image.weighted_sums import counts_times_table, linear_weights
 from eds_xr.schema import COMPONENT, ENERGY, spatial_dims
@@ -56,16 +55,9 @@ def amounts_of_image(image: xr.DataArray, loadings: xr.DataArray) -> Amounts:
     mean = total_spectrum(image) / (image.size / image.sizes[ENERGY])
     # of a mixture of the loadings: only then do the amounts sum to the pixel's counts
     weights = linear_weights(table, (linear_weights(table, mean) @ mean).clip(0) @ table)
-    counts = xr.apply_ufunc(
-        _amounts_block,
-        as_chunked(image).drop_vars(ENERGY),
-        kwargs={"weights": np.ascontiguousarray(weights.T)},
-        input_core_dims=[[ENERGY]],
-        output_core_dims=[[COMPONENT]],
-        dask="parallelized",
-        output_dtypes=[np.float32],
-        dask_gufunc_kwargs={"output_sizes": {COMPONENT: len(table)}},
-    ).assign_coords({COMPONENT: loadings[COMPONENT]})
+    columns = np.ascontiguousarray(weights.T)
+    counts = by_spectrum(image, _amounts_block, COMPONENT, columns)
+    counts = counts.assign_coords({COMPONENT: loadings[COMPONENT]})
     noise = np.einsum("kc,pc,qc->kpq", table.clip(0), weights, weights, optimize=True)
     return Amounts(counts, noise)
 
@@ -115,6 +107,6 @@ def noise_sigma(mean: float) -> float:
 
 
 @task_name("amounts of the components")
-def _amounts_block(block: np.ndarray, *, weights: np.ndarray) -> np.ndarray:
+def _amounts_block(block: np.ndarray, weights: np.ndarray) -> np.ndarray:
     found = counts_times_table(compress_block(block), weights)
     return found.reshape(*block.shape[:-1], -1).astype(np.float32)

@@ -160,28 +160,31 @@ def cut_out(array: Any, boxes: Sequence[Box]) -> list[Any]:
     block along the axes before.
     """
     from dask.base import optimize, tokenize
-    from dask.delayed import Delayed
-    from dask.highlevelgraph import HighLevelGraph
+    from dask.delayed import delayed
 
-    assert all(n == 1 for n in array.numblocks[: array.ndim - len(boxes[0])]), array.chunks
+    before = array.ndim - len(boxes[0])
+    assert all(n == 1 for n in array.numblocks[:before]), array.chunks
     (fused,) = optimize(array)  # what is delayed, Dask does not fuse any more
+    blocks = fused.to_delayed(optimize_graph=False)[(0,) * before]
     name = f"parts of an image-{tokenize(array, boxes)}"
-    layer: dict[Any, Any] = {}
+    parts = []
     for number, box in enumerate(boxes):
-        planes = array.chunks[array.ndim - len(box) :]
-        each = [_touched(sizes, side) for sizes, side in zip(planes, box, strict=True)]
+        each = [
+            _touched(sizes, side) for sizes, side in zip(array.chunks[before:], box, strict=True)
+        ]
         touched = list(itertools.product(*each))
-        layer[(name, number)] = (
-            _cut_block,
-            [
-                (fused.name, *(0,) * (array.ndim - len(box)), *(i for i, _, _ in one))
-                for one in touched
-            ],
-            [(tuple(own for _, own, _ in one), tuple(to for _, _, to in one)) for one in touched],
-            (*array.shape[: array.ndim - len(box)], *(side.stop - side.start for side in box)),
+        parts.append(
+            delayed(_cut_block)(
+                [blocks[tuple(i for i, _, _ in one)] for one in touched],
+                [
+                    (tuple(own for _, own, _ in one), tuple(to for _, _, to in one))
+                    for one in touched
+                ],
+                (*array.shape[:before], *(side.stop - side.start for side in box)),
+                dask_key_name=(name, number),
+            )
         )
-    graph = HighLevelGraph.from_collections(name, layer, [fused])
-    return [Delayed(key, graph, layer=name) for key in layer]
+    return parts
 
 
 def _touched(sizes: tuple[int, ...], side: slice) -> list[tuple[int, slice, slice]]:

@@ -1,5 +1,7 @@
 """Tiles with margins, against Dask's own."""
 
+from typing import Any
+
 import dask
 import dask.array as da
 import numpy as np
@@ -83,6 +85,13 @@ def test_cut_out__makes_each_block_once_and_ends_with_the_first_part_soon() -> N
     assert len(made) == 64
     assert made_at_a_part[0] <= 6  # of its own, and none of the tiles around
     assert made_at_a_part[3] <= 20
+
+
+def test_cut_out__of_what_workers_keep(client: Any) -> None:
+    values = np.arange(288).reshape(2, 12, 12)
+    kept = da.from_array(values, (2, 6, 6)).persist()
+    (part,) = dask.compute(*cut_out(kept, [(slice(1, 9), slice(0, 12))]))
+    np.testing.assert_array_equal(part, values[:, 1:9])
 
 
 @pytest.mark.parametrize("chunks", [{"y": 4, "x": 9}, {"y": 50, "x": 7}, {"y": 23, "x": 60}])

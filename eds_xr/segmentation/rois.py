@@ -173,8 +173,9 @@ def _add_line(path: np.ndarray, width: float, mask: np.ndarray) -> None:
     ends = path[1:] if len(path) > 1 else path
     for start, stop in zip(path, ends, strict=False):
         steps = int(min(np.ceil(np.abs(stop - start).max()), MAX_STEPS))
-        share = np.linspace(0, 1, steps + 1)[:, None]
-        _add_pixels_at(np.floor(start + share * (stop - start)), mask)
+        # multiplied first: a step of whole pixels is exact, and leaves no hole in a line
+        along_it = np.arange(steps + 1)[:, None] * (stop - start) / max(steps, 1)
+        _add_pixels_at(np.floor(start + along_it), mask)
         if width <= 1:
             continue
         low, high = np.minimum(start, stop) - width / 2, np.maximum(start, stop) + width / 2

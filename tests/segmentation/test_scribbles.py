@@ -408,3 +408,21 @@ def test_write__leaves_nothing_when_interrupted(
     assert not list(tmp_path.iterdir())
     with pytest.raises(EdsError, match="nothing was left behind"):
         write_rois(every_kind(), Path(shutil.__file__) / "no_folder.zip")
+
+
+@pytest.mark.parametrize("first", [0, 1, 2])
+def test_paint__a_line_of_whole_pixels_has_no_hole(first: int) -> None:
+    for length in range(1, 200):
+        mask = np.zeros((1, first + length + 1), bool)
+        add_pixels(Roi("a", "line", (np.array([(0.0, first), (0.0, first + length)]),), 0.0), mask)
+        assert mask[0, first:].all()
+
+
+def test_paint__a_window_about_a_line_has_the_same_pixels() -> None:
+    points = np.array([(0.0, 2.0), (0.0, 2.0), (0.0, 19.0)])
+    roi = Roi("a", "line", (points,), 0.0)
+    mask = np.zeros(SHAPE, bool)
+    add_pixels(roi, mask)
+    like = xr.DataArray(np.zeros(SHAPE), dims=("y", "x"))
+    for _ in range(2):  # the second time from memory
+        np.testing.assert_array_equal(paint([roi], like), mask)

@@ -24,10 +24,9 @@ function lineRuns(points, width, shape, put) {
 function segmentRuns(start, stop, width, shape, put) {
   const dy = stop[0] - start[0], dx = stop[1] - start[1]
   const steps = Math.min(Math.ceil(Math.max(Math.abs(dy), Math.abs(dx))), MAX_STEPS)
-  const one = steps > 0 ? 1 / steps : 1
-  for (let k = 0; k <= steps; k++) {
-    const share = k === steps && steps > 0 ? 1 : k * one
-    putPixel(Math.floor(start[0] + share * dy), Math.floor(start[1] + share * dx), shape, put)
+  const n = Math.max(steps, 1)
+  for (let k = 0; k <= steps; k++) { // multiplied first, as in Python: whole pixels are exact
+    putPixel(Math.floor(start[0] + k * dy / n), Math.floor(start[1] + k * dx / n), shape, put)
   }
   if (width <= 1) return
   const half = width / 2, length2 = Math.max(dy * dy + dx * dx, 1e-12)

@@ -106,7 +106,7 @@ def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size
     lengths = [1] * (len(dims) - 2) + [side] * min(2, len(dims))
     tiles = boxes(normalize_chunks(lengths, [image.sizes[d] for d in dims]))
     counts = cut_out(maps.transpose(LINE, *dims).data, tiles)
-    there = cut_out(pure.chunk({PHASE: -1}).data, tiles)
+    there = cut_out(pure.data, tiles)
     each = [delayed(_tile_block)(*both, size=size) for both in zip(counts, there, strict=True)]
     return add_delayed(each)
 

@@ -17,7 +17,7 @@ from dask.delayed import delayed
 from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
 from eds_xr.image.split import half_block
-from eds_xr.workers import task_name
+from eds_xr.workers import shared, task_name
 
 #: A pixel and phase without counts weighs as if it had this many.
 LEAST_COUNTS = 1e-3
@@ -38,7 +38,7 @@ def share_weighted_sums(
     import dask.array as da
 
     chunks, phases = image.data.chunks[:-1], table.shape[1]
-    known = delayed(table)
+    known = shared(table, "spectra of the phases")
     halves = [
         delayed(_halves_block)(tile, box, image.shape, seed)
         for tile, box in zip(image.data.to_delayed().ravel(), boxes(chunks), strict=True)

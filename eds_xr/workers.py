@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
@@ -54,13 +54,19 @@ def cluster_threads(client: Any) -> int:
 
 
 def memory() -> float:
-    """Return the bytes that may be filled: of all workers together, or free on this machine."""
+    """Return the bytes that may be filled: of all workers together, or free on this machine.
+
+    Of a worker less what it holds: libraries alone are a third of 1 GiB.
+    """
     import psutil
 
     client = cluster()
-    workers = client.scheduler_info()["workers"].values() if client is not None else ()
-    limits = [worker["memory_limit"] for worker in workers]
-    return float(sum(limits) if limits and all(limits) else psutil.virtual_memory().available)
+    several = {} if client is None else client.scheduler_info(n_workers=-1)["workers"]
+    if not several or not all(worker["memory_limit"] for worker in several.values()):
+        return float(psutil.virtual_memory().available)
+    held = [worker.get("metrics", {}).get("memory", 0) for worker in several.values()]
+    limits = [worker["memory_limit"] for worker in several.values()]
+    return float(sum(max(0, most - now) for most, now in zip(limits, held, strict=True)))
 
 
 def in_threads(function: Callable[..., Any], *arguments: Iterable[Any]) -> Iterator[Any]:
@@ -103,6 +109,48 @@ def shared(value: Any, name: str) -> Any:
     from dask.delayed import delayed
 
     return delayed(value, name=f"{name}-{tokenize(value)}", traverse=False)
+
+
+def calls(
+    kernel: Callable[..., Any], arguments: Iterable[Sequence[Any]], name: str | None = None
+) -> list[Any]:
+    """Return ``kernel(*each)`` for each of the sets of arguments, delayed: in one layer of a graph.
+
+    Delayed values may stand among the arguments, and in lists and tuples of them. Dask's own
+    ``delayed`` looks through all tasks below for each such list: of an image of 100,000 chunks, and
+    as many calls, that takes hours. Without a `name` the tasks bear a random one.
+    """
+    from uuid import uuid4
+
+    from dask._task_spec import Task
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+    from dask.utils import funcname
+
+    name = name or f"{funcname(kernel)}-{uuid4()}"
+    below: dict[Any, Any] = {}
+    layer: dict[Any, Any] = {}
+    for number, each in enumerate(arguments):
+        key = (name, number)
+        layer[key] = Task(key, kernel, *(_as_argument(one, below) for one in each))
+    graph = HighLevelGraph.from_collections(name, layer, dependencies=list(below.values()))
+    return [Delayed(key, graph, layer=name) for key in layer]
+
+
+def _as_argument(value: Any, below: dict[Any, Any]) -> Any:
+    """Return what stands for a value in a task; note one delayed value of each layer `below`."""
+    from dask._task_spec import List, TaskRef, Tuple
+    from dask.delayed import Delayed
+
+    if isinstance(value, Delayed):
+        below.setdefault(value.__dask_layers__(), value)
+        return TaskRef(value.key)
+    if type(value) not in (list, tuple):
+        return value
+    inside = [_as_argument(one, below) for one in value]
+    if all(new is old for new, old in zip(inside, value, strict=True)):
+        return value
+    return (List if isinstance(value, list) else Tuple)(*inside)
 
 
 def task_name(name: str) -> Callable[[Kernel], Kernel]:

@@ -61,7 +61,7 @@ OF_A_BYTE = {
     "segment_painted", *(f"labelling.{name}" for name in tables.LABELLING), "outlines",
 }  # fmt: skip
 #: What is added up in a tree, by the name of its last task: of few chunks that is another.
-SUMS = {"getitem", "sums of pixels", "NMF step", "counts of bins"}
+SUMS = {"getitem", "sums of pixels", "NMF step", "sums over bins"}
 
 
 def _on_workers(data: Any, side: int) -> Any:

@@ -6,10 +6,14 @@ import subprocess
 import sys
 import threading
 import time
+from collections import Counter
+from typing import Any
 
 import dask
+import dask.array as da
 import distributed
 import numpy as np
+import psutil
 import pytest
 from dask.utils import key_split
 
@@ -29,9 +33,14 @@ def test_threads__as_many_as_dask_has():
 def test_cluster__is_the_one_on_which_dask_would_compute(client: distributed.Client) -> None:
     assert workers.cluster() is client
     assert workers.cluster_threads(client) == 2
-    assert workers.memory() == 2 * 2**30
     with dask.config.set(scheduler="threads"):  # then nothing goes to the cluster
         assert workers.cluster() is None
+
+
+def test_memory__of_workers_is_less_what_they_hold(client: distributed.Client) -> None:
+    held = client.run(lambda: psutil.Process().memory_info().rss)
+    assert len(held) == 2
+    assert abs(2 * 2**30 - sum(held.values()) - workers.memory()) < 1e8
 
 
 def test_here__is_this_process_though_there_is_a_cluster(client):
@@ -126,3 +135,46 @@ def test_task_name__on_a_cluster(client, eager_image):
     assert any("sums over masks" in prefix for prefix in ran)
     mine = set(ran) - before  # other tests have their own
     assert not [prefix for prefix in mine if "block" in prefix.replace("blockwise", "")]
+
+
+def test_calls__takes_delayed_values_in_lists_and_tuples():
+    one, two = dask.delayed(1), dask.delayed([2, 3])
+    blocks = da.arange(6, chunks=2).to_delayed()
+
+    def kernel(*given: Any) -> Any:
+        return given
+
+    several = [(one, [two, (one, "a")], {"b": slice(1)}), ((blocks[1],), [4, 5], None)]
+    found = dask.compute(*workers.calls(kernel, several))
+    assert found[0] == (1, [[2, 3], (1, "a")], {"b": slice(1)})
+    np.testing.assert_array_equal(found[1][0][0], [2, 3])
+    assert found[1][1:] == ([4, 5], None)
+
+
+def test_calls__many_share_a_layer_and_are_made_in_linear_time():
+    def looked_at(number: int) -> int:
+        tiles = da.zeros(number, chunks=1).to_delayed()
+        seen = Counter()
+
+        def trace(frame: Any, event: str, arg: Any) -> None:
+            seen[event] += event == "call"
+
+        sys.setprofile(trace)
+        try:
+            late = workers.calls(sum, [(list(tiles[i : i + 10]),) for i in range(0, number, 10)])
+        finally:
+            sys.setprofile(None)
+        assert len({one.__dask_layers__() for one in late}) == 1
+        return seen["call"]
+
+    assert looked_at(2000) < 12 * looked_at(200)
+
+
+def test_calls__names():
+    def kernel(value: int) -> int:
+        return value
+
+    (one,), (other,) = workers.calls(kernel, [(1,)]), workers.calls(kernel, [(1,)])
+    assert key_split(one.key) == "kernel"
+    assert one.key != other.key
+    assert workers.calls(kernel, [(1,), (2,)], "mine-1")[1].key == ("mine-1", 1)

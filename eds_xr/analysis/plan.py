@@ -140,7 +140,8 @@ def plan(
     operation : {"analyse", "segment", "nmf", "sum_spectra", "fitted_maps", "convert"}
         "convert" is that of a file that holds such an image, without sums of pixels (`pyramid`).
     memory : str or float, optional
-        Of each worker, ``"3 GB"`` or bytes; by default that of the cluster, or what is free here.
+        Of each worker, ``"3 GB"`` or bytes; by default what those of the cluster have free, or what
+        is free here.
     workers, threads : int, optional
         Worker processes and threads of each; by default those of the cluster, or this process.
 

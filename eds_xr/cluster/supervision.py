@@ -6,6 +6,7 @@ workers, that are gone are an error at once instead of waiting for ever.
 
 from __future__ import annotations
 
+import itertools
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -32,6 +33,12 @@ KNOWN_SECONDS = 60.0
 MESSAGE_SECONDS = 3.0
 #: How long after a failed message the client may take to notice that its connection is lost [s].
 NOTICED_SECONDS = 2.0
+#: Priorities of tasks; those of the user's own are zero. The scheduler remembers how to make what
+#: is kept again, under the priority that it had: the reads of an image come before all that a later
+#: graph of the same image makes of them, and fill the workers. So what is computed comes before
+#: what was kept, and what is kept later before what was kept earlier, by so much.
+COMPUTED, KEPT, LATER = 1.0, -1.0, 1e-6
+_kept = itertools.count()
 
 
 def computes(function: Callable[P, R]) -> Callable[P, R]:
@@ -174,7 +181,8 @@ class _Watch:
     def get(self, graph: Any, keys: Any, *given: Any, **options: Any) -> Any:
         """Compute; look now and then whether the result is wanted, and can come."""
         check_connected(self.client)
-        packed = self.client.get(graph, keys, *given, **options | {"sync": False})
+        options = {"priority": COMPUTED} | options | {"sync": False}
+        packed = self.client.get(graph, keys, *given, **options)
         futures = list(_futures(packed))
         self.looked, self.alone_since = time.monotonic(), 0.0
         try:
@@ -279,13 +287,14 @@ def _face(watch: _Watch) -> Any:
 
         def persist(self, *collections: Any, **options: Any) -> Any:
             check_connected(client)
-            kept = watch.keep(client.persist(*collections, **options))
+            priority = KEPT + LATER * next(_kept)
+            kept = watch.keep(client.persist(*collections, **{"priority": priority} | options))
             watch.until_known()
             return kept
 
         def compute(self, *collections: Any, **options: Any) -> Any:
             check_connected(client)
-            return client.compute(*collections, **options)
+            return client.compute(*collections, **{"priority": COMPUTED} | options)
 
         def __del__(self) -> None:
             """Leave the connection open: it is the first face's."""

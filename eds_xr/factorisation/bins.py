@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from eds_xr.image.blocks import Box, Rows, Sparse, flat_places
-from eds_xr.workers import cluster, in_threads, task_name
+from eds_xr.workers import calls, cluster, in_threads, task_name
 
 #: Counts that a bin should hold on average: as many as help, while bins are small; beyond
 #: `SMALL_BINS` pixels a side they blur grains, and fewer must do.
@@ -60,7 +60,6 @@ def binned(rows: Rows, size: int, room: float = 0.0, spectrum: np.ndarray | None
     image. Of 16 GiB that is one pass in place of some twenty.
     """
     from dask.base import compute, persist
-    from dask.delayed import delayed
 
     steps = _steps(rows.shape, size)
     tiles, sources = list(_tiles(rows.shape, steps)), _sources(rows, steps)
@@ -69,8 +68,8 @@ def binned(rows: Rows, size: int, room: float = 0.0, spectrum: np.ndarray | None
     if isinstance(rows.blocks[0], tuple):
         blocks = list(in_threads(_bin_block, sources, tiles, repeat(size), repeat(rows.channels)))
     else:
-        task = delayed(_bin_block)
-        blocks = [task(s, t, size, rows.channels) for s, t in zip(sources, tiles, strict=True)]
+        each = zip(sources, tiles, repeat(size), repeat(rows.channels))
+        blocks = calls(_bin_block, each)
         streamed = rows.streamed and (
             spectrum is None or sums_bytes(rows.shape, size, spectrum) > room
         )

@@ -7,8 +7,9 @@ them, they are read anew each time. The binned copy is small and comes back.
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from eds_xr.image.blocks import (
     groups,
 )
 from eds_xr.schema import EdsError
-from eds_xr.workers import cluster, cluster_threads, memory, task_name
+from eds_xr.workers import calls, cluster, cluster_threads, memory, task_name
 
 #: Mean counts that a binned pixel should hold: enough to see a phase in one pixel.
 COUNTS_PER_BIN = 2000
@@ -36,9 +37,8 @@ MEMORY_SHARE = 0.5
 #: Small chunks are joined into at most this many blocks, or this many a thread of a cluster,
 #: as each block costs a task and a set of sums.
 MOST_BLOCKS, BLOCKS_PER_THREAD = 256, 8
-#: Blocks read before their bins are added up.
-BLOCKS_AT_ONCE = 64
-BinSums = tuple[float, list[tuple[np.ndarray, Sparse]]]  # counts; rows of the grid, values
+#: Blocks read before their bins are added up, and bins whose sums are dense at a time.
+BLOCKS_AT_ONCE, BINS_AT_ONCE = 64, 256
 
 
 class Counts(NamedTuple):
@@ -61,13 +61,19 @@ class Grid(NamedTuple):
         return [-(-n // self.size) for n in self.shape]
 
 
-class ChunkCounts(NamedTuple):
-    """What is kept of a chunk; `bins` are the rows of the grid that `binned` belongs to."""
+class BinSums(NamedTuple):
+    """Counts summed over bins; `bins` are the rows of the grid that `values` belong to."""
 
-    rows: Sparse
     counts: float
     bins: np.ndarray
-    binned: Sparse
+    values: Sparse
+
+
+class ChunkCounts(NamedTuple):
+    """What is kept of a chunk."""
+
+    rows: Sparse
+    sums: BinSums
 
 
 def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
@@ -76,14 +82,14 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     With `stream` the compressed chunks are not kept but read again for every use; None decides
     by the memory there is.
     """
-    from dask.delayed import delayed
+    from eds_xr.image import count_kernels
 
     check_channels(image.shape[-1])
     tiles, places = image.data.to_delayed().ravel(), boxes(image.data.chunks[:-1])
     if stream is None:
         stream = not _fits(image, tiles)
     grid = finest_grid(image.shape)
-    read = [delayed(_read_block)(t, box, grid) for t, box in zip(tiles, places, strict=True)]
+    read = calls(_read_block, [(t, box, grid) for t, box in zip(tiles, places, strict=True)])
     client = cluster()
     most = MOST_BLOCKS if client is None else BLOCKS_PER_THREAD * cluster_threads(client)
     size = -(-len(tiles) // most)
@@ -91,14 +97,16 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     blocks: list[Any] = []
     total = 0.0
     for some in groups(list(groups(read, size)), BLOCKS_AT_ONCE):
-        sums = [delayed(_bins_only)(parts) for parts in some]
-        rows = [] if stream else [delayed(_rows_only)(parts) for parts in some]
+        each = [(list(parts),) for parts in some]
+        (sums,) = calls(_added, [(calls(_bins_only, each), grid.channels)])
+        rows = [] if stream else calls(_rows_only, each)
         kept, found = _compute_and_keep(rows, sums)
         blocks += kept
-        total += _add_bins(found, binned)
+        count_kernels.add_binned(*found.values, found.bins, binned)
+        total += found.counts
     if stream:
-        again = [delayed(compress_block)(tile) for tile in tiles]
-        blocks = [delayed(_join_rows)(rows) for rows in groups(again, size)]
+        again = calls(compress_block, [(tile,) for tile in tiles])
+        blocks = calls(_join_rows, [(list(rows),) for rows in groups(again, size)])
     if total == 0:
         raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
     full = Rows(blocks, list(groups(places, size)), grid.shape, grid.channels, total, stream)
@@ -108,38 +116,25 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
 def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
     """Return whether the non-zero counts fit in memory, judged by a few chunks if need be."""
     from dask.base import compute
-    from dask.delayed import delayed
 
     room = MEMORY_SHARE * memory()
     most = image.size * (2 + min(image.dtype.itemsize, 4))
     if most <= room:
         return True
     sample = tiles[:: -(-len(tiles) // 4)]
-    filled = np.mean(compute(*(delayed(_filled_block)(tile) for tile in sample)))
+    filled = np.mean(compute(*calls(_filled_block, [(tile,) for tile in sample])))
     return bool(1.2 * filled * most <= room)
 
 
-def _compute_and_keep(rows: list[Any], sums: list[Any]) -> tuple[list[Any], Sequence[Any]]:
+def _compute_and_keep(rows: list[Any], sums: Any) -> tuple[list[Any], BinSums]:
     """Compute both; `rows` stay with the workers if there is a cluster."""
     from dask.base import compute, persist
 
     if cluster() is None:
-        done = compute(*rows, *sums)
-        return list(done[: len(rows)]), done[len(rows) :]
-    kept = persist(*rows, *sums)
-    return list(kept[: len(rows)]), compute(*kept[len(rows) :])
-
-
-def _add_bins(found: Iterable[BinSums], binned: np.ndarray) -> float:
-    """Add the sums of many chunks to `binned` and return their counts."""
-    from eds_xr.image import count_kernels
-
-    total = 0.0
-    for counts, sums in found:
-        total += counts
-        for bins, values in sums:
-            count_kernels.add_binned(*values, bins, binned)
-    return total
+        *done, found = compute(*rows, sums)
+        return done, found
+    *kept, found = persist(*rows, sums)
+    return kept, compute(found)[0]
 
 
 def finest_grid(shape: tuple[int, ...]) -> Grid:
@@ -183,9 +178,8 @@ def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
     dtype = np.float64 if block.dtype.kind == "f" else np.int64
     binned: np.ndarray = np.zeros((bins.size, grid.channels), dtype)
     count_kernels.add_binned(*rows, target.ravel(), binned)
-    return ChunkCounts(
-        rows, float(rows[2].sum(dtype=np.float64)), bins, count_kernels.compress(binned)
-    )
+    counts = float(rows[2].sum(dtype=np.float64))
+    return ChunkCounts(rows, BinSums(counts, bins, count_kernels.compress(binned)))
 
 
 @task_name("counts of pixels")
@@ -205,8 +199,32 @@ def _join_rows(rows: Sequence[Sparse]) -> Sparse:
 
 
 @task_name("counts of bins")
-def _bins_only(parts: Sequence[ChunkCounts]) -> BinSums:
-    return sum(part.counts for part in parts), [(part.bins, part.binned) for part in parts]
+def _bins_only(parts: Sequence[ChunkCounts]) -> list[BinSums]:
+    return [part.sums for part in parts]
+
+
+@task_name("sums over bins")
+def _added(blocks: Sequence[Sequence[BinSums]], channels: int) -> BinSums:
+    """Return sums of many chunks added up: bins that several chunks share reach the client once."""
+    sums = list(itertools.chain(*blocks))
+    bins = np.unique(np.concatenate([part.bins for part in sums]))
+    starts = range(0, bins.size, BINS_AT_ONCE)
+    values = [_added_bins(bins[a : a + BINS_AT_ONCE], sums, channels) for a in starts]
+    return BinSums(sum(part.counts for part in sums), bins, _join_rows(values))
+
+
+def _added_bins(wanted: np.ndarray, sums: Sequence[BinSums], channels: int) -> Sparse:
+    """Return the sums over the bins `wanted`, in their order."""
+    from eds_xr.image import count_kernels
+
+    real = any(part.values[2].dtype.kind == "f" for part in sums)
+    rows: np.ndarray = np.zeros((wanted.size, channels), np.float64 if real else np.int64)
+    for part in sums:
+        first, end = np.searchsorted(part.bins, [wanted[0], wanted[-1] + 1])
+        starts, channel, count = part.values
+        places = np.searchsorted(wanted, part.bins[first:end])
+        count_kernels.add_binned(starts[first : end + 1], channel, count, places, rows)
+    return count_kernels.compress(rows)
 
 
 @task_name("share of counts above zero")

@@ -13,7 +13,7 @@ import xarray as xr
 
 from eds_xr.chunks import as_chunked
 from eds_xr.schema import ENERGY, EdsError, check_counts_block, spatial_dims
-from eds_xr.workers import in_threads, shared, task_name
+from eds_xr.workers import calls, in_threads, shared, task_name
 
 #: Non-zero counts carry their channel in 16 bits.
 MOST_CHANNELS = 65_535
@@ -63,8 +63,8 @@ def of_each_block(function: Callable[..., Any], rows: Rows, *arguments: Any) -> 
 
     if isinstance(rows.blocks[0], tuple):
         return list(in_threads(function, rows.blocks, *map(repeat, arguments)))
-    late, known = delayed(function), [delayed(argument) for argument in arguments]
-    return [late(block, *known) for block in rows.blocks]
+    known = [delayed(argument) for argument in arguments]
+    return calls(function, [(block, *known) for block in rows.blocks])
 
 
 def by_spectrum(
@@ -122,10 +122,8 @@ def add_sums(parts: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
 
 def add_delayed(sums: list[Any]) -> Any:
     """Return the delayed sums of blocks added up in a tree: no worker has to hold them all."""
-    from dask.delayed import delayed
-
     while len(sums) > 1:
-        sums = [delayed(add_sums)(group) for group in groups(sums, 16)]
+        sums = calls(add_sums, [(group,) for group in groups(sums, 16)])
     return sums[0]
 
 

@@ -21,7 +21,7 @@ from eds_xr.schema import (
     spatial_dims,
 )
 from eds_xr.segmentation.tiled_filters import map_planes
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 #: Name of the class of pixels that are confidently none of the factorised phases.
 OTHER = "other"
@@ -253,7 +253,6 @@ def _values_inside(maps: xr.DataArray, mask: xr.DataArray) -> np.ndarray:
     In the order of chunks: for medians and the like.
     """
     from dask.base import compute
-    from dask.delayed import delayed
 
     dims = spatial_dims(maps)
     excess = int(mask.sum()) / MAX_SAMPLE_PIXELS
@@ -266,8 +265,7 @@ def _values_inside(maps: xr.DataArray, mask: xr.DataArray) -> np.ndarray:
     tiles = found.data.rechunk({len(dims): -1})
     kept = where.chunk(dict(zip(dims, tiles.chunks, strict=False))).data
     pairs = zip(tiles.to_delayed().ravel(), kept.to_delayed().ravel(), strict=True)
-    few = delayed(_inside_block, pure=False)
-    return np.concatenate(compute(*(few(tile, inside) for tile, inside in pairs)))
+    return np.concatenate(compute(*calls(_inside_block, pairs)))
 
 
 def _matrix_index(names: list[str], mean: np.ndarray, matrix: str | int | None) -> int:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from eds_xr.image.blocks import Box
 from eds_xr.schema import spatial_dims
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 #: Side of a tile: small enough that all processors have work, wide against its margins.
 TILE_PIXELS = 384
@@ -160,42 +160,31 @@ def cut_out(array: Any, boxes: Sequence[Box]) -> list[Any]:
     block along the axes before.
     """
     from dask.base import optimize, tokenize
-    from dask.delayed import delayed
 
     before = array.ndim - len(boxes[0])
     assert all(n == 1 for n in array.numblocks[:before]), array.chunks
     (fused,) = optimize(array)  # what is delayed, Dask does not fuse any more
     blocks = fused.to_delayed(optimize_graph=False)[(0,) * before]
-    name = f"parts of an image-{tokenize(array, boxes)}"
-    parts = []
-    for number, box in enumerate(boxes):
-        each = [
-            _touched(sizes, side) for sizes, side in zip(array.chunks[before:], box, strict=True)
-        ]
-        touched = list(itertools.product(*each))
-        parts.append(
-            delayed(_cut_block)(
-                [blocks[tuple(i for i, _, _ in one)] for one in touched],
-                [
-                    (tuple(own for _, own, _ in one), tuple(to for _, _, to in one))
-                    for one in touched
-                ],
-                (*array.shape[:before], *(side.stop - side.start for side in box)),
-                dask_key_name=(name, number),
-            )
-        )
-    return parts
+    ends = [np.cumsum(sizes) for sizes in array.chunks[before:]]
+    arguments = []
+    for box in boxes:
+        each = [_touched(*along) for along in zip(ends, box, strict=True)]
+        touched = [tuple(zip(*one, strict=True)) for one in itertools.product(*each)]
+        shape = (*array.shape[:before], *(side.stop - side.start for side in box))
+        taken = [blocks[place] for place, _, _ in touched]
+        arguments.append((taken, [(own, to) for _, own, to in touched], shape))
+    return calls(_cut_block, arguments, f"parts of an image-{tokenize(array, boxes)}")
 
 
-def _touched(sizes: tuple[int, ...], side: slice) -> list[tuple[int, slice, slice]]:
+def _touched(ends: np.ndarray, side: slice) -> list[tuple[int, slice, slice]]:
     """Return the blocks along an axis that `side` touches, what it takes, and where that goes."""
-    found, first = [], 0
-    for number, size in enumerate(sizes):
-        start, stop = max(side.start, first), min(side.stop, first + size)
-        if start < stop:
-            own = slice(start - first, stop - first)
-            found.append((number, own, slice(start - side.start, stop - side.start)))
-        first += size
+    found = []
+    first, last = np.searchsorted(ends, [side.start, side.stop - 1], side="right").tolist()
+    for number in range(first, last + 1):
+        begin = int(ends[number - 1]) if number else 0
+        start, stop = max(side.start, begin), min(side.stop, int(ends[number]))
+        own = slice(start - begin, stop - begin)
+        found.append((number, own, slice(start - side.start, stop - side.start)))
     return found
 
 

@@ -95,7 +95,7 @@ def test_plan__more_workers_where_chunks_do_not_help():
 def test_plan__of_this_process_and_of_a_cluster(client):
     on_cluster = plan(image_of(), "sum_spectra")
     assert (on_cluster.workers, on_cluster.threads) == (2, 1)
-    assert on_cluster.memory_bytes == 2**30  # of each
+    assert 2**29 < on_cluster.memory_bytes < 2**30  # of each, less what it holds
     with dask.config.set(scheduler="threads", num_workers=3):
         here = plan(image_of(), "sum_spectra")
     assert (here.workers, here.threads) == (1, 3)

@@ -69,6 +69,21 @@ def test_read_once__bins_are_sums_aligned_to_the_image(height, width, chunk, mea
     assert len(found) <= one_read.BINNED_PIXELS[1]
 
 
+@pytest.mark.parametrize("at_once", [1, 7, 256])
+def test_read_once__bins_that_chunks_share_come_back_once(monkeypatch, at_once):
+    monkeypatch.setattr(one_read, "BINS_AT_ONCE", at_once)
+    monkeypatch.setattr(one_read, "BINNED_PIXELS", (4, 64))
+    came, kept = [], one_read._compute_and_keep
+    monkeypatch.setattr(one_read, "_compute_and_keep", lambda *a: came.append(kept(*a)) or came[-1])
+    image = image_of((60, 60, 5), mean=5)
+    binned = [read_once(image.chunk(y=n, x=n)).binned for n in (60, 9, 4)]
+    sizes = [found.values[2].size for _, found in came[:2]]
+    assert sizes[0] == sizes[1]  # 49 chunks as one; of 225 chunks some share a bin in four reads
+    assert sum(found.values[2].size for _, found in came[2:]) < 2 * sizes[0]
+    np.testing.assert_array_equal(binned[1], binned[0])
+    np.testing.assert_array_equal(binned[2], binned[0])
+
+
 def test_read_once__bins_hold_counts_enough():
     few, many = image_of((128, 128, 4), mean=0.1), image_of((128, 128, 4), "uint16", mean=150)
     assert len(read_once(few).binned) == 256  # no fewer bins, even with few counts

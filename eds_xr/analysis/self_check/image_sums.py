@@ -13,7 +13,7 @@ from eds_xr.image.weighted_sums import lazy_maps, weighted_block
 from eds_xr.schema import ENERGY, LINE, PHASE, spatial_dims
 from eds_xr.segmentation.tiled_filters import cut_out
 from eds_xr.spectra.sums import every_pixel, sum_spectra
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 #: Bands of rows, and of columns, whose spectra are compared.
 BANDS = 8
@@ -96,7 +96,6 @@ def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size
     Tiles begin at the image's corner, so that chunks change nothing.
     """
     from dask.array.core import normalize_chunks
-    from dask.delayed import delayed
 
     dims = spatial_dims(image)
     table = _groups_of_channels(total)
@@ -107,8 +106,9 @@ def _place_sums(image: xr.DataArray, pure: xr.DataArray, total: np.ndarray, size
     tiles = boxes(normalize_chunks(lengths, [image.sizes[d] for d in dims]))
     counts = cut_out(maps.transpose(LINE, *dims).data, tiles)
     there = cut_out(pure.data, tiles)
-    each = [delayed(_tile_block)(*both, size=size) for both in zip(counts, there, strict=True)]
-    return add_delayed(each)
+    return add_delayed(
+        calls(_tile_block, [(*both, size) for both in zip(counts, there, strict=True)])
+    )
 
 
 def _groups_of_channels(total: np.ndarray) -> np.ndarray:
@@ -122,7 +122,7 @@ def _groups_of_channels(total: np.ndarray) -> np.ndarray:
 
 
 @task_name("counts of places")
-def _tile_block(counts: np.ndarray, pure: np.ndarray, *, size: int) -> tuple[np.ndarray, ...]:
+def _tile_block(counts: np.ndarray, pure: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
     """Return the sums `ADDED` of a tile, each ``[phase]``.
 
     `counts` are ``[group, *spatial]``; `pure` is ``[phase, *spatial; bool]``.

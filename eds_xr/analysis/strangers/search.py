@@ -15,7 +15,7 @@ from eds_xr.image.blocks import Box, boxes, compress_block
 from eds_xr.image.weighted_sums import counts_times_table
 from eds_xr.schema import ENERGY, spatial_dims
 from eds_xr.segmentation.tiled_filters import cut_out, tile_sizes
-from eds_xr.workers import shared, task_name
+from eds_xr.workers import calls, shared, task_name
 
 #: What stands out by less, as a normal distribution has it, is not looked at.
 LEAST_SIGMA = 4.75
@@ -80,17 +80,16 @@ def tiles_of(shape: Sequence[int]) -> tuple[tuple[int, ...], ...]:
 def windows_of(maps: Any, found: Responses) -> Windows:
     """Return the windows of all tiles. Computes: the maps, tile by tile."""
     from dask.base import compute
-    from dask.delayed import delayed
 
     shape, tables = maps.shape[1:], shared(_tables(found), "moments of responses")
     tiles = boxes(tiles_of(shape))
     # the responses of a pixel are hundreds of bytes: none are held for the tiles around
     wide = cut_out(maps, [_with_margin(tile, shape) for tile in tiles])
     late = [
-        delayed(_windows_block)(part, tables, [(s.start, s.stop) for s in tile], number)
+        (part, tables, [(s.start, s.stop) for s in tile], number)
         for number, (part, tile) in enumerate(zip(wide, tiles, strict=True))
     ]
-    parts = compute(*late)
+    parts = compute(*calls(_windows_block, late))
     return Windows(*(np.concatenate(values) for values in zip(*parts, strict=True)))
 
 

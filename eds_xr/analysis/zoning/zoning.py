@@ -30,7 +30,7 @@ from eds_xr.schema import (
 from eds_xr.segmentation.tiled_filters import map_planes
 from eds_xr.spectra.line_fits.pixel_model import net_weights, pixel_model
 from eds_xr.spectra.shapes.calibration import FIT_RANGE_KEV
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 #: Tiles along each side of the image, at most, and their least side [pixels].
 TILES, LEAST_TILE = 16, 8
@@ -176,9 +176,8 @@ def _sums(part: xr.DataArray, masks: xr.DataArray, weights: np.ndarray) -> Any:
     side = max(LEAST_TILE, -(-max(image.shape[:2]) // TILES))
     grid = _Grid(side, (-(-image.shape[0] // side), -(-image.shape[1] // side)))
     blocks = zip(image.data.to_delayed().ravel(), placed.ravel(), boxes(chunks[:-1]), strict=True)
-    return add_delayed(
-        [delayed(_zoning_block)(block, inside, table, box, grid) for block, inside, box in blocks]
-    )[0]
+    each = [(block, inside, table, box, grid) for block, inside, box in blocks]
+    return add_delayed(calls(_zoning_block, each))[0]
 
 
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------

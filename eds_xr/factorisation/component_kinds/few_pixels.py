@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr.schema import COMPONENT
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 #: Odd pixels: so few hold half of a component.
 FEW_PIXELS = 3
@@ -37,14 +37,12 @@ def pixels_in_few(scores: xr.DataArray, spread: np.ndarray) -> np.ndarray:
     ----------
     scores : DataArray [*spatial, component; counts]
     """
-    from dask.delayed import delayed
-
     if scores.chunks is None:
         return in_few(scores.values.reshape(-1, scores.sizes[COMPONENT]), spread)
     tiles = scores.data.rechunk({-1: -1}).to_delayed().ravel()
-    held = [delayed(_strongest_block)(tile, spread) for tile in tiles]
+    held = calls(_strongest_block, [(tile, spread) for tile in tiles])
     while len(held) > 1:
-        held = [delayed(_strongest_of)(held[i : i + 16]) for i in range(0, len(held), 16)]
+        held = calls(_strongest_of, [(held[i : i + 16],) for i in range(0, len(held), 16)])
     return _is_in_few(held[0].compute())
 
 

@@ -8,11 +8,10 @@ import numba
 import numpy as np
 import xarray as xr
 from dask.base import compute, persist
-from dask.delayed import delayed
 
 from eds_xr.factorisation.solver import poisson
 from eds_xr.image.blocks import Sparse, add_delayed, compress_block
-from eds_xr.workers import task_name
+from eds_xr.workers import calls, task_name
 
 
 def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: int) -> np.ndarray:
@@ -24,18 +23,17 @@ def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: i
 
     weights = da.asarray(scores.data).rechunk((*image.data.chunks[:-1], -1))
     tiles = zip(image.data.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
-    blocks = persist(*(delayed(_pair_block)(tile, weight) for tile, weight in tiles))
-    ((cross, gram),) = compute(
-        add_delayed([delayed(_least_squares_block)(b, image.shape[-1]) for b in blocks])
-    )
+    blocks = persist(*calls(_pair_block, tiles))
+    sums = calls(_least_squares_block, [(b, image.shape[-1]) for b in blocks])
+    ((cross, gram),) = compute(add_delayed(sums))
     # positive loadings near those of weighted least squares
     linear = cross @ np.linalg.pinv(gram, rcond=1e-9, hermitian=True)
     loadings = np.maximum(linear, 1e-3 * cross.sum(axis=1, keepdims=True) / gram.sum())
     free: np.ndarray = np.zeros(loadings.shape[1], bool)
     for _ in range(max_iter):
         table = np.ascontiguousarray(loadings, dtype=np.float32)
-        (sums,) = compute(add_delayed([delayed(_sums_block)(b, table) for b in blocks]))
-        curvature, weight, _ = sums
+        sums = calls(_sums_block, [(b, table) for b in blocks])
+        ((curvature, weight, _),) = compute(add_delayed(sums))
         loadings = poisson.poisson_loadings(table, curvature, weight, free)
     return loadings / np.maximum(loadings.sum(0), np.finfo(float).tiny)
 

@@ -17,7 +17,7 @@ from dask.delayed import delayed
 from eds_xr.factorisation.solver.descent import project_block
 from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
 from eds_xr.image.split import half_block
-from eds_xr.workers import shared, task_name
+from eds_xr.workers import calls, shared, task_name
 
 #: A pixel and phase without counts weighs as if it had this many.
 LEAST_COUNTS = 1e-3
@@ -39,18 +39,12 @@ def share_weighted_sums(
 
     chunks, phases = image.data.chunks[:-1], table.shape[1]
     known = shared(table, "spectra of the phases")
-    halves = [
-        delayed(_halves_block)(tile, box, image.shape, seed)
-        for tile, box in zip(image.data.to_delayed().ravel(), boxes(chunks), strict=True)
-    ]
+    tiles = zip(image.data.to_delayed().ravel(), boxes(chunks), strict=True)
+    halves = calls(_halves_block, [(tile, box, image.shape, seed) for tile, box in tiles])
     weights = _averaged(_amounts(halves, known, chunks, 2 * phases), window)
     places = da.asarray(inside.data).rechunk(chunks)
-    sums = [
-        delayed(_sums_block)(pair, weight, place, image.shape[-1])
-        for pair, weight, place in zip(
-            halves, weights.to_delayed().ravel(), places.to_delayed().ravel(), strict=True
-        )
-    ]
+    late = zip(halves, weights.to_delayed().ravel(), places.to_delayed().ravel(), strict=True)
+    sums = calls(_sums_block, [(*each, image.shape[-1]) for each in late])
     ((total, pairs, shares),) = compute(add_delayed(sums))
     first, second = np.tril_indices(phases)
     covariance = np.empty((phases, phases, image.shape[-1]))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import CancelledError
 from itertools import repeat
+from operator import getitem
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from eds_xr.factorisation.solver.loadings import unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, Bound, Prior
 from eds_xr.image.blocks import Rows, Sparse, add_delayed, add_sums
-from eds_xr.workers import in_threads, task_name
+from eds_xr.workers import calls, in_threads, task_name
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
 #: way down is a guide to the next one. Before that, it leads into poor minima.
@@ -137,11 +138,9 @@ def _sweep(
     from dask.delayed import delayed
 
     table = delayed(loadings)  # at the workers, or still to be read
-    done = [
-        delayed(step, nout=2)(block, w, table, bound)
-        for block, w, bound in zip(rows.blocks, scores, bounds, strict=False)
-    ]
-    *kept, total = persist(*(d[0] for d in done), add_delayed([d[1] for d in done]))
+    done = calls(step, zip(rows.blocks, scores, repeat(table), bounds, strict=False))
+    solved, sums = (calls(getitem, [(one, part) for one in done]) for part in (0, 1))
+    *kept, total = persist(*solved, add_delayed(sums))
     return kept, compute(total)[0]
 
 

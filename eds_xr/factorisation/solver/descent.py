@@ -15,7 +15,7 @@ import numpy as np
 
 from eds_xr.factorisation.solver.loadings import unit_columns
 from eds_xr.factorisation.solver.prior import NO_PRIOR, Bound, Prior
-from eds_xr.image.blocks import Rows, Sparse, add_delayed, add_sums
+from eds_xr.image.blocks import Rows, Sparse, add_delayed, add_sums, groups
 from eds_xr.workers import calls, in_threads, task_name
 
 #: Steps that lower the deviance by less than this fraction creep: further on, the quickest
@@ -139,7 +139,8 @@ def _sweep(
 
     table = delayed(loadings)  # at the workers, or still to be read
     done = calls(step, zip(rows.blocks, scores, repeat(table), bounds, strict=False))
-    solved, sums = (calls(getitem, [(one, part) for one in done]) for part in (0, 1))
+    solved = calls(getitem, [(one, 0) for one in done])
+    sums = calls(_add_sums_of_steps, [(list(some),) for some in groups(done, 16)])
     *kept, total = persist(*solved, add_delayed(sums))
     return kept, compute(total)[0]
 
@@ -212,6 +213,11 @@ def _of_all_counts(block: Sparse, scores: np.ndarray) -> np.ndarray:
 
     total = count_kernels.pixel_totals(block[0], block[2])[:, None]
     return scores * (total / np.maximum(scores.sum(axis=1, keepdims=True), TINY))
+
+
+@task_name("sums of spectra")
+def _add_sums_of_steps(steps: Sequence[tuple[np.ndarray, tuple[Any, ...]]]) -> tuple[Any, ...]:
+    return add_sums([sums for _, sums in steps])
 
 
 @task_name("NMF step")

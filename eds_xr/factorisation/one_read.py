@@ -24,6 +24,7 @@ from eds_xr.image.blocks import (
     compress_block,
     flat_places,
     groups,
+    join_rows,
 )
 from eds_xr.schema import EdsError
 from eds_xr.workers import calls, cluster, cluster_threads, memory, task_name
@@ -106,7 +107,7 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
         total += found.counts
     if stream:
         again = calls(compress_block, [(tile,) for tile in tiles])
-        blocks = calls(_join_rows, [(list(rows),) for rows in groups(again, size)])
+        blocks = calls(join_rows, [(list(rows),) for rows in groups(again, size)])
     if total == 0:
         raise EdsError("the spectrum image holds no counts (in the pixels and channels chosen)")
     full = Rows(blocks, list(groups(places, size)), grid.shape, grid.channels, total, stream)
@@ -184,18 +185,7 @@ def _read_block(block: np.ndarray, box: Box, grid: Grid) -> ChunkCounts:
 
 @task_name("counts of pixels")
 def _rows_only(parts: Sequence[ChunkCounts]) -> Sparse:
-    return _join_rows([part.rows for part in parts])
-
-
-@task_name("counts of pixels")
-def _join_rows(rows: Sequence[Sparse]) -> Sparse:
-    """Return the non-zero counts of several chunks as one block."""
-    if len(rows) == 1:
-        return rows[0]
-    before = np.cumsum([0, *(starts[-1] for starts, _, _ in rows)])
-    starts = [starts[1:] + first for (starts, _, _), first in zip(rows, before, strict=False)]
-    channel, count = (np.concatenate([part[i] for part in rows]) for i in (1, 2))
-    return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
+    return join_rows([part.rows for part in parts])
 
 
 @task_name("counts of bins")
@@ -210,7 +200,7 @@ def _added(blocks: Sequence[Sequence[BinSums]], channels: int) -> BinSums:
     bins = np.unique(np.concatenate([part.bins for part in sums]))
     starts = range(0, bins.size, BINS_AT_ONCE)
     values = [_added_bins(bins[a : a + BINS_AT_ONCE], sums, channels) for a in starts]
-    return BinSums(sum(part.counts for part in sums), bins, _join_rows(values))
+    return BinSums(sum(part.counts for part in sums), bins, join_rows(values))
 
 
 def _added_bins(wanted: np.ndarray, sums: Sequence[BinSums], channels: int) -> Sparse:

@@ -150,6 +150,17 @@ def compress_block(block: np.ndarray) -> Sparse:
     return count_kernels.compress(block.astype(dtype, copy=False).reshape(-1, block.shape[-1]))
 
 
+@task_name("counts of pixels")
+def join_rows(rows: Sequence[Sparse]) -> Sparse:
+    """Return the non-zero counts of several blocks as one block."""
+    if len(rows) == 1:
+        return rows[0]
+    before = np.cumsum([0, *(starts[-1] for starts, _, _ in rows)])
+    starts = [starts[1:] + first for (starts, _, _), first in zip(rows, before, strict=False)]
+    channel, count = (np.concatenate([part[i] for part in rows]) for i in (1, 2))
+    return np.concatenate([np.zeros(1, np.int64), *starts]), channel, count
+
+
 @task_name("weighted counts")
 def _weighted_block(block: Sparse, channel: np.ndarray) -> Sparse:
     from eds_xr.image import count_kernels

@@ -15,12 +15,15 @@ from dask.base import compute
 from dask.delayed import delayed
 
 from eds_xr.factorisation.solver.descent import project_block
-from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block
+from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block, join_rows
 from eds_xr.image.split import half_block
 from eds_xr.workers import calls, shared, task_name
 
 #: A pixel and phase without counts weighs as if it had this many.
 LEAST_COUNTS = 1e-3
+
+#: A chunk is halved by so many bytes at a time: its dense halves are as large as itself.
+DENSE_BYTES = 2**24
 
 Halves = tuple[Sparse, Sparse]
 
@@ -88,8 +91,15 @@ def _averaged(amounts: Any, window: int) -> Any:
 def _halves_block(
     block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
 ) -> Halves:
-    half = half_block(block, box, shape, seed)
-    return compress_block(half), compress_block(block - half)
+    step = max(1, DENSE_BYTES // block[0].nbytes)
+    halves = []
+    for first in range(0, len(block), step):
+        lines, start = block[first : first + step], box[0].start + first
+        place = (slice(start, start + len(lines)), *box[1:])
+        half = half_block(lines, place, shape, seed)
+        halves.append((compress_block(half), compress_block(lines - half)))
+    one, other = (join_rows(each) for each in zip(*halves, strict=True))
+    return one, other
 
 
 @task_name("amounts of the phases")

@@ -4,7 +4,10 @@ import numpy as np
 import pytest
 import xarray as xr
 
+from eds_xr.factorisation.known_spectra import share_weighted_sums as weighted
 from eds_xr.factorisation.known_spectra.share_weighted_sums import share_weighted_sums
+from eds_xr.image.blocks import compress_block
+from eds_xr.image.split import half_block
 
 RANDOM = np.random.default_rng(4)
 TABLE = np.ascontiguousarray(RANDOM.dirichlet(np.full(25, 0.4), 2).T, np.float32)
@@ -46,3 +49,16 @@ def test_share_weighted_sums__seeds_split_the_counts_anew():
     first, second = sums(COUNTS, seed=0)[0], sums(COUNTS, seed=1)[0]
     assert not np.allclose(first, second)
     np.testing.assert_allclose(first, second, rtol=0.3, atol=30)
+
+
+@pytest.mark.parametrize("most", [1, 700, 2**24])
+def test_halves__are_the_same_in_slabs(monkeypatch, most):
+    monkeypatch.setattr(weighted, "DENSE_BYTES", most)
+    block = np.random.default_rng(0).poisson(3, (7, 5, 12)).astype(np.uint16)
+    box, shape = (slice(14, 21), slice(5, 10)), (30, 10, 12)
+    half = half_block(block, box, shape, 3)
+    found = weighted._halves_block(block, box, shape, 3)
+    for one, dense in zip(found, (half, block - half), strict=True):
+        for mine, whole in zip(one, compress_block(dense), strict=True):
+            np.testing.assert_array_equal(mine, whole)
+            assert mine.dtype == whole.dtype

@@ -61,11 +61,11 @@ def memory() -> float:
     import psutil
 
     client = cluster()
-    several = {} if client is None else client.scheduler_info(n_workers=-1)["workers"]
-    if not several or not all(worker["memory_limit"] for worker in several.values()):
+    known = {} if client is None else client.scheduler_info(n_workers=-1)["workers"]
+    limits = [worker["memory_limit"] for worker in known.values()]
+    if not limits or not all(limits):
         return float(psutil.virtual_memory().available)
-    held = [worker.get("metrics", {}).get("memory", 0) for worker in several.values()]
-    limits = [worker["memory_limit"] for worker in several.values()]
+    held = [worker.get("metrics", {}).get("memory", 0) for worker in known.values()]
     return float(sum(max(0, most - now) for most, now in zip(limits, held, strict=True)))
 
 

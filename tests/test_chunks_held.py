@@ -53,7 +53,7 @@ def chunks_held(client: Any, image: xr.DataArray) -> Iterator[list[int]]:
     try:
         yield found
     finally:
-        name = _Held.name  # the class itself would travel with this module
+        name = _Held.name  # what runs there takes no class of this module along
         plugin = client.run_on_scheduler(lambda dask_scheduler: dask_scheduler.plugins[name])
         found.append(plugin.most)
         client.unregister_scheduler_plugin(name)

@@ -68,7 +68,7 @@ def binned(rows: Rows, size: int, room: float = 0.0, spectrum: np.ndarray | None
     if isinstance(rows.blocks[0], tuple):
         blocks = list(in_threads(_bin_block, sources, tiles, repeat(size), repeat(rows.channels)))
     else:
-        each = zip(sources, tiles, repeat(size), repeat(rows.channels))
+        each = [(s, t, size, rows.channels) for s, t in zip(sources, tiles, strict=True)]
         blocks = calls(_bin_block, each)
         streamed = rows.streamed and (
             spectrum is None or sums_bytes(rows.shape, size, spectrum) > room

@@ -22,6 +22,8 @@ from eds_xr.workers import cluster, cluster_threads, memory, threads
 WORKER_BYTES, CLIENT_BYTES = 30e6, 40e6
 #: Copies of what is kept of non-zero counts, as they are joined and summed over bins.
 KEPT_COPIES = 1.5
+#: What is kept of pixels while NMF keeps counts, as a share of what is kept of them later.
+KEPT_DURING_NMF = 0.2
 #: Of the descent of NMF, each of which reads what is not kept.
 STEPS = 20
 #: What lies between blocks of memory that are in use.
@@ -258,7 +260,7 @@ def _planned(
     pixels = image.size / image.sizes[ENERGY]
     worker = WORKER_BYTES + _in_flight(operation, image, density, number, each)
     # chunks are not dealt evenly: one worker may hold a quarter more than its share
-    worker += min(1.0, 1.25 / number) * (kept * KEPT_COPIES + cost.pixel_bytes * pixels)
+    worker += min(1.0, 1.25 / number) * _kept_at_once(kept, cost.pixel_bytes * pixels)
     client = CLIENT_BYTES + cost.client_bytes
     client += _bins_bytes(image) if cost.keeps_counts else 0
     if here:
@@ -268,6 +270,14 @@ def _planned(
         limit, number, each, math.ceil(cost.tasks * chunks),
         cost.start + (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
     )  # fmt: skip
+
+
+def _kept_at_once(counts: float, pixels: float) -> float:
+    """Return the bytes that are kept with all workers at the stage that keeps most.
+
+    Counts are let go when NMF is done; most that is kept of pixels comes after it.
+    """
+    return max(counts * KEPT_COPIES, pixels) + KEPT_DURING_NMF * pixels
 
 
 def _free() -> float:

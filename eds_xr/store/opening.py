@@ -89,17 +89,19 @@ def open_group(
         damaged.
     """
     from eds_xr.readers.guards.zarr import guarded
+    from eds_xr.store.decoding import decoded_in_place
 
     where = _where(store)
     try:
         _check_document(where, group)
         with warnings.catch_warnings():  # other software's stores may not be consolidated
             warnings.filterwarnings("ignore", message="Failed to open Zarr store with cons")
-            dataset = persistently(
-                lambda: xr.open_dataset(
-                    guarded(where), engine="zarr", group=group or None, chunks=None, cache=False
+            with decoded_in_place():
+                dataset = persistently(
+                    lambda: xr.open_dataset(
+                        guarded(where), engine="zarr", group=group or None, chunks=None, cache=False
+                    )
                 )
-            )
     except EdsError:
         raise
     except Exception as error:  # fsspec's many back ends raise each their own

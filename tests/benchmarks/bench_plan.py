@@ -1,12 +1,13 @@
 """Whether plans hold: peaks of processes against what :func:`eds_xr.plan` says.
 
     python tests/benchmarks/bench_plan.py [--draws 100] [--most-mb 400] [--sides 32 64 96 128]
-        [--operations NAME ...] [--work FOLDER] [--quick]
+        [--operations NAME ...] [--in-turn] [--work FOLDER] [--quick]
 
-Draws shapes, chunks, doses, types, numbers of workers and threads. Each operation runs on a cluster
-of fresh processes, after a warm-up on a small image that loads libraries and compiles loops. The
-peak is that of the processes' resident memory above what they held then, looked at 50 times a
-second. Draws that are done are kept in `--work`, and an interrupted run goes on after them.
+Draws shapes, chunks, doses, types, numbers of workers and threads. Each operation, or with
+``--in-turn`` one of them for each draw, runs on a cluster of fresh processes, after a warm-up on a
+small image that loads libraries and compiles loops. The peak is that of the processes' resident
+memory above what they held then, looked at 50 times a second. Draws that are done are kept in
+`--work`, and an interrupted run goes on after them.
 
 Plans of 1 GB and more come from large chunks: ``--most-mb 2500 --sides 192 256``, in a folder of
 their own (``--least-mb 1000`` skips others). What is converted is a NumPy file of the same counts,
@@ -65,13 +66,14 @@ def main() -> None:
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 96, 128], help="of chunks")
     parser.add_argument("--work", type=Path)
     parser.add_argument("--operations", nargs="+", default=list(OPERATIONS))
+    parser.add_argument("--in-turn", action="store_true", help="one operation for each draw")
     parser.add_argument("--quick", action="store_true")
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = args.work or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         for number in range(1 if args.quick else args.draws):
-            for name in args.operations[:1] if args.quick else args.operations:
+            for name in chosen(args, number):
                 done = folder / f"{number}_{name}.json"
                 recipe = drawn(number, args.most_mb, args.sides)
                 if not done.exists() and _planned(name, recipe) >= 1e6 * args.least_mb:
@@ -85,6 +87,14 @@ def main() -> None:
     print(f"peaks of clients within the plan: {(table.client_used <= 1).sum()} of {len(table)}")
     used = (large.used >= LEAST_USED).sum()
     print(f"of plans of 1 GB and more, {LEAST_USED:.0%} used: {used} of {len(large)}")
+
+
+def chosen(args: argparse.Namespace, number: int) -> list[str]:
+    """Return the operations that a draw runs."""
+    names: list[str] = args.operations
+    if args.quick:
+        return names[:1]
+    return [names[number % len(names)]] if args.in_turn else names
 
 
 def drawn(number: int, most_mb: float, sides: list[int]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import xarray as xr
 
-from eds_xr.chunks import as_chunked, chunk_shape
+from eds_xr.chunks import CHUNK_BYTES, as_chunked, chunk_shape
 from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, EdsError, check_one_of, check_spectrum_image
 from eds_xr.workers import cluster, cluster_threads, memory, threads
@@ -287,7 +287,22 @@ def _free() -> float:
 
 
 def _chunk_bytes(image: xr.DataArray) -> int:
-    return int(np.prod([max(sizes) for sizes in image.data.chunks])) * image.dtype.itemsize
+    """Return the bytes of the largest chunk: of the image, or of the store where that has larger.
+
+    Smaller chunks are cut from whole ones, which are read first.
+    """
+    own = math.prod(max(sizes) for sizes in image.data.chunks) * image.dtype.itemsize
+    return max(own, _stored_chunk_bytes(image))
+
+
+def _stored_chunk_bytes(image: xr.DataArray) -> int:
+    """Return the bytes of the largest chunk of the store, whole along energy; 0 without one."""
+    from eds_xr.store.opening import sources
+
+    stored = [s for s in sources(image) if s.shape[-1:] == image.shape[-1:] and s.ndim > 1]
+    return max(
+        (math.prod(s.chunks[:-1]) * s.shape[-1] * s.dtype.itemsize for s in stored), default=0
+    )
 
 
 def _bins_bytes(image: xr.DataArray) -> float:
@@ -328,7 +343,13 @@ def _refusal(found: Plan, image: xr.DataArray, density: Density | None) -> str:
     copies = _copies(found.operation, image, fullest) * found.threads
     busy = _in_flight(found.operation, image, density, found.workers, found.threads)
     room = found.memory_bytes - found.worker_bytes + busy
-    if room <= copies * image.sizes[ENERGY] * image.dtype.itemsize:
+    stored_large = _stored_chunk_bytes(image) * copies > room
+    if stored_large and room >= copies * CHUNK_BYTES:
+        return (
+            f"{said}; the chunks of its store are large: where more memory is free, "
+            "image.eds.save('smaller.zarr') writes smaller ones; opened from there it fits"
+        )
+    if stored_large or room <= copies * image.sizes[ENERGY] * image.dtype.itemsize:
         return f"{said}; take more workers, or workers of more memory"
     spectra = room / copies / (image.sizes[ENERGY] * image.dtype.itemsize)
     side = max(1, math.isqrt(int(spectra)))

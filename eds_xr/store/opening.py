@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -120,11 +120,15 @@ def open_group(
 
 def reads_from(image: xr.DataArray, store: str) -> bool:
     """Return whether a lazy image is read from `store`."""
-    if image.chunks is None:
-        return False
-    parts = dict(image.__dask_graph__()).values()
-    sources = (getattr(part, "value", part) for part in parts)
-    return any(isinstance(s, StoredArray) and s.store.rstrip("/") == store for s in sources)
+    return any(source.store.rstrip("/") == store for source in sources(image))
+
+
+def sources(image: xr.DataArray) -> Iterator[StoredArray]:
+    """Yield the stored arrays from which a lazy image is read."""
+    for part in dict(image.__dask_graph__() or {}).values():
+        value = getattr(part, "value", part)
+        if isinstance(value, StoredArray):
+            yield value
 
 
 def lazy_variable(variable: xr.Variable, stored: StoredArray) -> xr.Variable:

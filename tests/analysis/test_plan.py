@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import eds_xr
 from eds_xr import EdsError, plan
 from eds_xr.analysis.plan import OPERATIONS
 
@@ -73,6 +74,19 @@ def test_plan__chunks_that_are_told_to_fit_do_however_full_they_are():
     side = int(str(refused.value).partition("y=")[2].partition(",")[0])
     cured = image.chunk(y=side, x=side, energy=-1)
     assert plan(cured, "fitted_maps", memory="200 MB", workers=2, threads=2).worker_bytes <= 200e6
+
+
+def test_plan__large_chunks_of_a_store_are_read_whole_and_saving_smaller_ones_fits(tmp_path):
+    image = image_of(128, (128, 128, 1024)).astype(np.uint8)  # one chunk of 16 MiB
+    image.to_dataset(name="counts").to_zarr(tmp_path / "large", consolidated=False)
+    cut = eds_xr.open(tmp_path / "large").chunk(y=32, x=32)
+    given = {"operation": "sum_spectra", "memory": "60 MB", "workers": 2, "threads": 1}
+    with pytest.raises(EdsError, match="chunks of its store are large.*eds.save"):
+        plan(cut, **given)
+    with pytest.raises(EdsError, match="take more workers"):
+        plan(cut, **given | {"memory": "35 MB"})
+    smaller = eds_xr.open(cut.eds.save(tmp_path / "small"))
+    assert plan(smaller, **given).worker_bytes <= 60e6
 
 
 def test_plan__conversion_is_bounded_by_rows_and_refused_where_it_does_not_fit():

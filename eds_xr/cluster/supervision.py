@@ -6,11 +6,12 @@ workers, that are gone are an error at once instead of waiting for ever.
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 import weakref
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
@@ -188,7 +189,7 @@ class _Watch:
         try:
             while not _settled(futures):
                 self.look()
-            return self.client.gather(packed)
+            result = self.client.gather(packed)
         except BaseException as error:
             told = _told(error, self.client)
             if told is None:
@@ -197,6 +198,8 @@ class _Watch:
         finally:  # what waits for its turn is forgotten, unless somebody else wants it too
             for future in futures:
                 future.release()
+        self.until_released()
+        return result
 
     def keep(self, collections: Any) -> Any:
         """Remember the futures of persisted collections, as long as anybody holds them."""
@@ -229,6 +232,16 @@ class _Watch:
                 return
             self.look()
             time.sleep(0.01)
+
+    def until_released(self) -> None:
+        """Wait until the client has said what it does not want any more.
+
+        It says so a little later, and the next graph may overtake it: then the scheduler holds the
+        tasks of both against each other, and warns of those that Dask has fused in another way.
+        """
+        if not self.client.asynchronous:
+            with suppress(TimeoutError, OSError):
+                self.client.sync(asyncio.sleep, 0, callback_timeout=MESSAGE_SECONDS)
 
     def let_go(self) -> None:
         """Release what the operation has persisted: a traceback would hold it for long."""

@@ -2,6 +2,7 @@
 
 import os
 import threading
+import time
 from types import SimpleNamespace
 
 import dask
@@ -43,6 +44,23 @@ def test_stoppable__gives_what_the_client_gives(client):
             dask.delayed(lambda: 1 / 0)().compute()
     assert cluster() is client
     assert kept.max().compute() == 999
+
+
+def test_stoppable__the_next_graph_does_not_overtake_what_is_released(client, monkeypatch):
+    """Else the scheduler holds tasks of both against each other, and warns of those that differ."""
+    said, send, release = [], client._send_to_scheduler_safe, client._dec_ref
+    busy = lambda key: (time.sleep(0.1), release(key))  # noqa: E731
+    monkeypatch.setattr(client, "_dec_ref", busy)
+    monkeypatch.setattr(
+        client,
+        "_send_to_scheduler_safe",
+        lambda message: (said.append(message["op"]), send(message)),
+    )
+    with stoppable(lambda: None):
+        for name in ("one", "other"):
+            dask.delayed(abs)(-1, dask_key_name=name).compute()
+    graph, gone = said.index("update-graph"), said.index("client-releases-keys")
+    assert graph < gone < said.index("update-graph", graph + 1)
 
 
 def test_stoppable__ends_within_a_stage(client):

@@ -18,8 +18,8 @@ from eds_xr.cluster.supervision import computes
 from eds_xr.schema import ENERGY, EdsError, check_one_of, check_spectrum_image
 from eds_xr.workers import cluster, cluster_threads, memory, threads
 
-#: What libraries that are loaded late, compiled loops and the scheduler's messages take.
-WORKER_BYTES, CLIENT_BYTES = 30e6, 40e6
+#: What libraries that are loaded late, compiled loops, forests and messages of the scheduler take.
+WORKER_BYTES, CLIENT_BYTES = 45e6, 40e6
 #: Copies of what is kept of non-zero counts, as they are joined and summed over bins.
 KEPT_COPIES = 1.5
 #: What is kept of pixels while NMF keeps counts, as a share of what is kept of them later.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator
@@ -39,6 +40,8 @@ NOTICED_SECONDS = 2.0
 #: graph of the same image makes of them, and fill the workers. So what is computed comes before
 #: what was kept, and what is kept later before what was kept earlier, by so much.
 COMPUTED, KEPT, LATER = 1.0, -1.0, 1e-6
+#: States of futures that no result will follow.
+FAILED = ("error", "lost", "cancelled")
 _kept = itertools.count()
 
 
@@ -187,7 +190,8 @@ class _Watch:
         futures = list(_futures(packed))
         self.looked, self.alone_since = time.monotonic(), 0.0
         try:
-            while not _settled(futures):
+            ending = _Ending(futures)
+            while not ending.within(EVERY_SECONDS):
                 self.look()
             result = self.client.gather(packed)
         except BaseException as error:
@@ -328,18 +332,31 @@ def _futures(packed: Any) -> Iterator[Any]:
         yield packed
 
 
-def _settled(futures: list[Any]) -> bool:
-    """Return whether all are done, or one has failed, after a moment."""
-    from distributed import wait
+class _Ending:
+    """When all futures are done, or one has failed.
 
-    running = [future for future in futures if not future.done()]
-    if running:
-        try:
-            wait(running, timeout=EVERY_SECONDS, return_when="FIRST_COMPLETED")
-        except TimeoutError:
-            return False
-    failed = ("error", "lost", "cancelled")
-    return all(f.done() for f in futures) or any(f.status in failed for f in futures)
+    Not ``distributed.wait`` with a time limit: the exception that tells that it is over holds
+    itself, and whatever the functions that asked hold, until Python next collects garbage. Counts
+    that were let go stayed with the workers.
+    """
+
+    def __init__(self, futures: list[Any]) -> None:
+        self.futures, self.running, self.changed = futures, len(futures), threading.Event()
+        for future in futures:
+            future.add_done_callback(self._done)
+
+    def _done(self, future: Any) -> None:
+        """Note a future that is done; all such notes come from one thread of Dask's."""
+        self.running -= 1
+        if not self.running or future.status in FAILED:
+            self.changed.set()
+
+    def within(self, seconds: float) -> bool:
+        """Wait so long at most; return whether it has come."""
+        if self.running:
+            self.changed.wait(seconds)
+        # of a lost scheduler's futures nobody says that they are done
+        return all(f.done() for f in self.futures) or any(f.status in FAILED for f in self.futures)
 
 
 def _told(error: BaseException, client: Any) -> Exception | None:

@@ -80,7 +80,7 @@ def suggest_rank(
 def evidence_of(image: xr.DataArray, seed: int = 0) -> Evidence:
     """Return what speaks for each rank. Computes: reads `image` once, or its stored sums."""
     summed, _ = summed_pixels(as_chunked(image), finest_grid(image.shape).size)
-    return rank_evidence(read_once(summed).binned, seed=seed)
+    return rank_evidence(read_once(summed, stream=True).binned, seed=seed)
 
 
 def suggestion(found: Evidence, kinds: xr.Dataset, max_rank: int = 10) -> xr.Dataset:

@@ -1,8 +1,10 @@
 """Work on a cluster that is given up: its tasks go, and everything else goes on."""
 
+import gc
 import os
 import threading
 import time
+import weakref
 from types import SimpleNamespace
 
 import dask
@@ -61,6 +63,25 @@ def test_stoppable__the_next_graph_does_not_overtake_what_is_released(client, mo
             dask.delayed(abs)(-1, dask_key_name=name).compute()
     graph, gone = said.index("update-graph"), said.index("client-releases-keys")
     assert graph < gone < said.index("update-graph", graph + 1)
+
+
+def test_supervised__leaves_nothing_until_garbage_is_collected(client):
+    """A long wait raised exceptions that held what its callers held."""
+    slow = dask.delayed(lambda: time.sleep(3 * supervision.EVERY_SECONDS))
+
+    def operation():
+        kept = dask.delayed(bytes, pure=False)(10).persist()
+        slow().compute()
+        return weakref.ref(next(iter(kept.dask.values())))
+
+    gc.collect()
+    gc.disable()
+    try:
+        with eds_xr.supervised():
+            future = operation()
+            assert future() is None
+    finally:
+        gc.enable()
 
 
 def test_stoppable__ends_within_a_stage(client):

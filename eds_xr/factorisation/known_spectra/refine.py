@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from eds_xr import provenance
-from eds_xr.chunks import as_chunked
+from eds_xr.chunks import as_chunked, computed
 from eds_xr.cluster.supervision import computes
 from eds_xr.factorisation.known_spectra.unmix import OTHER, is_named, phase_table
 from eds_xr.factorisation.solver.loadings import as_table
@@ -91,7 +91,7 @@ def refine_spectra(
 ) -> xr.Dataset:
     """Find the spectra of phases from all pixels of a map, those where phases overlap too.
 
-    Computes: reads `image` once.
+    Computes: reads `image` twice.
 
     Parameters
     ----------
@@ -150,9 +150,8 @@ def refine_spectra(
     check_spectrum_image(image)
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split in halves, found dtype {image.dtype}")
-    spatial = spatial_dims(image)
-    everywhere = xr.DataArray(np.ones([image.sizes[d] for d in spatial], bool), dims=spatial)
-    inside = everywhere if mask is None else one_mask(image, mask)
+    image, spatial = as_chunked(image), spatial_dims(image)
+    inside = _everywhere(image) if mask is None else one_mask(image, mask)
     table = phase_table(spectra, image)
     size = _window(spectra) if window is None else window
     if not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
@@ -163,17 +162,24 @@ def refine_spectra(
     if not isinstance(seed, int | np.integer) or seed < 0:
         raise EdsError(f"seed must be a whole number, 0 or more, found {seed!r}")
     with progress("spectra of the whole map"):
-        sums, spread, shares = share_weighted_sums(
-            as_chunked(image), as_table(table), inside, size, seed
-        )
+        sums, spread, shares = share_weighted_sums(image, as_table(table), inside, size, seed)
+        n_pixels = computed(inside.sum())
     if stray is not None:
         sums, spread = _less_stray(sums, spread, shares, stray, image)
     result = refine(sums, spread, *_given(spectra), names=table[COMPONENT].values.tolist())
     attrs = provenance.with_step(image.attrs, "refine_spectra", window=size, seed=seed)
-    found = _labelled(result, spectra, image).assign(n_pixels=inside.sum())
+    found = _labelled(result, spectra, image).assign(n_pixels=n_pixels)
     if "pinned" in spectra:  # a given spectrum decides what is pure, with what it assumes
         found = found.assign(pinned=spectra["pinned"])
     return found.assign_attrs(provenance.of_the_recording(attrs))
+
+
+def _everywhere(image: xr.DataArray) -> xr.DataArray:
+    """Return a mask of all pixels, in the chunks of an image. Lazy."""
+    import dask.array as da
+
+    chunks = image.data.chunks[:-1]
+    return xr.DataArray(da.ones([sum(c) for c in chunks], bool, chunks), dims=spatial_dims(image))
 
 
 def _less_stray(

@@ -1,7 +1,9 @@
-"""Sums of a whole map, every pixel weighted by its shares of the phases, in one pass.
+"""Sums of a whole map, every pixel weighted by its shares of the phases, in two passes.
 
 Shares that are found on the counts they then weight would select chance. So each count falls at
-random in one of two halves: the shares that one half tells weight the counts of the other.
+random in one of two halves: the shares that one half tells weight the counts of the other. The
+halves are made anew in the second pass: kept, those of most of the image wait for the shares of
+their neighbours.
 """
 
 from __future__ import annotations
@@ -12,10 +14,9 @@ import numba
 import numpy as np
 import xarray as xr
 from dask.base import compute
-from dask.delayed import delayed
 
 from eds_xr.factorisation.solver.descent import project_block
-from eds_xr.image.blocks import Sparse, add_delayed, boxes, compress_block, join_rows
+from eds_xr.image.blocks import Box, Sparse, add_delayed, boxes, compress_block, join_rows
 from eds_xr.image.split import half_block
 from eds_xr.workers import calls, shared, task_name
 
@@ -24,8 +25,6 @@ LEAST_COUNTS = 1e-3
 
 #: A chunk is halved by so many bytes at a time: its dense halves are as large as itself.
 DENSE_BYTES = 2**24
-
-Halves = tuple[Sparse, Sparse]
 
 
 def share_weighted_sums(
@@ -41,31 +40,22 @@ def share_weighted_sums(
     import dask.array as da
 
     chunks, phases = image.data.chunks[:-1], table.shape[1]
-    known = shared(table, "spectra of the phases")
-    tiles = zip(image.data.to_delayed().ravel(), boxes(chunks), strict=True)
-    halves = calls(_halves_block, [(tile, box, image.shape, seed) for tile, box in tiles])
-    weights = _averaged(_amounts(halves, known, chunks, 2 * phases), window)
+    amounts = image.data.map_blocks(
+        _amounts_block, shared(table, "spectra of the phases"), shape=image.shape, seed=seed,
+        chunks=(*chunks, (2 * phases,)), dtype=np.float32, meta=np.empty((0,) * image.ndim, "f4"),
+    )  # fmt: skip
+    weights = _averaged(amounts, window).persist()
     places = da.asarray(inside.data).rechunk(chunks)
-    late = zip(halves, weights.to_delayed().ravel(), places.to_delayed().ravel(), strict=True)
-    sums = calls(_sums_block, [(*each, image.shape[-1]) for each in late])
+    late = zip(
+        image.data.to_delayed().ravel(), boxes(chunks), weights.to_delayed().ravel(),
+        places.to_delayed().ravel(), strict=True,
+    )  # fmt: skip
+    sums = calls(_sums_block, [(*each, image.shape, seed) for each in late])
     ((total, pairs, shares),) = compute(add_delayed(sums))
     first, second = np.tril_indices(phases)
     covariance = np.empty((phases, phases, image.shape[-1]))
     covariance[first, second] = covariance[second, first] = pairs.T
     return total.T, covariance, shares
-
-
-def _amounts(halves: list[Any], known: Any, chunks: tuple[tuple[int, ...], ...], width: int) -> Any:
-    """Return the amounts that the halves tell as one Dask array ``[*spatial, width]``."""
-    import dask.array as da
-
-    numbers = tuple(len(sizes) for sizes in chunks)
-    arrays = np.empty((*numbers, 1), object)
-    for pair, index in zip(halves, np.ndindex(*numbers), strict=True):
-        shape = (*(sizes[i] for sizes, i in zip(chunks, index, strict=True)), width)
-        block = delayed(_amounts_block)(pair, known, shape)
-        arrays[(*index, 0)] = da.from_delayed(block, shape, np.float32)
-    return da.block(arrays.tolist())
 
 
 def _averaged(amounts: Any, window: int) -> Any:
@@ -87,10 +77,9 @@ def _averaged(amounts: Any, window: int) -> Any:
 # -- blocks: NumPy in, NumPy out -----------------------------------------------------------------
 
 
-@task_name("halves of the counts")
-def _halves_block(
-    block: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...], seed: int
-) -> Halves:
+def _halves(
+    block: np.ndarray, box: Box, shape: tuple[int, ...], seed: int
+) -> tuple[Sparse, Sparse]:
     step = max(1, DENSE_BYTES // block[0].nbytes)
     halves = []
     for first in range(0, len(block), step):
@@ -103,10 +92,13 @@ def _halves_block(
 
 
 @task_name("amounts of the phases")
-def _amounts_block(pair: Halves, table: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+def _amounts_block(
+    block: np.ndarray, table: np.ndarray, *, shape: tuple[int, ...], seed: int, block_info: Any
+) -> np.ndarray:
     """Return the amounts ``[*spatial, 2 phases]`` that each half tells."""
-    found = [project_block(half, table, "poisson") for half in pair]
-    return np.concatenate(found, axis=1).reshape(shape)
+    box = tuple(slice(*ends) for ends in block_info[0]["array-location"])[:-1]
+    found = [project_block(half, table, "poisson") for half in _halves(block, box, shape, seed)]
+    return np.concatenate(found, axis=1).reshape(*block.shape[:-1], -1)
 
 
 @task_name("averaged amounts")
@@ -121,8 +113,9 @@ def _averaged_block(amounts: np.ndarray, *, sizes: dict[int, int]) -> np.ndarray
 
 @task_name("sums weighted by shares")
 def _sums_block(
-    pair: Halves, amounts: np.ndarray, inside: np.ndarray, channels: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    block: np.ndarray, box: Box, amounts: np.ndarray, inside: np.ndarray,
+    shape: tuple[int, ...], seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
     """Return sums ``[channel, phase]``, and of the products of two shares ``[channel, pair]``.
 
     And the shares of all pixels ``[phase]``.
@@ -131,9 +124,10 @@ def _sums_block(
     table = np.maximum(amounts.reshape(-1, 2, phases).astype(float), 0) + LEAST_COUNTS
     share = table / table.sum(axis=2, keepdims=True)
     share *= inside.reshape(-1, 1, 1)
-    sums: np.ndarray = np.zeros((channels, phases))
-    pairs: np.ndarray = np.zeros((channels, phases * (phases + 1) // 2))
-    for half, weights in zip(pair, (share[:, 1], share[:, 0]), strict=True):
+    sums: np.ndarray = np.zeros((shape[-1], phases))
+    pairs: np.ndarray = np.zeros((shape[-1], phases * (phases + 1) // 2))
+    halves = _halves(block, box, shape, seed)
+    for half, weights in zip(halves, (share[:, 1], share[:, 0]), strict=True):
         _add_weighted(*half, np.ascontiguousarray(weights), sums, pairs)
     return sums, pairs, share.sum(axis=(0, 1)) / 2
 

@@ -88,7 +88,7 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     check_channels(image.shape[-1])
     tiles, places = image.data.to_delayed().ravel(), boxes(image.data.chunks[:-1])
     if stream is None:
-        stream = not _fits(image, tiles)
+        stream = not counts_fit(image)
     grid = finest_grid(image.shape)
     read = calls(_read_block, [(t, box, grid) for t, box in zip(tiles, places, strict=True)])
     client = cluster()
@@ -114,7 +114,7 @@ def read_once(image: xr.DataArray, *, stream: bool | None = None) -> Counts:
     return Counts(full, _coarsened(binned, grid, total))
 
 
-def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
+def counts_fit(image: xr.DataArray) -> bool:
     """Return whether the non-zero counts fit in memory, judged by a few chunks if need be."""
     from dask.base import compute
 
@@ -122,6 +122,7 @@ def _fits(image: xr.DataArray, tiles: Sequence[Any]) -> bool:
     most = image.size * (2 + min(image.dtype.itemsize, 4))
     if most <= room:
         return True
+    tiles = image.data.to_delayed().ravel()
     sample = tiles[:: -(-len(tiles) // 4)]
     filled = np.mean(compute(*calls(_filled_block, [(tile,) for tile in sample])))
     return bool(1.2 * filled * most <= room)

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from dask.base import compute, persist
 
+from eds_xr.factorisation.one_read import counts_fit
 from eds_xr.factorisation.solver import poisson
 from eds_xr.image.blocks import Sparse, add_delayed, compress_block
 from eds_xr.workers import calls, task_name
@@ -23,7 +24,9 @@ def known_scores_loadings(image: xr.DataArray, scores: xr.DataArray, max_iter: i
 
     weights = da.asarray(scores.data).rechunk((*image.data.chunks[:-1], -1))
     tiles = zip(image.data.to_delayed().ravel(), weights.to_delayed().ravel(), strict=True)
-    blocks = persist(*calls(_pair_block, tiles))
+    blocks = calls(_pair_block, tiles)
+    if counts_fit(image):  # else they are read anew for every step
+        blocks = persist(*blocks)
     sums = calls(_least_squares_block, [(b, image.shape[-1]) for b in blocks])
     ((cross, gram),) = compute(add_delayed(sums))
     # positive loadings near those of weighted least squares

@@ -126,7 +126,8 @@ def unmix(image: xr.DataArray, spectra: xr.DataArray | xr.Dataset) -> xr.Dataset
 def extend_loadings(image: xr.DataArray, result: xr.Dataset, *, max_iter: int = 8) -> xr.DataArray:
     """Find the loadings in all channels of an image for scores that were fitted on some of them.
 
-    Computes: reads `image` and the scores once; the scores stay as they are.
+    Computes: reads `image` and the scores once, or for every step where its non-zero counts do not
+    fit in memory; the scores stay as they are.
 
     Parameters
     ----------

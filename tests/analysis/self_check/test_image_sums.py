@@ -4,21 +4,11 @@ import dask
 import dask.array as da
 import numpy as np
 import xarray as xr
-from dask.callbacks import Callback
+from support.held import Held
 
 from eds_xr.analysis.self_check.image_sums import image_sums
 
 CHANNELS, SIDE, CHUNKS = 256, 32, 6
-
-
-class Held(Callback):
-    """How many bytes of arrays were in memory at once."""
-
-    most = 0
-
-    def _posttask(self, key, result, dsk, state, worker_id):
-        held = sum(v.nbytes for v in state["cache"].values() if isinstance(v, np.ndarray))
-        self.most = max(self.most, held)
 
 
 def test_image_sums__few_chunks_are_in_memory_at_once() -> None:

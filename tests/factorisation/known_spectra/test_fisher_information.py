@@ -1,9 +1,13 @@
 """What follows when one side of a factorisation is known."""
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from support.held import Held
 
+from eds_xr.factorisation import one_read
 from eds_xr.factorisation.known_spectra.fisher_information import (
     fisher_covariance,
     known_scores_loadings,
@@ -29,6 +33,18 @@ def test_fisher_covariance__nothing_is_known_of_empty_pixels():
     block = compress_block(np.zeros((2, 30), np.uint8))
     found = fisher_covariance(block, LOADINGS.T.astype("f4"), np.ones((2, 2), "f4"))
     np.testing.assert_array_equal(found, [np.diag([np.inf, np.inf])] * 2)
+
+
+def test_known_scores_loadings__the_same_where_the_counts_do_not_fit(monkeypatch):
+    counts = da.random.default_rng(1).poisson(3.0, (32, 32, 30), chunks=(8, 8, 30))
+    image = xr.DataArray(counts.astype(np.uint8), dims=("y", "x", "energy"))
+    scores = xr.DataArray(RANDOM.gamma(1.0, 45, (32, 32, 2)), dims=("y", "x", "component"))
+    kept = known_scores_loadings(image, scores, 8)
+    monkeypatch.setattr(one_read, "MEMORY_SHARE", 0.0)
+    with dask.config.set(scheduler="synchronous"), Held() as held:
+        found = known_scores_loadings(image, scores, 8)
+    np.testing.assert_array_equal(found, kept)
+    assert held.most < 2 * counts.size  # of all, two bytes tell the channel, one the count
 
 
 @pytest.mark.parametrize("chunk", [40, 11])

@@ -1,8 +1,11 @@
 """Sums of a map weighted by the shares of phases."""
 
+import dask
+import dask.array as da
 import numpy as np
 import pytest
 import xarray as xr
+from support.held import Held
 
 from eds_xr.factorisation.known_spectra import share_weighted_sums as weighted
 from eds_xr.factorisation.known_spectra.share_weighted_sums import share_weighted_sums
@@ -43,6 +46,17 @@ def test_share_weighted_sums__do_not_depend_on_chunks():
     expected = sums(COUNTS, window=3, seed=7)
     for found, one in zip(sums(COUNTS, window=3, seed=7, y=7, x=5), expected, strict=True):
         np.testing.assert_allclose(found, one, rtol=1e-5)
+
+
+def test_share_weighted_sums__few_chunks_are_in_memory_at_once():
+    """In one pass the halves of most chunks waited for the shares of their neighbours."""
+    lazy = da.random.default_rng(1).poisson(3.0, (96, 96, 25), chunks=(8, 8, 25))
+    image = xr.DataArray(lazy.astype(np.uint8), dims=("y", "x", "energy"))
+    inside = xr.DataArray(da.ones((96, 96), bool, chunks=8), dims=("y", "x"))
+    with dask.config.set(scheduler="synchronous"), Held() as held:
+        share_weighted_sums(image, TABLE, inside, 3, 0)
+    shares = 96 * 96 * 2 * 2 * 4  # of two halves and phases, in float32
+    assert held.most < 4 * shares  # as they are averaged; those halves were nine times as much
 
 
 def test_share_weighted_sums__seeds_split_the_counts_anew():

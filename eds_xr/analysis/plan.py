@@ -24,6 +24,9 @@ WORKER_BYTES, CLIENT_BYTES = 45e6, 40e6
 KEPT_COPIES = 1.5
 #: What is kept of pixels while NMF keeps counts, as a share of what is kept of them later.
 KEPT_DURING_NMF = 0.2
+#: Of a pixel, what a thread holds of a tile in which strangers are looked for: some 120 responses
+#: of line families, as they are read, put together, and less what is usual.
+STRANGER_BYTES = 3 * 120 * 4
 #: Of the descent of NMF, each of which reads what is not kept.
 STEPS = 20
 #: What lies between blocks of memory that are in use.
@@ -260,7 +263,8 @@ def _planned(
     pixels = image.size / image.sizes[ENERGY]
     worker = WORKER_BYTES + _in_flight(operation, image, density, number, each)
     # chunks are not dealt evenly: one worker may hold a quarter more than its share
-    worker += min(1.0, 1.25 / number) * _kept_at_once(kept, cost.pixel_bytes * pixels)
+    held = min(1.0, 1.25 / number) * _kept_at_once(kept, cost.pixel_bytes * pixels)
+    worker += max(held, _tile_bytes(image, number, each) if operation == "analyse" else 0.0)
     client = CLIENT_BYTES + cost.client_bytes
     client += _bins_bytes(image) if cost.keeps_counts else 0
     if here:
@@ -278,6 +282,18 @@ def _kept_at_once(counts: float, pixels: float) -> float:
     Counts are let go when NMF is done; most that is kept of pixels comes after it.
     """
     return max(counts * KEPT_COPIES, pixels) + KEPT_DURING_NMF * pixels
+
+
+def _tile_bytes(image: xr.DataArray, number: int, each: int) -> float:
+    """Return the bytes of the tiles in which the threads of a worker look for strangers."""
+    from eds_xr.analysis.strangers.search import tiles_of
+    from eds_xr.analysis.strangers.windows import MARGIN
+
+    shape = [n for d, n in image.sizes.items() if d != ENERGY]
+    sizes = tiles_of(shape)
+    sides = [min(n, max(along) + 2 * MARGIN) for n, along in zip(shape, sizes, strict=True)]
+    busy = min(each, -(-math.prod(map(len, sizes)) // number))
+    return float(busy * STRANGER_BYTES * math.prod(sides))
 
 
 def _free() -> float:

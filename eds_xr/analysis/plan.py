@@ -58,16 +58,17 @@ class Cost(NamedTuple):
     client_bytes: float  # that reach the client, whatever the image
     tasks: float  # a chunk
     rate: float  # bytes that a thread does in a second
+    a_chunk: float  # seconds of a thread for each chunk, however small
     start: float  # seconds, however small the image
 
 
 #: By operation. Copies, tasks and rates are measured, see the benchmark; rates on a core of 2020.
 COSTS = {
-    "sum_spectra": Cost(1, 2, False, 0, False, 20e6, 2, 100e6, 0.2),
-    "fitted_maps": Cost(2, 2, True, 0, False, 20e6, 4, 60e6, 0.3),
-    "nmf": Cost(1, 2, True, 0, True, 50e6, 3, 30e6, 1),
-    "segment": Cost(3, 2, True, 200, True, 100e6, 30, 15e6, 3),
-    "analyse": Cost(10, 2, True, 300, True, 200e6, 60, 5e6, 10),
+    "sum_spectra": Cost(1, 2, False, 0, False, 20e6, 2, 100e6, 0.03, 0.3),
+    "fitted_maps": Cost(2, 2, True, 0, False, 20e6, 4, 60e6, 0.05, 0.5),
+    "nmf": Cost(1, 2, True, 0, True, 50e6, 3, 30e6, 0.015, 1.5),
+    "segment": Cost(3, 2, True, 200, True, 100e6, 30, 15e6, 0.05, 3),
+    "analyse": Cost(10, 2, True, 300, True, 200e6, 60, 5e6, 0.4, 20),
 }
 #: What :func:`eds_xr.convert` holds: the block of rows that is read and the one that is written, of
 #: which Zarr compresses so many chunks at once; of each a copy, room for what becomes of it, and
@@ -269,10 +270,11 @@ def _planned(
     client += _bins_bytes(image) if cost.keeps_counts else 0
     if here:
         client = worker = worker + client
+    times = (cost.reads + again) / cost.reads
+    work = times * image.nbytes / cost.rate + cost.a_chunk * chunks
     return Plan(
-        operation, cost.reads + again, (cost.reads + again) * image.nbytes, worker, client,
-        limit, number, each, math.ceil(cost.tasks * chunks),
-        cost.start + (cost.reads + again) / cost.reads * image.nbytes / (cost.rate * number * each),
+        operation, cost.reads + again, (cost.reads + again) * image.nbytes, worker, client, limit,
+        number, each, math.ceil(cost.tasks * chunks), cost.start + work / (number * each),
     )  # fmt: skip
 
 

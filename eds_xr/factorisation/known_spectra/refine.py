@@ -151,7 +151,8 @@ def refine_spectra(
     if image.dtype.kind not in "ui":
         raise EdsError(f"only whole counts can be split in halves, found dtype {image.dtype}")
     image, spatial = as_chunked(image), spatial_dims(image)
-    inside = _everywhere(image) if mask is None else one_mask(image, mask)
+    everywhere = xr.ones_like(image.isel({ENERGY: 0}, drop=True), dtype=bool)
+    inside = one_mask(image, everywhere if mask is None else mask)
     table = phase_table(spectra, image)
     size = _window(spectra) if window is None else window
     if not isinstance(size, int | np.integer) or size < 1 or size % 2 == 0:
@@ -172,14 +173,6 @@ def refine_spectra(
     if "pinned" in spectra:  # a given spectrum decides what is pure, with what it assumes
         found = found.assign(pinned=spectra["pinned"])
     return found.assign_attrs(provenance.of_the_recording(attrs))
-
-
-def _everywhere(image: xr.DataArray) -> xr.DataArray:
-    """Return a mask of all pixels, in the chunks of an image. Lazy."""
-    import dask.array as da
-
-    chunks = image.data.chunks[:-1]
-    return xr.DataArray(da.ones([sum(c) for c in chunks], bool, chunks), dims=spatial_dims(image))
 
 
 def _less_stray(
